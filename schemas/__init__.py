@@ -1,0 +1,1 @@
+"""What flows through Vitalwire, as models: readings, windows, operations, reference data, configuration, errors, ports."""

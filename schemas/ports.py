@@ -1,0 +1,152 @@
+"""What the core asks of the outside, as Protocols. Adapters implement them; only the composition root joins the two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+from schemas.operation import Intent, Operation, Outcome, State
+from schemas.reference import Consent, Pairing, PatientRecord
+from schemas.topics import TopicSpec
+
+
+class Clock(Protocol):
+    """The wall clock, passed in so that tests own time."""
+
+    def __call__(self) -> datetime:
+        """The current instant, with UTC offset."""
+        ...
+
+
+class Outgoing(NamedTuple):
+    """One record to produce."""
+
+    topic: TopicSpec
+    key: bytes
+    value: bytes | None
+    partition: int | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class Producer(Protocol):
+    """Idempotent Kafka producer: `send` returns when every record is confirmed by all in-sync replicas."""
+
+    async def send(self, records: Sequence[Outgoing]) -> None:
+        """Produce all; raises RetryLater when the broker cannot confirm in time (records may then be repeated)."""
+        ...
+
+
+class ReferenceData(Protocol):
+    """Reference topics, read to the end before the first use and kept current. Fails closed."""
+
+    def pairings_version(self) -> int:
+        """Grows with every change of any pairing."""
+        ...
+
+    def pairings(self) -> Mapping[tuple[str, str], Pairing]:
+        """(tenant_id, device_id) → history."""
+        ...
+
+    def patient(self, tenant_id: str, patient_id: str) -> PatientRecord | None:
+        """The patient's record, or None."""
+        ...
+
+    def consent(self, tenant_id: str, patient_id: str) -> Consent | None:
+        """The patient's consent, or None: no record is no consent."""
+        ...
+
+    def is_current(self) -> bool:
+        """Whether the end of every reference topic was reached and is still being followed."""
+        ...
+
+
+class Recorded(NamedTuple):
+    """What the ledger made of an intent."""
+
+    operation_id: str
+    state: State
+    duplicate: bool
+    amends: str | None
+
+
+class Ledger(Protocol):
+    """The durable table of operations. All methods are synchronous and thread-safe; RetryLater when the database is away."""
+
+    def record(self, intents: Sequence[Intent], now: datetime) -> list[Recorded]:
+        """Insert each intent once (its key decides), in one transaction; earlier writes of the same event are amended."""
+        ...
+
+    def claim(self, endpoint: str, limit: int, now: datetime, lease_s: float) -> list[Operation]:
+        """Take work: per patient the earliest operation that is neither terminal nor held, if due; at most one a patient.
+
+        Claimed pending and deferred operations become `in_progress` until `now + lease_s`; an `in_progress` whose lease
+        ran out is given as `unknown` (it may have been sent). `unknown` ones come back as `unknown`, to be searched.
+        """
+        ...
+
+    def settle(self, outcomes: Mapping[str, Outcome], now: datetime) -> None:
+        """Write what became of claimed operations (operation_id → outcome), with request and response, in one transaction."""
+        ...
+
+    def operation(self, operation_id: str) -> Operation | None:
+        """One operation."""
+        ...
+
+    def states(self) -> dict[str, dict[State, int]]:
+        """endpoint → state → count."""
+        ...
+
+    def source_ids(self) -> set[str]:
+        """Every window_id that stands in an intent."""
+        ...
+
+
+class EhrAnswer(NamedTuple):
+    """What an EHR answered, before judgement. `sent` tells whether the request may have reached it."""
+
+    status: int | None
+    headers: Mapping[str, str]
+    body: bytes
+    sent: bool
+    error: str | None = None
+
+
+class EhrEndpoint(Protocol):
+    """One EHR. Never raises for what the EHR does: every answer, refusal and silence is an EhrAnswer."""
+
+    async def active_encounter(self, subject_id: str, at: datetime) -> tuple[str | None, EhrAnswer | None]:
+        """Reference of the patient's active encounter (`Encounter/…`), or None with the answer that told so."""
+        ...
+
+    async def create(self, resource: Mapping[str, Any], intent: Intent) -> EhrAnswer:
+        """POST a resource, once."""
+        ...
+
+    async def update(self, resource_id: str, version: str | None, resource: Mapping[str, Any]) -> EhrAnswer:
+        """PUT an amendment."""
+        ...
+
+    async def find(self, intent: Intent) -> tuple[list[Mapping[str, Any]], EhrAnswer]:
+        """Resources at the EHR that may be this intent: by identifier where it can, else patient, code and time."""
+        ...
+
+    async def close(self) -> None:
+        """Close connections."""
+        ...
+
+
+class Observer(Protocol):
+    """Where counts and times go. Labels are never ids of patients or devices."""
+
+    def count(self, name: str, amount: float = 1, **labels: str) -> None:
+        """Add to a counter."""
+        ...
+
+    def gauge(self, name: str, value: float, **labels: str) -> None:
+        """Set a gauge."""
+        ...
+
+    def seconds(self, name: str, value_s: float, **labels: str) -> None:
+        """Observe a duration in a histogram."""
+        ...

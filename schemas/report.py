@@ -1,0 +1,36 @@
+"""The reconciliation report: where every reading went."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+
+class ReconciliationReport(BaseModel):
+    """Counts over whole topics and the ledger. `balanced` is computed from independent counts, never assumed.
+
+    readings = duplicates + quarantined + late + in windows + in_open_windows, and
+    windows = windows_not_published + quarantined windows + those in intents.
+    """
+
+    readings: int = Field(description="measurements read so far from telemetry.readings")
+    unread: int = Field(default=0, description="records on the topic that no worker has read yet")
+    duplicates: int
+    in_windows: int = Field(description="readings counted in closed windows")
+    in_open_windows: int
+    quarantined: dict[str, int] = Field(description="by reason; readings, then windows, by the same codes")
+    quarantined_readings: int
+    quarantined_windows: int
+    late: int
+    windows: int
+    windows_not_published: int
+    windows_in_intents: int
+    intents: int
+    charted: int
+    deferred: int
+    failed: int
+    pending: int
+    unknown: int
+    held: int = 0
+    operations_quarantined: int = 0
+    balanced: bool
+    explanations: list[str] = Field(default_factory=list, description="what does not add up, and where to look")

@@ -1,0 +1,92 @@
+"""Every Kafka topic: its name, key, and the broker settings that keep its promises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """A topic as `vitalwire topics` creates and verifies it. `partitions=None` takes the deployment's default."""
+
+    name: str
+    key: str
+    about: str
+    settings: dict[str, str] = field(default_factory=dict)
+    partitions: int | None = None
+
+    def prefixed(self, prefix: str) -> str:
+        """The topic's name on the broker."""
+        return prefix + self.name
+
+
+def _kept(days: int) -> dict[str, str]:
+    return {"cleanup.policy": "delete", "retention.ms": str(days * DAY_MS)}
+
+
+_COMPACTED = {"cleanup.policy": "compact", "delete.retention.ms": str(30 * DAY_MS)}
+_RESTRICTED = {"cleanup.policy": "delete", "retention.ms": str(90 * DAY_MS)}
+
+READINGS = TopicSpec(
+    "telemetry.readings",
+    "device_id",
+    "readings and frames as devices send them",
+    _kept(7) | {"message.timestamp.type": "LogAppendTime"},
+)
+WINDOWS = TopicSpec("vitals.windows", "tenant_id|patient_id", "every closed window", _kept(30))
+LATE_READINGS = TopicSpec("vitals.late", "device_id", "readings whose window had closed", _RESTRICTED)
+QUARANTINE = TopicSpec("vitals.quarantine", "device_id", "what was refused, with its reason", _RESTRICTED)
+PROGRESS = TopicSpec(
+    "vitals.progress",
+    "tenant_id|device_id",
+    "closed-through times per device, one partition a source partition",
+    _COMPACTED | {"min.compaction.lag.ms": str(10 * 60_000)},
+)
+PAIRINGS = TopicSpec(
+    "reference.pairings", "tenant_id|device_id", "which patient a device measured, and when", _COMPACTED
+)
+PATIENTS = TopicSpec("reference.patients", "tenant_id|patient_id", "the patient's ids at each endpoint", _COMPACTED)
+CONSENTS = TopicSpec("reference.consents", "tenant_id|patient_id", "what the patient permits", _COMPACTED)
+COMMANDS_VITALS = TopicSpec("commands.vitals", "tenant_id|patient_id", "vitals to chart at once", _kept(7))
+COMMANDS_DOCUMENTS = TopicSpec("commands.documents", "tenant_id|patient_id", "documents to file", _kept(7))
+COMMANDS_PATIENT_INFO = TopicSpec("commands.patient-info", "tenant_id|patient_id", "patient data asked for", _kept(7))
+REPLIES_VITALS = TopicSpec("replies.vitals", "command_id", "answers to vitals commands", _kept(7))
+REPLIES_DOCUMENTS = TopicSpec("replies.documents", "command_id", "answers to document commands", _kept(7))
+REPLIES_PATIENT_INFO = TopicSpec("replies.patient-info", "command_id", "answers with patient data", _kept(7))
+ALERTS = TopicSpec(
+    "alerts.events", "tenant_id|patient_id", "alerts raised, escalated, acknowledged, cleared", _kept(30)
+)
+AUDIT = TopicSpec("audit.events", "tenant_id", "who did what to whose data, hash-chained", _RESTRICTED)
+HEARTBEATS = TopicSpec(
+    "ops.heartbeats",
+    "role|instance",
+    "which workers live",
+    {"cleanup.policy": "compact,delete", "retention.ms": str(HOUR_MS)},
+)
+DLQ_TELEMETRY = TopicSpec("dlq.telemetry", "as it was", "records the telemetry role could not take", _kept(30))
+DLQ_CLINICAL = TopicSpec("dlq.clinical", "as it was", "records the clinical role could not take", _kept(30))
+
+ALL: tuple[TopicSpec, ...] = (
+    READINGS,
+    WINDOWS,
+    LATE_READINGS,
+    QUARANTINE,
+    PROGRESS,
+    PAIRINGS,
+    PATIENTS,
+    CONSENTS,
+    COMMANDS_VITALS,
+    COMMANDS_DOCUMENTS,
+    COMMANDS_PATIENT_INFO,
+    REPLIES_VITALS,
+    REPLIES_DOCUMENTS,
+    REPLIES_PATIENT_INFO,
+    ALERTS,
+    AUDIT,
+    HEARTBEATS,
+    DLQ_TELEMETRY,
+    DLQ_CLINICAL,
+)

@@ -1,0 +1,56 @@
+"""A closed window: what one device measured of one vital of one patient in one span of event time."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+Cause = Literal["schedule", "threshold", "change", "late"]
+
+
+class WindowSource(BaseModel):
+    """The records a window was made of: its first and last offset in one partition of the readings topic."""
+
+    model_config = ConfigDict(frozen=True)
+
+    topic: str
+    partition: int
+    first_offset: int
+    last_offset: int
+
+
+class Window(BaseModel):
+    """One closed window, half-open [start, end). Statistics are exact to 1e-6 of `unit` (canonical UCUM).
+
+    `window_id` is a keyed hash of tenant, patient, device, type, start and end, so that a changed mapping amends and never
+    duplicates; `content_hash` covers the statistics, so that a replay is recognised.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    window_id: str = Field(pattern=r"^[0-9a-f]{64}$")
+    content_hash: str = Field(pattern=r"^[0-9a-f]{64}$")
+    tenant_id: str
+    patient_id: str
+    device_id: str
+    type: str
+    unit: str
+    start: AwareDatetime
+    end: AwareDatetime
+    count: int = Field(ge=1, description="readings after dedupe")
+    duplicates: int = Field(default=0, ge=0, description="readings dropped as exact repeats")
+    mean: float
+    median: float
+    min: float
+    max: float
+    first: float
+    last: float
+    revision: int = Field(default=0, ge=0)
+    publish: bool
+    cause: Cause | None = None
+    companions: list[str] = Field(
+        default_factory=list,
+        description="other types of the same panel (blood pressure) that closed in the same window",
+    )
+    source: WindowSource

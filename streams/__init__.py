@@ -1,0 +1,1 @@
+"""What happens to readings on their way to the chart: pure kernel, thin Faust agents, verdicts, delivery."""
