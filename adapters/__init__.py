@@ -1,0 +1,1 @@
+"""The outside world, one external system per file, behind the ports of `schemas.ports`."""
