@@ -1,0 +1,82 @@
+"""One message as a device sends it, with what should become of each measurement in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fractions import Fraction
+from typing import Any, Literal
+
+from schemas.reasons import Reason
+from schemas.topics import READINGS, TopicSpec
+
+Fate = Reason | Literal["window", "duplicate", "late"]
+"""What should become of one measurement: counted in a window, dropped as a repeat, late, or quarantined."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What is true of a measurement that belongs in a window: whose it is, and its value in the canonical unit."""
+
+    patient_id: str
+    type: str
+    time_ms: int
+    value_micro: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One Kafka record of the ward. `fates` has one entry a measurement; `truth` one for each that belongs in a window."""
+
+    at: datetime
+    key: str
+    value: bytes
+    bed: str
+    fates: tuple[Fate, ...] = ()
+    truth: tuple[Measured, ...] = ()
+    trouble: str | None = None
+    topic: TopicSpec = READINGS
+
+
+def epoch_ms(at: datetime) -> int:
+    """The instant in whole milliseconds since 1970."""
+    return round(at.timestamp() * 1000)
+
+
+def rfc3339(time_ms: int) -> str:
+    """The instant as a device writes it: UTC with milliseconds."""
+    instant = datetime.fromtimestamp(time_ms // 1000, UTC)
+    return f"{instant:%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03}Z"
+
+
+def micro(value: str | Fraction) -> int:
+    """A value in millionths of its unit, rounded half to even: what statistics are exact to."""
+    return round(Fraction(value) * 1_000_000)
+
+
+def number(value: str) -> int | float:
+    """A recorded value as JSON number: 73 rather than 73.0."""
+    exact = float(value)
+    return int(exact) if exact.is_integer() else exact
+
+
+def encode(payload: dict[str, Any]) -> bytes:
+    """The payload as a device would put it on the wire."""
+    return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def measurement(kind: str, value: object, unit: str, time: object) -> dict[str, Any]:
+    """The four fields of one measurement."""
+    return {"type": kind, "value": value, "unit": unit, "time": time}
+
+
+def reading(tenant_id: str, device_id: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """A single reading."""
+    return {"tenant_id": tenant_id, "device_id": device_id, **fields}
+
+
+def frame(tenant_id: str, device_id: str, patient_id: str, readings: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Many measurements in one message; a bedside monitor knows its patient and says so."""
+    return {"tenant_id": tenant_id, "device_id": device_id, "patient_id": patient_id, "readings": list(readings)}
