@@ -1,0 +1,111 @@
+"""Whether a rendered Observation says what was measured: this patient, this vital, this number, this unit, this time.
+
+Templates are a site's own text. Whatever they say, a wrong number must not reach a chart, so every rendering is compared
+with its windows. Another unit of the same kind is fine (a site may chart °F) if the number agrees once converted back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mappings.charted import MICRO, instant, statistic_of
+from mappings.units import GLUCOSE_CODES, conversion, convert_micro
+from mappings.us_core import Finding
+from schemas.config import Config
+from schemas.errors import Rejected
+from schemas.vitals import LOINC, PANEL_CODES, PANELS
+from schemas.window import Window
+
+_ROUNDED_MICRO = 50_000
+"""A value converted to a site's unit may be rounded to one decimal: by at most 0.05 there."""
+
+
+def unfaithful(resource: Mapping[str, Any], config: Config, windows: Sequence[Window], subject: str) -> list[Finding]:
+    """Every place where the resource says something else than its windows. Empty is good."""
+    return [
+        *_who_and_when(resource, windows[0], subject),
+        *(
+            _panel(resource, config, windows)
+            if config.vital_type(windows[0].type).panel
+            else _single(resource, config, windows[0])
+        ),
+    ]
+
+
+def _who_and_when(resource: Mapping[str, Any], window: Window, subject: str) -> Iterator[Finding]:
+    if (resource.get("subject") or {}).get("reference") != subject:
+        yield Finding("subject", "is not the window's patient", 'write `reference: "{{ %subject }}"`')
+    period = resource.get("effectivePeriod")
+    times = (
+        [period.get("start"), period.get("end")] if isinstance(period, dict) else [resource.get("effectiveDateTime")]
+    )
+    if not set(times) <= {instant(window.start), instant(window.end)}:
+        yield Finding(
+            "effective[x]", "is not the time of the window", 'use "{{ %window.start }}" and "{{ %window.end }}"'
+        )
+
+
+def _single(resource: Mapping[str, Any], config: Config, window: Window) -> Iterator[Finding]:
+    codes = {code.code for code in config.vital_type(window.type).codes}
+    yield from _codes(resource, "code", codes, window.type)
+    yield from _quantity(resource, "valueQuantity", config, window)
+
+
+def _panel(resource: Mapping[str, Any], config: Config, windows: Sequence[Window]) -> Iterator[Finding]:
+    panel = config.vital_type(windows[0].type).panel or ""
+    yield from _codes(resource, "code", {PANEL_CODES[panel].code}, panel)
+    by_type = {window.type: window for window in windows}
+    components = {code: part for part in resource.get("component") or () for code in _loinc(part)}
+    for member in PANELS[panel]:
+        code = config.vital_type(member).codes[0].code
+        part = components.pop(code, None)
+        if part is None:
+            yield Finding("component", f"{member} is not coded {code}", 'write `coding: "{[ %part.codings ]}"`')
+        elif member in by_type:
+            yield from _quantity(part, f"component ({member})", config, by_type[member])
+        elif "valueQuantity" in part:
+            yield Finding("component", f"{member} was not measured but has a value", "give it a dataAbsentReason")
+    for code in components:
+        yield Finding("component", f"LOINC {code} is no member of {panel}", "remove the component")
+
+
+def _codes(holder: Mapping[str, Any], path: str, allowed: set[str], name: str) -> Iterator[Finding]:
+    for code in _loinc(holder):
+        if code not in allowed:
+            yield Finding(
+                path, f"LOINC {code} is not {name}; expected {' or '.join(sorted(allowed))}", "use %vital.codings"
+            )
+
+
+def _quantity(holder: Mapping[str, Any], path: str, config: Config, window: Window) -> Iterator[Finding]:
+    quantity = holder.get("valueQuantity")
+    if not isinstance(quantity, dict):
+        yield Finding(path, "the measured value is not there", 'write `value: "{{ %window.value }}"`')
+        return
+    value, unit = quantity.get("value"), quantity.get("code")
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return  # already a finding of the US Core checks
+    if not _same(value, unit, config, window):
+        yield Finding(path, "is not the measured value in this unit", "use %window.value with %vital.unit, unchanged")
+
+
+def _same(value: float, unit: Any, config: Config, window: Window) -> bool:
+    definition = config.vital_type(window.type)
+    measured = statistic_of(window, config.vitals[window.type])
+    if unit == definition.unit:
+        return value == measured
+    glucose = any(code.code in GLUCOSE_CODES for code in definition.codes)
+    try:
+        how = conversion(str(unit), definition.unit, glucose=glucose)
+    except Rejected:
+        return False
+    charted = round(value * MICRO)
+    low, high = (convert_micro(charted + by, how) for by in (-_ROUNDED_MICRO, _ROUNDED_MICRO))
+    return low <= round(measured * MICRO) <= high
+
+
+def _loinc(holder: Any) -> list[str]:
+    code = holder.get("code") if isinstance(holder, dict) else None
+    codings = code.get("coding") if isinstance(code, dict) else None
+    return [str(c.get("code")) for c in codings or () if isinstance(c, dict) and c.get("system") == LOINC]
