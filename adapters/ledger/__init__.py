@@ -1,0 +1,6 @@
+"""The ledger over SQL: PostgreSQL for a hospital, SQLite embedded. `migrate(url)` once, then `open_ledger(url, key)`."""
+
+from adapters.ledger.engine import migrate
+from adapters.ledger.store import SqlLedger, open_ledger
+
+__all__ = ["SqlLedger", "migrate", "open_ledger"]

@@ -1,0 +1,80 @@
+"""The ledger's tables. Instants are microseconds since the epoch in UTC, so that both databases keep them exactly.
+
+No column holds PHI in the clear when the ledger has a key: what is written to the EHR, and what it answered, are sealed;
+patients appear only as `lane`, a keyed hash of tenant, endpoint and patient.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text
+
+metadata = MetaData()
+
+# SQLite numbers rows by itself only for a column that it calls INTEGER.
+_SERIAL = BigInteger().with_variant(Integer(), "sqlite")
+
+operations = Table(
+    "operations",
+    metadata,
+    Column("sequence", _SERIAL, primary_key=True, autoincrement=True),
+    Column("operation_id", Text, nullable=False, unique=True, comment="hash of the intent's key"),
+    Column("event_key", Text, nullable=False, comment="hash of the key less its content hash"),
+    Column("tenant_id", Text, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("lane", Text, nullable=False),
+    Column("resource_type", Text, nullable=False),
+    Column("source_event_id", Text, nullable=False),
+    Column("content_hash", Text, nullable=False),
+    Column("source_ids", Text, nullable=False, comment="window ids, one space between"),
+    Column("intent", LargeBinary, nullable=False, comment="sealed"),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("amends", Text),
+    Column("resource_id", Text),
+    Column("version", Text),
+    Column("http_status", Integer),
+    Column("code", Text),
+    Column("message", Text),
+    Column("created_us", BigInteger, nullable=False),
+    Column("due_us", BigInteger, comment="when it may be worked on, or its lease ends; null when terminal or held"),
+    Column("settled_us", BigInteger),
+)
+Index("operations_event", operations.c.event_key)
+Index("operations_state", operations.c.endpoint, operations.c.state)
+_open = operations.c.due_us.is_not(None)
+Index("operations_open", operations.c.lane, operations.c.sequence, postgresql_where=_open, sqlite_where=_open)
+
+# One row a patient and endpoint: its earliest open operation. Claiming looks at these alone, so that the queue of a
+# patient who must wait costs nothing; locking them is what keeps a patient's operations in order.
+lanes = Table(
+    "lanes",
+    metadata,
+    Column("lane", Text, primary_key=True),
+    Column("endpoint", Text, nullable=False),
+    Column("head", BigInteger),
+    Column("due_us", BigInteger),
+)
+_waiting = lanes.c.due_us.is_not(None)
+Index("lanes_due", lanes.c.endpoint, lanes.c.due_us, postgresql_where=_waiting, sqlite_where=_waiting)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", _SERIAL, primary_key=True, autoincrement=True),
+    Column("operation_id", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("http_status", Integer),
+    Column("code", Text),
+    Column("request", LargeBinary, comment="sealed"),
+    Column("response", LargeBinary, comment="sealed"),
+)
+Index("attempts_operation", attempts.c.operation_id)
+
+ledger_key = Table(
+    "ledger_key",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("fingerprint", Text, nullable=False, comment="tells a wrong key at once; the key cannot be told from it"),
+)
