@@ -71,7 +71,7 @@ class Reply(BaseModel):
 
 
 class AuditEvent(BaseModel):
-    """One step that touched patient data (`audit.events`); `previous` chains it to the tenant's event before."""
+    """One step that touched patient data (`audit.events`); `previous` chains it to the writer's event before."""
 
     event_id: str
     tenant_id: str
@@ -83,6 +83,7 @@ class AuditEvent(BaseModel):
     endpoint: str | None = None
     source: str | None = Field(default=None, description="topic/partition/offset or window_id; never a value measured")
     reason: str | None = None
+    writer: str | None = Field(default=None, description="the process that wrote it: each writes a chain of its own")
     previous: str | None = None
     hash: str | None = None
 

@@ -67,3 +67,4 @@ class SetAside(BaseModel):
     arrived: EpochMs = Field(description="the broker's append time of the record")
     reading: Any = Field(description="the reading as sent; bytes that are not JSON are given as base64 in `raw`")
     raw: str | None = None
+    endpoint: str | None = Field(default=None, description="of a window: the endpoint it was refused for")

@@ -7,6 +7,8 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from schemas.vitals import PANELS
+
 Purpose = Literal["vitals", "documents", "patient-info"]
 
 
@@ -65,12 +67,21 @@ class Consent(BaseModel):
     denies: list[Provision] = []
 
     def allows(self, purpose: Purpose, vital_type: str, endpoint: str, at: datetime) -> bool:
-        """Whether the patient permits this use at this instant. Fails closed."""
+        """Whether the patient permits this use at this instant. Fails closed.
+
+        A panel (blood_pressure) is permitted by its name or by all its members; a denial of one member denies it.
+        """
         if self.status != "active" or (self.since and at < self.since) or (self.until and at >= self.until):
             return False
-        return any(_covers(p, purpose, vital_type, endpoint) for p in self.permits) and not any(
-            _covers(d, purpose, vital_type, endpoint) for d in self.denies
+        members = PANELS.get(vital_type, (vital_type,))
+        if any(_covers(d, purpose, name, endpoint) for d in self.denies for name in (vital_type, *members)):
+            return False
+        return self._permits(purpose, vital_type, endpoint) or all(
+            self._permits(purpose, member, endpoint) for member in members
         )
+
+    def _permits(self, purpose: Purpose, vital_type: str, endpoint: str) -> bool:
+        return any(_covers(p, purpose, vital_type, endpoint) for p in self.permits)
 
 
 def _covers(provision: Provision, purpose: Purpose, vital_type: str, endpoint: str) -> bool:

@@ -19,7 +19,10 @@ class ReconciliationReport(BaseModel):
     in_open_windows: int
     quarantined: dict[str, int] = Field(description="by reason; readings, then windows, by the same codes")
     quarantined_readings: int
-    quarantined_windows: int
+    quarantined_windows: int = Field(description="windows that every endpoint refused")
+    windows_refused_somewhere: int = Field(
+        default=0, description="windows in an intent for one endpoint that another endpoint refused"
+    )
     late: int
     windows: int
     windows_not_published: int
