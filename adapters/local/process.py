@@ -115,3 +115,31 @@ class ServerProcess:
         for pipe in (self._guard.stdin, self._guard.stdout):
             if pipe is not None:
                 pipe.close()
+
+
+def children(pid: int) -> list[int]:
+    """The processes this one has started, where the system tells (Linux)."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children")
+    with contextlib.suppress(OSError):
+        return [int(child) for child in listed.read_text().split()]
+    return []
+
+
+def wait_until_gone(pids: Sequence[int], *, timeout_s: float) -> None:
+    """Return when none of these processes is left; kill what is left in the end."""
+    deadline = time.monotonic() + timeout_s
+    left = list(pids)
+    while left := [pid for pid in left if _exists(pid)]:
+        if time.monotonic() > deadline:
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            return
+        time.sleep(POLL_S)
+
+
+def _exists(pid: int) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False
