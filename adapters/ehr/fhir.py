@@ -1,0 +1,179 @@
+"""Any FHIR R4 server, by its published rules. Epic and Oracle Health differ from it in their own files.
+
+Sources: FHIR R4 http.html (create, update, conditional create, search); docs/ehr-behaviour.md §5.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from time import monotonic
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import orjson
+
+from adapters.ehr.encounters import choose_active
+from adapters.ehr.http import Conversation, Params
+from schemas.config import Endpoint
+from schemas.operation import Intent
+from schemas.ports import EhrAnswer, Observer
+
+ENCOUNTER_KEPT_S = 60.0
+ENCOUNTERS_KEPT = 10_000
+MOST_PAGES = 20
+_JSON = {"Content-Type": "application/fhir+json"}
+
+
+class FhirEndpoint:
+    """Writes Observations to a FHIR R4 server and finds them again."""
+
+    def __init__(
+        self,
+        name: str,
+        endpoint: Endpoint,
+        auth: httpx.Auth | None,
+        observer: Observer,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.capabilities = endpoint.matrix
+        self._http = Conversation(name, endpoint.base_url, auth, self.capabilities, observer, transport)
+        self._encounters: dict[str, tuple[float, str]] = {}
+
+    # -- the port ---------------------------------------------------------------------------------------------------
+
+    async def active_encounter(self, subject_id: str, at: datetime) -> tuple[str | None, EhrAnswer | None]:
+        """The patient's active encounter; an answer is kept for a minute, an absence is not."""
+        kept = self._encounters.get(subject_id)
+        if kept is not None and monotonic() < kept[0]:
+            return kept[1], None
+        found, answer = await self._search("Encounter", self.encounter_params(subject_id))
+        encounter = choose_active(found, subject_id, at) if answer.error is None else None
+        if encounter is not None:
+            if len(self._encounters) >= ENCOUNTERS_KEPT:
+                self._encounters.clear()
+            self._encounters[subject_id] = (monotonic() + ENCOUNTER_KEPT_S, encounter)
+        return encounter, answer
+
+    async def create(self, resource: Mapping[str, Any], intent: Intent) -> EhrAnswer:
+        """POST once; conditionally where the server declares it."""
+        headers = dict(_JSON)
+        identifier = _identifier(resource)
+        if self.capabilities.conditional_create and identifier is not None:
+            headers["If-None-Exist"] = f"identifier={quote(identifier, safe=':')}"
+        kind = intent.resource_type
+        answer = await self._http.ask(f"{kind}.create", "POST", kind, content=orjson.dumps(resource), headers=headers)
+        if answer.status is not None and 400 <= answer.status < 500:
+            self._encounters.pop(intent.subject_id, None)  # it may have closed since it was looked up
+        return answer
+
+    async def update(self, resource_id: str, version: str | None, resource: Mapping[str, Any]) -> EhrAnswer:
+        """PUT an amendment, of the version we know."""
+        kind = str(resource["resourceType"])
+        headers = _JSON | ({"If-Match": f'W/"{version}"'} if version is not None else {})
+        body = orjson.dumps(dict(resource) | {"id": resource_id})
+        return await self._http.ask(f"{kind}.update", "PUT", f"{kind}/{resource_id}", content=body, headers=headers)
+
+    async def find(self, intent: Intent) -> tuple[list[Mapping[str, Any]], EhrAnswer]:
+        """By our identifier where the server finds it, else by patient, code and time."""
+        identifier = _identifier(intent.resource)
+        if self.capabilities.identifier_search and identifier is not None:
+            return await self._search(intent.resource_type, [("identifier", identifier)])
+        return await self._search(intent.resource_type, self.find_params(intent))
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._http.close()
+
+    # -- what another kind may say differently ------------------------------------------------------------------------
+
+    def encounter_params(self, subject_id: str) -> Params:
+        """How encounters that may be active are searched."""
+        return [("patient", subject_id), ("status", "in-progress,arrived,triaged,onleave")]
+
+    def find_params(self, intent: Intent) -> Params:
+        """Patient, code and the span of time; seconds around it, for servers that round."""
+        coding = intent.resource["code"]["coding"][0]
+        first, last = _span(intent.resource)
+        around = timedelta(seconds=1)
+        return [
+            ("patient", intent.subject_id),
+            ("code", f"{coding['system']}|{coding['code']}"),
+            ("date", f"ge{(first - around).isoformat()}"),
+            ("date", f"le{(last + around).isoformat()}"),
+        ]
+
+    # -- searching --------------------------------------------------------------------------------------------------
+
+    async def _search(self, kind: str, params: Params) -> tuple[list[Mapping[str, Any]], EhrAnswer]:
+        """Every page, each resource once (pages may repeat). `answer.error` is set unless the result is complete."""
+        found: dict[str, Mapping[str, Any]] = {}
+        url: str | httpx.URL = kind
+        for _page in range(MOST_PAGES):
+            answer = await self._http.ask(f"{kind}.search", "GET", url, params=params if url == kind else None)
+            bundle = _bundle(answer)
+            if bundle is None:
+                return list(found.values()), answer._replace(error=answer.error or "not_searched")
+            for entry in _objects(bundle.get("entry")):
+                resource = entry.get("resource")
+                if isinstance(resource, dict) and resource.get("resourceType") == kind:
+                    found[str(resource.get("id"))] = resource
+            following = _next(bundle)
+            if following is None:
+                return list(found.values()), answer
+            joined = self._within(following)
+            if joined is None:
+                return list(found.values()), answer._replace(error="foreign_page")
+            url = joined
+        return list(found.values()), answer._replace(error="too_many_pages")
+
+    def _within(self, link: str) -> httpx.URL | None:
+        """The next page's address, only if it is this very server: a token goes nowhere else."""
+        base = self._http.base_url
+        try:
+            url = base.join(link)
+        except httpx.InvalidURL:
+            return None
+        same = (url.scheme, url.host, url.port) == (base.scheme, base.host, base.port)
+        return url if same and url.path.startswith(base.path.rstrip("/")) else None
+
+
+def _bundle(answer: EhrAnswer) -> dict[str, Any] | None:
+    if answer.status != 200 or answer.error is not None:
+        return None
+    try:
+        bundle = orjson.loads(answer.body)
+    except orjson.JSONDecodeError:
+        return None
+    return bundle if isinstance(bundle, dict) and bundle.get("resourceType") == "Bundle" else None
+
+
+def _next(bundle: Mapping[str, Any]) -> str | None:
+    return next((str(link.get("url")) for link in _objects(bundle.get("link")) if link.get("relation") == "next"), None)
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    """The objects of what should be a list of objects; an EHR may say anything."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _identifier(resource: Mapping[str, Any]) -> str | None:
+    """`system|value` of our identifier, if the resource carries it."""
+    for identifier in resource.get("identifier") or ():
+        if identifier.get("system") and identifier.get("value"):
+            return f"{identifier['system']}|{identifier['value']}"
+    return None
+
+
+def _span(resource: Mapping[str, Any]) -> tuple[datetime, datetime]:
+    period = resource.get("effectivePeriod")
+    if period:
+        return _instant(period["start"]), _instant(period["end"])
+    return _instant(resource["effectiveDateTime"]), _instant(resource["effectiveDateTime"])
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(re.sub(r"Z$", "+00:00", text))

@@ -1,0 +1,128 @@
+"""One HTTP conversation with an EHR: limits, pace, time-outs, and every answer or silence as an `EhrAnswer`."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from time import monotonic
+
+import httpx
+
+from adapters.smart_auth import TokenRefusedError
+from schemas.capabilities import Capabilities
+from schemas.ports import EhrAnswer, Observer
+
+LARGEST_ANSWER_BYTES = 8 * 1024 * 1024
+KEEPALIVE_S = 15.0
+"""Shorter than servers' own limit: a connection closed under a POST would leave its outcome unknown."""
+
+_NEVER_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+)
+
+
+Params = list[tuple[str, str | int | float | bool | None]]
+
+
+class Conversation:
+    """Requests to one base URL, in order of nothing: callers decide. Never raises for what the other side does."""
+
+    def __init__(
+        self,
+        name: str,
+        base_url: str,
+        auth: httpx.Auth | None,
+        capabilities: Capabilities,
+        observer: Observer,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._name = name
+        self._observer = observer
+        self._timeout_s = capabilities.timeout_s
+        self._pause_s = 1 / capabilities.max_requests_per_s if capabilities.max_requests_per_s else 0.0
+        self._next_slot = 0.0
+        connections = capabilities.concurrency + 1  # one more for the token endpoint
+        self._client = httpx.AsyncClient(
+            base_url=base_url,
+            auth=auth,
+            verify=_tls() if base_url.startswith("https://") else False,
+            http2=base_url.startswith("https://"),
+            limits=httpx.Limits(
+                max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEEPALIVE_S
+            ),
+            timeout=httpx.Timeout(self._timeout_s, connect=min(self._timeout_s, 10.0)),
+            follow_redirects=False,
+            trust_env=False,
+            headers={"Accept": "application/fhir+json", "User-Agent": "vitalwire"},
+            transport=transport,
+        )
+        self.base_url = self._client.base_url
+
+    async def ask(
+        self,
+        operation: str,
+        method: str,
+        url: str | httpx.URL,
+        *,
+        params: Params | None = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> EhrAnswer:
+        """Send one request and read its whole answer; counted and timed under `operation`."""
+        await self._pace()
+        started = monotonic()
+        request = self._client.build_request(method, url, params=params, content=content, headers=headers)
+        try:
+            async with asyncio.timeout(2 * self._timeout_s):  # a trickled answer must not hold a patient for ever
+                answer = await self._exchange(request)
+        except TokenRefusedError as refused:
+            answer = EhrAnswer(401, {}, b"", sent=False, error=refused.code)
+        except httpx.RequestError as error:
+            unsent = isinstance(error, _NEVER_SENT) or error.request is not request
+            answer = EhrAnswer(None, {}, b"", sent=not unsent, error=type(error).__name__)
+        except TimeoutError:
+            answer = EhrAnswer(None, {}, b"", sent=True, error="timeout")
+        status = "none" if answer.status is None else str(answer.status)
+        self._observer.count("ehr_requests_total", endpoint=self._name, operation=operation, status=status)
+        self._observer.seconds("ehr_request_seconds", monotonic() - started, endpoint=self._name, operation=operation)
+        return answer
+
+    async def _exchange(self, request: httpx.Request) -> EhrAnswer:
+        response = await self._client.send(request, stream=True)
+        body = bytearray()
+        try:
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > LARGEST_ANSWER_BYTES:
+                    return EhrAnswer(response.status_code, dict(response.headers), b"", sent=True, error="too_large")
+        except httpx.DecodingError:
+            return EhrAnswer(response.status_code, dict(response.headers), b"", sent=True, error="undecodable")
+        finally:
+            await response.aclose()
+        return EhrAnswer(response.status_code, dict(response.headers), bytes(body), sent=True)
+
+    async def _pace(self) -> None:
+        """The endpoint's own ceiling of requests a second, evenly spread."""
+        if not self._pause_s:
+            return
+        now = monotonic()
+        slot = max(now, self._next_slot)
+        self._next_slot = slot + self._pause_s
+        if slot > now:
+            await asyncio.sleep(slot - now)
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._client.aclose()
+
+
+def _tls() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context

@@ -1,0 +1,43 @@
+"""Oracle Health Millennium: what differs from any FHIR server. Most of it is data in `schemas.capabilities.DEFAULTS`.
+
+Source: Millennium Platform APIs R4, Observation and Encounter; docs/ehr-behaviour.md §2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from adapters.ehr.fhir import FhirEndpoint
+from adapters.ehr.http import Params
+from schemas.ports import EhrAnswer
+
+
+class OracleHealthEndpoint(FhirEndpoint):
+    """An update must carry the identifier that the server gave, so that the Observation is read before it is amended."""
+
+    def encounter_params(self, subject_id: str) -> Params:
+        """One status value; `status` is allowed with `patient`."""
+        return [("patient", subject_id), ("status", "in-progress")]
+
+    async def update(self, resource_id: str, version: str | None, resource: Mapping[str, Any]) -> EhrAnswer:
+        """Read, take over the server's identifier, PUT with the version we wrote (or, unknown, the one just read)."""
+        kind = str(resource["resourceType"])
+        read = await self._http.ask(f"{kind}.read", "GET", f"{kind}/{resource_id}")
+        current = _resource(read, kind)
+        if current is None:
+            return read._replace(sent=False) if read.status is None else read
+        known = version or current.get("meta", {}).get("versionId")
+        return await super().update(resource_id, known, dict(resource) | {"identifier": current.get("identifier", [])})
+
+
+def _resource(answer: EhrAnswer, kind: str) -> dict[str, Any] | None:
+    if answer.status != 200 or answer.error is not None:
+        return None
+    try:
+        resource = orjson.loads(answer.body)
+    except orjson.JSONDecodeError:
+        return None
+    return resource if isinstance(resource, dict) and resource.get("resourceType") == kind else None
