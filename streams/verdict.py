@@ -1,0 +1,215 @@
+"""The verdict table: what an EHR's answer to one attempt means, and what follows from it. Pure, total, in one place.
+
+A write is never repeated because its answer was lost: whatever may have been written is `unknown`, and only a search
+settles it (`judge_search`). Source: docs/ehr-behaviour.md §1, §2, §5; FHIR R4 http.html.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from schemas.capabilities import Capabilities, EndpointKind
+from schemas.operation import State
+from schemas.ports import EhrAnswer
+from streams.answers import Issues, Written, issues, json_object, retry_after_s, written
+
+Action = Literal["create", "update", "search"]
+
+UNAUTHORIZED_ATTEMPTS = 10
+"""So many refused tokens in a row are a matter for a person."""
+ENCOUNTER_ATTEMPTS = 3
+"""An encounter may have closed after it was looked up; it is looked up again so often."""
+
+ALREADY_THERE = frozenset({"59189", "59141"})
+ENCOUNTER_REFUSED = frozenset({"59111", "59144", "59159"})
+HELD_CODES = frozenset({"4107", "4118", "4130", "4131", "4134", "4135", "59013", "59105", "59108", "59187", "59188"})
+ORACLE_SETTINGS = frozenset({"business-rule", "not-supported", "required"})
+
+MESSAGES: dict[str, str] = {
+    "unreachable": "The EHR could not be reached; nothing was sent. It is tried again.",
+    "no_answer": "The EHR did not answer; it may have written the result. The chart is searched before anything else.",
+    "unclear_answer": "The EHR's answer does not say what was written. The chart is searched.",
+    "accepted": "The EHR accepted the result for later; the chart is read back until it is there.",
+    "server_error": "The EHR failed while answering; it may have written the result. The chart is searched.",
+    "throttled": "The EHR asked to slow down. The endpoint waits as long as it asked.",
+    "unavailable": "The EHR is unavailable for now and said so. It is tried again.",
+    "unauthorized": "The EHR refused the access token, also a fresh one. Check the client's registration and key.",
+    "token_refused": "The token endpoint refused the client. Check client id, key or secret, and scope.",
+    "forbidden": "The EHR forbids this write. Check the app's APIs, scopes and background user, then release it.",
+    "misdirected": "The EHR does not offer this operation at this address. Check `base_url`, then release it.",
+    "redirected": "The EHR answered with a redirect, which is never followed. Check `base_url`, then release it.",
+    "refused": "The EHR refused the result as invalid. Check the template against the EHR's rules.",
+    "settings": "The EHR's own rules or settings refuse the result. Correct the configuration, then release it.",
+    "encounter_refused": "The EHR refused the encounter; the active encounter is looked up again.",
+    "race": "Another request wrote the same identifier at the same moment. It is tried again, conditionally.",
+    "conflict": "The EHR reports a conflict; the chart is searched for the result.",
+    "version_conflict": "The Observation was changed in the EHR since we wrote it. A person must decide.",
+    "several_match": "Several Observations in the EHR carry this identifier. A person must decide.",
+    "already_there": "The EHR says it already holds this result; it is read back and compared.",
+    "found": "Found in the chart with the same value.",
+    "found_different": "The chart holds another value for this time. It was not overwritten; a person must decide.",
+    "found_several": "The chart holds this result more than once. A person must decide.",
+    "absent": "The chart does not hold the result, and this EHR cannot refuse a repeat. A person must decide.",
+    "absent_resend": "The chart does not hold the result; it is sent again, and the EHR refuses a repeat.",
+    "merged_patient": "The patient was merged into another at the EHR. Correct `reference.patients`, then release it.",
+}
+
+
+class Verdict(NamedTuple):
+    """The next state, why, and how long to wait at least. `whole_endpoint`: no other write would fare better now."""
+
+    state: State
+    code: str | None
+    message: str | None
+    retry_after_s: float | None = None
+    resource_id: str | None = None
+    version: str | None = None
+    whole_endpoint: bool = False
+
+
+class Found(NamedTuple):
+    """What a search of the chart brought: Observations of this very content, and how many say something else."""
+
+    same: tuple[Written, ...]
+    different: int
+
+
+class Asked(NamedTuple):
+    """What was asked of whom, for the table: one attempt (counted from 1) of one action at one endpoint."""
+
+    kind: EndpointKind
+    capabilities: Capabilities
+    action: Action
+    attempt: int
+
+
+# Status → (state, reason), where neither the action nor an error code in the body says otherwise.
+BY_STATUS: dict[int, tuple[State, str]] = {
+    202: (State.UNKNOWN, "accepted"),
+    303: (State.UNKNOWN, "unclear_answer"),
+    400: (State.FAILED, "refused"),
+    403: (State.HELD, "forbidden"),
+    404: (State.HELD, "misdirected"),
+    405: (State.HELD, "misdirected"),
+    406: (State.HELD, "misdirected"),
+    407: (State.HELD, "misdirected"),
+    408: (State.UNKNOWN, "no_answer"),
+    409: (State.UNKNOWN, "conflict"),
+    410: (State.HELD, "misdirected"),
+    412: (State.HELD, "several_match"),
+    415: (State.HELD, "misdirected"),
+    421: (State.HELD, "misdirected"),
+    422: (State.FAILED, "refused"),
+    425: (State.DEFERRED, "unavailable"),
+    429: (State.DEFERRED, "throttled"),
+    501: (State.HELD, "misdirected"),
+}
+BY_CLASS: dict[int, tuple[State, str]] = {
+    2: (State.UNKNOWN, "unclear_answer"),
+    3: (State.HELD, "redirected"),
+    4: (State.FAILED, "refused"),
+    5: (State.UNKNOWN, "server_error"),
+}
+WHOLE_ENDPOINT = frozenset({"unreachable", "throttled", "unavailable", "unauthorized", "token_refused"})
+
+
+def judge(asked: Asked, resource_type: str, answer: EhrAnswer, now: datetime) -> Verdict:
+    """What one answer means. Total: any answer gives a verdict."""
+    state, reason, code = _row(asked, resource_type, answer, issues(answer.body), now)
+    if asked.action == "search":  # a search writes nothing, so that nothing about it is ambiguous or the result's fault
+        state = {State.UNKNOWN: State.DEFERRED, State.FAILED: State.HELD}.get(state, state)
+    wait_s = retry_after_s(answer, now) if state is State.DEFERRED else None
+    made = written(answer, resource_type) if state is State.SUCCEEDED else Written(None, None)
+    return Verdict(
+        state,
+        code or reason,
+        MESSAGES.get(reason or ""),
+        wait_s,
+        made.resource_id,
+        made.version,
+        reason in WHOLE_ENDPOINT,
+    )
+
+
+Row = tuple[State, str | None, str | None]
+"""(state, reason, vendor code)."""
+
+
+def _row(asked: Asked, resource_type: str, answer: EhrAnswer, said: Issues, now: datetime) -> Row:
+    """The first row of the table that applies."""
+    status = answer.status
+    if status is None:
+        return (State.UNKNOWN, "no_answer", None) if answer.sent else (State.DEFERRED, "unreachable", None)
+    if status in (200, 201):
+        return _accepted(asked, resource_type, answer)
+    if status == 401:
+        return *_unauthorized(asked, answer), None
+    if status == 503 and retry_after_s(answer, now) is not None:
+        return State.DEFERRED, "unavailable", None
+    return _by_code(asked, status, said) or (*_by_status(asked, status), None)
+
+
+def _accepted(asked: Asked, resource_type: str, answer: EhrAnswer) -> Row:
+    """A 200 or 201 counts only if it says what was written: a proxy's login page is a 200 too."""
+    if asked.action == "search":
+        clear = (json_object(answer.body) or {}).get("resourceType") == "Bundle"
+    else:
+        clear = written(answer, resource_type).resource_id is not None or (asked.action == "update" and not answer.body)
+    return (State.SUCCEEDED, None, None) if clear else (State.UNKNOWN, "unclear_answer", None)
+
+
+def _unauthorized(asked: Asked, answer: EhrAnswer) -> tuple[State, str]:
+    reason = "unauthorized" if answer.sent else "token_refused"
+    return (State.DEFERRED if asked.attempt < UNAUTHORIZED_ATTEMPTS else State.HELD), reason
+
+
+def _by_code(asked: Asked, status: int, said: Issues) -> Row | None:
+    if not 300 <= status < 500 or status == 429:
+        return None
+    for codes, state, reason in (
+        (ALREADY_THERE, State.UNKNOWN, "already_there"),
+        (frozenset({"4107"}), State.HELD, "merged_patient"),
+        (HELD_CODES, State.HELD, "settings"),
+        (frozenset({"59177"}), State.UNKNOWN, "server_error"),
+    ):
+        hit = min(said.vendor & codes, default=None)
+        if hit is not None:
+            return state, reason, hit
+    encounter = min(said.vendor & ENCOUNTER_REFUSED, default=None)
+    if encounter and asked.capabilities.encounter == "required" and asked.attempt < ENCOUNTER_ATTEMPTS:
+        return State.DEFERRED, "encounter_refused", encounter
+    if asked.kind == "oracle-health" and status == 422 and said.fhir & ORACLE_SETTINGS:
+        return State.HELD, "settings", min(said.fhir & ORACLE_SETTINGS)
+    other = min(said.vendor, default=None)
+    return (*BY_STATUS.get(status, BY_CLASS[status // 100]), other) if other and status in (400, 422) else None
+
+
+def _by_status(asked: Asked, status: int) -> tuple[State, str]:
+    if asked.action == "update" and status in (409, 412):
+        return State.HELD, "version_conflict"
+    if status == 409 and asked.capabilities.conditional_create:
+        return State.DEFERRED, "race"  # a racing If-None-Exist; repeating it conditionally cannot double it
+    return BY_STATUS.get(status) or BY_CLASS.get(status // 100, (State.UNKNOWN, "unclear_answer"))
+
+
+def may_resend(asked: Asked) -> bool:
+    """Whether a write that the chart does not hold may be sent again: only where the EHR itself refuses a repeat."""
+    return asked.action == "update" or asked.capabilities.server_dedupes or asked.capabilities.conditional_create
+
+
+def judge_search(asked: Asked, cause: str | None, found: Found) -> Verdict:
+    """What a complete search of the chart means for a write whose answer was ambiguous (`cause`: its code)."""
+    # Without our identifier a search by time also brings what other devices measured at that instant.
+    if len(found.same) == 1 and not (found.different and asked.capabilities.identifier_search):
+        return Verdict(State.SUCCEEDED, cause, MESSAGES["found"], None, *found.same[0])
+    if asked.action == "update" and not found.same:
+        return Verdict(State.DEFERRED, "absent_resend", MESSAGES["absent_resend"])
+    if cause in ALREADY_THERE and found.different and not found.same:
+        return Verdict(State.QUARANTINED, cause, MESSAGES["found_different"])
+    if found.different or len(found.same) > 1:
+        reason = "found_different" if found.different else "found_several"
+        return Verdict(State.HELD, reason, MESSAGES[reason])
+    if may_resend(asked) and cause not in ALREADY_THERE:
+        return Verdict(State.DEFERRED, "absent_resend", MESSAGES["absent_resend"])
+    return Verdict(State.HELD, "absent", MESSAGES["absent"])
