@@ -1,0 +1,231 @@
+"""The clinical role: closed windows become intents in the ledger, or are set aside with a reason.
+
+One ledger transaction for what a batch holds (at most 500 results), before anything else that a batch causes, for that is
+the step a clinician waits for. Offsets are settled when intents, quarantine, dead letters and audit are all confirmed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from schemas.config import Config
+from schemas.errors import RetryLater
+from schemas.operation import Intent
+from schemas.ports import Clock, Ledger, Observer, Outgoing, Recorded, ReferenceData
+from schemas.topics import DLQ_CLINICAL, QUARANTINE
+from schemas.window import Window
+from streams.audit import AuditTrail, Step
+from streams.batches import Batch, Record
+from streams.dead_letters import dead_letter
+from streams.insist import insist
+from streams.judgement import Judged, Refusal, Render, Unrendered, judge, set_aside
+from streams.panels import HOLD_MS, Arrived, Group, PanelJoiner
+
+_RESULTS_A_TRANSACTION = 500
+_UNKNOWN_TENANT = "unknown"
+
+
+class ClinicalPorts(NamedTuple):
+    """What the role works with."""
+
+    config: Callable[[], Config]
+    reference: ReferenceData
+    render: Render
+    ledger: Ledger
+    audit: AuditTrail
+    observer: Observer
+    clock: Clock
+
+
+class ClinicalRole:
+    """`streams.batches.BatchRole` over `vitals.windows`."""
+
+    def __init__(self, ports: ClinicalPorts, hold_s: float = HOLD_MS / 1000) -> None:
+        self._ports = ports
+        self._hold_s = hold_s
+        self._joiners: dict[int, PanelJoiner] = {}
+        self._positions: dict[int, int] = {}
+        self._silent: dict[int, asyncio.Task[None]] = {}
+        self._working = asyncio.Lock()
+
+    async def assigned(self, partitions: Collection[int]) -> None:
+        """Begin with nothing held: what was held before is read again from the committed offset."""
+        for partition in partitions:
+            self._joiners[partition] = PanelJoiner()
+
+    async def revoked(self, partitions: Collection[int]) -> None:
+        """Forget the partitions."""
+        for partition in partitions:
+            self._joiners.pop(partition, None)
+            self._positions.pop(partition, None)
+            if task := self._silent.pop(partition, None):
+                task.cancel()
+
+    async def take(self, batch: Batch) -> None:
+        """Judge every window of the batch; return when what it caused is confirmed or a panel member is held."""
+        self._stop_waiting(batch.partition)
+        async with self._working:
+            joiner = self._joiners.setdefault(batch.partition, PanelJoiner())
+            for records in _parts(batch.records):
+                await self._take(joiner, batch.topic, batch.partition, records)
+                self._positions[batch.partition] = records[-1].offset + 1
+        if joiner.earliest_held() is not None:
+            self._silent[batch.partition] = asyncio.create_task(self._after_silence(batch.topic, batch.partition))
+
+    def settled(self) -> Mapping[int, int]:
+        """Up to where every record was judged and confirmed; a held panel member keeps its place."""
+        held = {partition: joiner.earliest_held() for partition, joiner in self._joiners.items()}
+        return {
+            partition: position if (first := held.get(partition)) is None else min(first, position)
+            for partition, position in self._positions.items()
+        }
+
+    async def _take(self, joiner: PanelJoiner, topic: str, partition: int, records: Sequence[Record]) -> None:
+        arrived, broken = _decoded(records)
+        groups: list[Group] = []
+        for one in arrived:
+            group = joiner.take(one)
+            if group is not None:
+                groups.append(group)
+        groups += joiner.overdue(max(record.timestamp_ms for record in records))
+        letters = [dead_letter(DLQ_CLINICAL, topic, partition, record, "malformed") for record in broken]
+        for record in broken:
+            self._ports.observer.count("dead_letters_total", stage="clinical", code="malformed")
+            self._count("dead_letter", "malformed", 1 if record else 0)
+        steps = [
+            Step(_UNKNOWN_TENANT, "record.dead_lettered", "failure", source=_source(topic, partition, record))
+            for record in broken
+        ]
+        await self._chart(groups, topic, partition, letters, steps)
+
+    async def _chart(
+        self, groups: Sequence[Group], topic: str, partition: int, letters: list[Outgoing], steps: list[Step]
+    ) -> None:
+        judged = await insist(lambda: asyncio.to_thread(self._judge, groups), "reference", self._ports.observer)
+        intents = [one for one in judged if isinstance(one, Intent)]
+        steps += await self._record(intents)
+        for one in judged:
+            if isinstance(one, Refusal):
+                letters += self._refuse(one, topic, partition)
+                steps += _refused_steps(one)
+            elif isinstance(one, Unrendered):
+                letters += self._unrendered(one, topic, partition)
+                steps += _unrendered_steps(one)
+        await self._ports.audit.write(steps, letters)
+
+    def _judge(self, groups: Sequence[Group]) -> list[Judged]:
+        if not self._ports.reference.is_current():
+            raise RetryLater("reference data is not current; no window is judged until it is")
+        config = self._ports.config()
+        judged: list[Judged] = []
+        for group in groups:
+            verdicts = judge(group, config, self._ports.reference, self._ports.render)
+            if not verdicts:
+                self._count("not_published", "", len(group))
+            judged += verdicts
+        return judged
+
+    async def _record(self, intents: Sequence[Intent]) -> list[Step]:
+        if not intents:
+            return []
+        ports = self._ports
+        recorded = await insist(
+            lambda: asyncio.to_thread(ports.ledger.record, intents, ports.clock()), "ledger", ports.observer
+        )
+        now = ports.clock()
+        for intent, entry in zip(intents, recorded, strict=True):
+            self._count(_outcome(entry), "", len(intent.source_ids))
+            if intent.window_closed_at is not None and not entry.duplicate:
+                ports.observer.seconds("window_to_intent_seconds", (now - intent.window_closed_at).total_seconds())
+        return [
+            Step(intent.tenant_id, "operation.recorded", "success", entry.operation_id, intent.endpoint, window_id)
+            for intent, entry in zip(intents, recorded, strict=True)
+            if not entry.duplicate
+            for window_id in intent.source_ids
+        ]
+
+    def _refuse(self, refusal: Refusal, topic: str, partition: int) -> list[Outgoing]:
+        self._count("quarantined", refusal.reason, len(refusal.group))
+        tenant = self._ports.config().tenants.get(refusal.group[0].window.tenant_id)
+        kept = set_aside(refusal, topic, partition, tenant.endpoints if tenant else ())
+        return [Outgoing(QUARANTINE, (one.device_id or "").encode(), one.model_dump_json().encode()) for one in kept]
+
+    def _unrendered(self, fault: Unrendered, topic: str, partition: int) -> list[Outgoing]:
+        self._count("dead_letter", fault.code, len(fault.group))
+        self._ports.observer.count("dead_letters_total", len(fault.group), stage="clinical", code=fault.code)
+        return [dead_letter(DLQ_CLINICAL, topic, partition, arrived.record, fault.code) for arrived in fault.group]
+
+    def _count(self, outcome: str, reason: str, windows: int) -> None:
+        self._ports.observer.count("clinical_windows_total", windows, outcome=outcome, reason=reason)
+
+    async def _after_silence(self, topic: str, partition: int) -> None:
+        """A partition that went silent brings no other member: chart what is held as it is."""
+        await asyncio.sleep(self._hold_s)
+        async with self._working:
+            joiner = self._joiners.get(partition)
+            if joiner is not None:
+                await self._chart(joiner.overdue(None), topic, partition, [], [])
+
+    def _stop_waiting(self, partition: int) -> None:
+        """End the wait for silence. What went wrong in it is raised here, and ends the process unacknowledged."""
+        task = self._silent.pop(partition, None)
+        if task is not None and not task.cancel() and not task.cancelled():
+            task.result()
+
+
+def _decoded(records: Sequence[Record]) -> tuple[list[Arrived], list[Record]]:
+    arrived: list[Arrived] = []
+    broken: list[Record] = []
+    for record in records:
+        try:
+            arrived.append(Arrived(Window.model_validate_json(record.value or b""), record))
+        except ValidationError:
+            broken.append(record)
+    return arrived, broken
+
+
+def _outcome(entry: Recorded) -> str:
+    if entry.duplicate:
+        return "duplicate"
+    return "amended" if entry.amends else "recorded"
+
+
+def _refused_steps(refusal: Refusal) -> list[Step]:
+    return [
+        Step(
+            arrived.window.tenant_id,
+            "window.quarantined",
+            "refused",
+            endpoint=refusal.endpoint,
+            source=arrived.window.window_id,
+            reason=refusal.reason,
+        )
+        for arrived in refusal.group
+    ]
+
+
+def _unrendered_steps(fault: Unrendered) -> list[Step]:
+    return [
+        Step(
+            arrived.window.tenant_id,
+            "window.dead_lettered",
+            "failure",
+            endpoint=fault.endpoint,
+            source=arrived.window.window_id,
+            reason=fault.code,
+        )
+        for arrived in fault.group
+    ]
+
+
+def _source(topic: str, partition: int, record: Record) -> str:
+    return f"{topic}/{partition}/{record.offset}"
+
+
+def _parts(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+    for start in range(0, len(records), _RESULTS_A_TRANSACTION):
+        yield records[start : start + _RESULTS_A_TRANSACTION]

@@ -1,0 +1,178 @@
+"""Row by row, in log order: convert, check range and clock, find the patient, tell open from late, and keep the open ones.
+
+Membership follows from the rows alone, never from when windows are looked through, so any split into batches gives the
+same windows. Rejected rows touch no state.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from schemas.reasons import Reason
+from streams.kernel.compiled import I16, I32, I64, NEVER, U8, compiled
+from streams.kernel.pairings import Intervals
+from streams.kernel.store import FREE, OPEN, USED, Devices, OpenRows, Streams
+from streams.kernel.vital_table import UnitColumns, VitalColumns
+
+OPENED, LATE, SETTLED_BEFORE = 0, 1, 2
+OUT_OF_RANGE, CLOCK_AHEAD, TOO_OLD, UNPAIRED, AMBIGUOUS, MISMATCH = 3, 4, 5, 6, 7, 8
+REASONS: dict[int, Reason] = {
+    OUT_OF_RANGE: Reason.OUT_OF_RANGE,
+    CLOCK_AHEAD: Reason.CLOCK_AHEAD,
+    TOO_OLD: Reason.TOO_OLD,
+    UNPAIRED: Reason.UNPAIRED,
+    AMBIGUOUS: Reason.AMBIGUOUS_PAIRING,
+    MISMATCH: Reason.PATIENT_MISMATCH,
+}
+"""What the fate of a refused row is called outside."""
+
+
+class Incoming(NamedTuple):
+    """Columns of decoded rows with where and when each was appended to the log."""
+
+    offset: I64
+    arrival_ms: I64
+    place: I32
+    device: I32
+    claim: I32
+    pair: I16
+    value_micro: I64
+    time_ms: I64
+    seq: I64
+
+
+class Limits(NamedTuple):
+    """How far a device clock may be off the broker's."""
+
+    ahead_ms: int
+    age_ms: int
+
+
+@compiled
+def convert(value: int, shift: int, numerator: int, denominator: int) -> int:
+    """(value + shift) x numerator / denominator, rounded once, half to even."""
+    product = (value + shift) * numerator
+    quotient = product // denominator
+    rest = product - quotient * denominator
+    if 2 * rest > denominator or (2 * rest == denominator and quotient % 2 != 0):
+        quotient += 1
+    return quotient
+
+
+@compiled
+def window_end(time_ms: int, width_ms: int) -> int:
+    """End of the window, aligned to the epoch, that holds this instant."""
+    return time_ms // width_ms * width_ms + width_ms
+
+
+@compiled
+def closed_by_watermark(watermark_ms: int, grace_ms: int, width_ms: int) -> int:
+    """Windows ending at or before this are closed by event time alone."""
+    if watermark_ms == NEVER:
+        return NEVER
+    return (watermark_ms - grace_ms) // width_ms * width_ms
+
+
+@compiled
+def _patient(pairings: Intervals, device: int, time_ms: int) -> int:
+    """The one patient paired with the device at this instant; -1 for none, -2 for several."""
+    found = -1
+    for i in range(pairings.first[device], pairings.first[device + 1]):
+        if pairings.since_ms[i] <= time_ms < pairings.until_ms[i]:
+            if found != -1:
+                return -2
+            found = pairings.patient[i]
+    return found
+
+
+@compiled
+def close_idle(device: int, silence_ms: int, streams: Streams, vitals: VitalColumns) -> None:
+    """A device was silent this long: its streams whose idle time that exceeds are closed through what they hold.
+
+    Both halves of a panel close together, so that they are charted together.
+    """
+    count = vitals.window_ms.shape[0]
+    for vital in range(count):
+        if silence_ms < vitals.idle_ms[vital]:
+            continue
+        latest = streams.latest[device * count + vital]
+        sibling = vitals.sibling[vital]
+        if sibling >= 0:
+            latest = max(latest, streams.latest[device * count + sibling])
+        if latest != NEVER:
+            end = window_end(latest, vitals.window_ms[vital])
+            stream = device * count + vital
+            streams.closed_through[stream] = max(streams.closed_through[stream], end)
+
+
+@compiled
+def _keep(
+    stream: int, at: int, value: int, patient: int, end: int, c: Incoming, streams: Streams, rows: OpenRows
+) -> None:
+    if rows.counters[FREE] > 0:
+        rows.counters[FREE] -= 1
+        row = rows.free[rows.counters[FREE]]
+    else:
+        row = np.int32(rows.counters[USED])
+        rows.counters[USED] += 1
+    rows.counters[OPEN] += 1
+    rows.time_ms[row] = c.time_ms[at]
+    rows.value_micro[row] = value
+    rows.seq[row] = c.seq[at]
+    rows.offset[row] = c.offset[at]
+    rows.place[row] = c.place[at]
+    rows.patient[row] = patient
+    rows.next_row[row] = streams.head[stream]
+    streams.head[stream] = row
+    streams.oldest_end[stream] = min(streams.oldest_end[stream], end)
+
+
+@compiled
+def admit(
+    c: Incoming, limits: Limits, units: UnitColumns, vitals: VitalColumns, pairings: Intervals, devices: Devices,
+    streams: Streams, rows: OpenRows, fate: U8,
+) -> None:  # fmt: skip
+    """Decide each row's fate; the store must have room for all of them."""
+    count = vitals.window_ms.shape[0]
+    for i in range(c.offset.shape[0]):
+        pair, device, time_ms, arrival_ms = c.pair[i], c.device[i], c.time_ms[i], c.arrival_ms[i]
+        vital = units.vital[pair]
+        if abs(c.value_micro[i]) > units.limit_micro[pair]:
+            fate[i] = OUT_OF_RANGE
+            continue
+        value = convert(c.value_micro[i], units.shift_micro[pair], units.numerator[pair], units.denominator[pair])
+        if value < vitals.low_micro[vital] or value > vitals.high_micro[vital]:
+            fate[i] = OUT_OF_RANGE
+            continue
+        if time_ms > arrival_ms + limits.ahead_ms:
+            fate[i] = CLOCK_AHEAD
+            continue
+        if time_ms < arrival_ms - limits.age_ms:
+            fate[i] = TOO_OLD
+            continue
+        patient = _patient(pairings, device, time_ms)
+        if patient < 0:
+            fate[i] = UNPAIRED if patient == -1 else AMBIGUOUS
+            continue
+        if c.claim[i] >= 0 and c.claim[i] != patient:
+            fate[i] = MISMATCH
+            continue
+        stream = device * count + vital
+        width = vitals.window_ms[vital]
+        end = window_end(time_ms, width)
+        if devices.last_arrival[device] != NEVER:
+            close_idle(device, arrival_ms - devices.last_arrival[device], streams, vitals)
+        closed = max(
+            streams.closed_through[stream],
+            closed_by_watermark(devices.watermark[device], vitals.grace_ms[vital], width),
+        )
+        devices.last_arrival[device] = arrival_ms
+        if end <= closed:
+            fate[i] = SETTLED_BEFORE if c.offset[i] <= devices.judged[device] else LATE
+            continue
+        devices.watermark[device] = max(devices.watermark[device], time_ms)
+        streams.latest[stream] = max(streams.latest[stream], time_ms)
+        fate[i] = OPENED
+        _keep(stream, i, value, patient, end, c, streams, rows)

@@ -1,0 +1,27 @@
+"""The one place that compiles a loop: machine code by Numba, kept on disk, run without the interpreter lock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+I64 = NDArray[np.int64]
+I32 = NDArray[np.int32]
+I16 = NDArray[np.int16]
+U8 = NDArray[np.uint8]
+U64 = NDArray[np.uint64]
+
+NEVER = np.iinfo(np.int64).min
+"""Stands for 'no time yet'."""
+
+
+def compiled(loop: Callable[P, R]) -> Callable[P, R]:
+    """Compile a loop at its first call. The function reads as plain Python and also runs as such with the JIT disabled."""
+    return cast(Callable[P, R], numba.njit(cache=True, nogil=True)(loop))

@@ -1,0 +1,185 @@
+"""The kernel of one partition: records in; windows, refusals and the settled offset out. Deterministic and pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from schemas.progress import DeviceProgress, PartitionProgress
+from schemas.reasons import LATE as LATE_REASON
+from schemas.reasons import Reason
+from schemas.reference import Pairing
+from streams.batches import Record
+from streams.kernel import admit as fates
+from streams.kernel.admit import Incoming, Limits, admit
+from streams.kernel.compiled import NEVER, U8
+from streams.kernel.decode import Decoder, Rows, Unreadable
+from streams.kernel.pairings import Intervals, intervals
+from streams.kernel.passing import ClosedWindow, Conflict, Pass
+from streams.kernel.store import Store
+from streams.kernel.vital_table import VitalTable
+from streams.publishing import Published
+
+
+class Aside(NamedTuple):
+    """A reading kept but not charted: why, whose, where it stands in the log, and its bytes."""
+
+    reason: Reason | str
+    tenant_id: str | None
+    device_id: str | None
+    offset: int
+    place: int
+    arrived_ms: int
+    text: bytes
+
+
+@dataclass(slots=True)
+class Ingested:
+    """What became of a batch at once. Readings opened come out of `close` later."""
+
+    opened: int = 0
+    settled_before: int = 0
+    rejected: list[Aside] = field(default_factory=list)
+    late: list[Aside] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Closed:
+    """Part of a closing pass: windows in the order in which a stream's windows follow each other, and contradicted readings.
+
+    The last part of a pass has the progress, which is true once everything before it is confirmed.
+    """
+
+    windows: list[ClosedWindow] = field(default_factory=list)
+    conflicts: list[Conflict] = field(default_factory=list)
+    devices: list[DeviceProgress] = field(default_factory=list)
+    partition: PartitionProgress | None = None
+
+
+class PartitionKernel:
+    """State and rules of one partition of `telemetry.readings`."""
+
+    def __init__(self, topic: str, partition: int, vitals: VitalTable, identity_key: bytes) -> None:
+        self.partition = partition
+        self.vitals = vitals
+        self.decoder = Decoder(vitals)
+        self.store = Store(len(vitals.names))
+        self.published: dict[int, Published] = {}
+        self.position: int | None = None
+        self.arrival_ms = NEVER
+        self.judged_position = 0
+        self._pass = Pass(topic, partition, vitals, identity_key)
+        self._intervals: Intervals | None = None
+        self._pairings_version: int | None = None
+        telemetry = vitals.config.telemetry
+        self._limits = Limits(telemetry.clock_ahead, telemetry.max_age)
+
+    def restore(self, devices: Iterable[DeviceProgress], partition: PartitionProgress | None) -> None:
+        """Take up where an earlier run is known to have been: what it closed is not closed again."""
+        self.judged_position = partition.position if partition else 0
+        for progress in devices:
+            code = self.decoder.devices.code(progress.tenant_id, progress.device_id)
+            self.store.reserve(code + 1, 0)
+            self.store.devices.watermark[code] = progress.watermark_ms
+            self.store.devices.judged[code] = progress.offset
+            for name, stream in progress.streams.items():
+                if name not in self.vitals.index:
+                    continue
+                at = code * len(self.vitals.names) + self.vitals.index[name]
+                self.store.streams.closed_through[at] = stream.closed_through_ms
+                if stream.patient_id is not None:
+                    self.published[at] = Published(
+                        stream.patient_id, stream.published_slot, stream.published_value, stream.outside
+                    )
+
+    def ingest(
+        self, records: Sequence[Record], pairings: Mapping[tuple[str, str], Pairing], pairings_version: int
+    ) -> Ingested:
+        """Judge every reading of the batch. Records before `position` were judged in this run already and are passed over."""
+        if self.position is not None:
+            records = (
+                [r for r in records if r.offset >= self.position] if records[0].offset < self.position else records
+            )
+            if not records:
+                return Ingested()
+        rows, unreadable = self.decoder.decode(records)
+        self.store.reserve(len(self.decoder.devices), len(rows.record))
+        fate = self._admit(records, rows, self._current(pairings, pairings_version))
+        self.position = records[-1].offset + 1
+        self.arrival_ms = max(self.arrival_ms, *(r.timestamp_ms for r in records))
+        return self._sorted_out(records, rows, fate, unreadable)
+
+    def _current(self, pairings: Mapping[tuple[str, str], Pairing], version: int) -> Intervals:
+        known = self._intervals
+        if known is None or version != self._pairings_version or len(known.first) <= len(self.decoder.devices):
+            unchanged = known if version == self._pairings_version else None
+            known = self._intervals = intervals(pairings, self.decoder.devices, self.decoder.patients, unchanged)
+            self._pairings_version = version
+        return known
+
+    def _admit(self, records: Sequence[Record], rows: Rows, pairings: Intervals) -> U8:
+        n = len(records)
+        offsets = np.fromiter((r.offset for r in records), np.int64, n)
+        arrivals = np.fromiter((r.timestamp_ms for r in records), np.int64, n)
+        fate = np.zeros(len(rows.record), np.uint8)
+        incoming = Incoming(
+            offsets[rows.record], arrivals[rows.record], rows.index, rows.device, rows.claim, rows.pair,
+            rows.value_micro, rows.time_ms, rows.seq,
+        )  # fmt: skip
+        admit(
+            incoming, self._limits, self.vitals.unit_columns, self.vitals.columns, pairings,
+            self.store.devices, self.store.streams, self.store.rows, fate,
+        )  # fmt: skip
+        return fate
+
+    def _sorted_out(self, records: Sequence[Record], rows: Rows, fate: U8, unreadable: list[Unreadable]) -> Ingested:
+        result = Ingested(int((fate == fates.OPENED).sum()), int((fate == fates.SETTLED_BEFORE).sum()))
+        for at in np.flatnonzero(fate > fates.SETTLED_BEFORE).tolist():
+            result.rejected.append(self._aside(records, rows, at, fates.REASONS[int(fate[at])]))
+        for at in np.flatnonzero(fate == fates.LATE).tolist():
+            result.late.append(self._aside(records, rows, at, LATE_REASON))
+        for u in unreadable:
+            record = records[u.record]
+            result.rejected.append(
+                Aside(u.reason, u.tenant_id, u.device_id, record.offset, u.index, record.timestamp_ms, u.text)
+            )
+        for asides in (result.rejected, result.late):
+            told = [aside for aside in asides if aside.offset >= self.judged_position]
+            result.settled_before += len(asides) - len(told)
+            asides[:] = told
+        return result
+
+    def _aside(self, records: Sequence[Record], rows: Rows, at: int, reason: Reason | str) -> Aside:
+        record, index = records[int(rows.record[at])], int(rows.index[at])
+        tenant_id, device_id = self.decoder.devices.name(int(rows.device[at]))
+        text = self.decoder.text(record, index)
+        return Aside(reason, tenant_id, device_id, record.offset, index, record.timestamp_ms, text)
+
+    def close(self, arrival_ms: int | None = None) -> Iterator[Closed]:
+        """Close what is due by event time, or by the arrival clock (given when the partition is silent), part by part.
+
+        Take all parts before the next `ingest`: the progress in the last one speaks of this moment.
+        """
+        clock = self.arrival_ms if arrival_ms is None else max(arrival_ms, self.arrival_ms)
+        for windows, conflicts in self._pass.run(clock, self.store, self.decoder, self.published):
+            yield Closed(windows, conflicts)
+        if self.position is not None:
+            devices = self._pass.progress(self.position - 1, self.store, self.decoder, self.published)
+            yield Closed(devices=devices, partition=self._progress(self.position))
+
+    def _progress(self, position: int) -> PartitionProgress:
+        return PartitionProgress(
+            partition=self.partition,
+            position=position,
+            settled=self.settled() or 0,
+            open_readings=self.store.open_rows,
+            arrival_ms=self.arrival_ms,
+        )
+
+    def settled(self) -> int | None:
+        """The offset to commit: the first that an open window needs, else the next to read; None before the first record."""
+        first = self.store.first_open_offset()
+        return self.position if first is None else first

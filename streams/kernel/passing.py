@@ -1,0 +1,235 @@
+"""One closing pass: due streams in parts of bounded size, their windows as records of `vitals.windows`, their progress."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+
+from schemas.config import Vital
+from schemas.progress import DeviceProgress, StreamProgress
+from streams import publishing
+from streams.kernel.closing import ClosedWindows, Conflicts, close, due, lengths
+from streams.kernel.compiled import I32, I64, NEVER
+from streams.kernel.decode import Decoder
+from streams.kernel.identity import content_hash, window_id
+from streams.kernel.scan import NO_SEQ
+from streams.kernel.store import Store
+from streams.kernel.vital_table import MICRO, VitalTable
+from streams.publishing import Published
+
+PART_ROWS = 50_000
+"""A part of a pass closes about so many readings: bounds memory, and how long the event loop is held."""
+
+
+class ClosedWindow(NamedTuple):
+    """A window as it goes out: key and value of `vitals.windows`, and what metrics need."""
+
+    key: bytes
+    value: bytes
+    publish: bool
+    cause: str | None
+    end_ms: int
+
+
+class Conflict(NamedTuple):
+    """A reading of a group that contradicts itself, in canonical units."""
+
+    tenant_id: str
+    device_id: str
+    offset: int
+    place: int
+    reading: dict[str, Any]
+
+
+class _Statistics(NamedTuple):
+    mean: int
+    median: int
+    min: int
+    max: int
+    first: int
+    last: int
+
+
+@lru_cache(maxsize=4096)
+def rfc3339(ms: int) -> str:
+    """Epoch milliseconds as RFC 3339 in UTC."""
+    instant = datetime.fromtimestamp(ms // 1000, UTC).replace(microsecond=ms % 1000 * 1000)
+    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def halved(total: int, parts: int) -> int:
+    """total / parts, rounded half to even."""
+    quotient, rest = divmod(total, parts)
+    return quotient + (2 * rest > parts or (2 * rest == parts and quotient % 2 == 1))
+
+
+class Pass:
+    """Runs closing passes over a store."""
+
+    def __init__(self, topic: str, partition: int, vitals: VitalTable, identity_key: bytes) -> None:
+        self._topic, self._partition, self._vitals, self._key = topic, partition, vitals, identity_key
+        self._configured: list[Vital] = [vitals.config.vitals[name] for name in vitals.names]
+        self._touched: set[int] = set()
+
+    def run(
+        self, clock_ms: int, store: Store, decoder: Decoder, published: dict[int, Published]
+    ) -> Iterator[tuple[list[ClosedWindow], list[Conflict]]]:
+        """Parts of a pass at this arrival clock."""
+        found = np.empty(len(store.streams.head), np.int32)
+        n = due(clock_ms, store.devices, store.streams, self._vitals.columns, len(decoder.devices), found)
+        streams = found[:n]
+        held = np.zeros(n, np.int64)
+        lengths(streams, store.streams, store.rows, held)
+        for begin, end in self._parts(streams, held):
+            yield self._close(streams[begin:end], int(held[begin:end].sum()), store, decoder, published)
+
+    def _parts(self, streams: I32, held: I64) -> Iterator[tuple[int, int]]:
+        """Bounds of parts; a device is never divided, so that both halves of a panel are in one part."""
+        devices = streams // len(self._vitals.names)
+        begin = rows = 0
+        for at in range(len(streams)):
+            if rows >= PART_ROWS and devices[at] != devices[at - 1]:
+                yield begin, at
+                begin, rows = at, 0
+            rows += int(held[at])
+        if begin < len(streams):
+            yield begin, len(streams)
+
+    def _close(
+        self, streams: I32, size: int, store: Store, decoder: Decoder, published: dict[int, Published]
+    ) -> tuple[list[ClosedWindow], list[Conflict]]:
+        out, conflicts = _blank_windows(size), _blank_conflicts(size)
+        scratch = (np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size, np.int64))
+        w, k = close(streams, store.streams, store.rows, self._vitals.columns, *scratch, out, conflicts)
+        self._touched.update((streams // len(self._vitals.names)).tolist())
+        return self._windows(out, w, decoder, published), [self._conflict(conflicts, i, decoder) for i in range(k)]
+
+    def _windows(
+        self, out: ClosedWindows, n: int, decoder: Decoder, published: dict[int, Published]
+    ) -> list[ClosedWindow]:
+        columns = [column[:n].tolist() for column in out]
+        rows = list(zip(*columns, strict=True))
+        closed: list[ClosedWindow] = []
+        for group in self._panels(rows):
+            closed.extend(self._publish(group, decoder, published))
+        return closed
+
+    def _panels(self, rows: list[tuple[int, ...]]) -> Iterator[list[tuple[int, ...]]]:
+        """Windows in groups that are published together: alone, or both halves of a panel of one patient and span."""
+        vitals = len(self._vitals.names)
+        siblings = self._vitals.columns.sibling
+        waiting: dict[tuple[int, int, int], list[tuple[int, ...]]] = {}
+        for row in rows:
+            stream, patient, end_ms = row[:3]
+            if siblings[stream % vitals] < 0:
+                yield [row]
+            else:
+                waiting.setdefault((stream // vitals, end_ms, patient), []).append(row)
+        for key in sorted(waiting, key=lambda k: k[:2]):
+            yield waiting[key]
+
+    def _publish(
+        self, group: list[tuple[int, ...]], decoder: Decoder, published: dict[int, Published]
+    ) -> Iterator[ClosedWindow]:
+        names = self._vitals.names
+        judged = []
+        for row in group:
+            stream, patient, end_ms = row[:3]
+            vital = self._configured[stream % len(names)]
+            statistics = _statistics(row)
+            value = getattr(statistics, vital.statistic) / MICRO
+            patient_id = decoder.patients.name(patient)[1]
+            cause = publishing.decide(vital.publish, published.get(stream), patient_id, end_ms - vital.window, value)
+            judged.append((row, vital, statistics, value, patient_id, cause))
+        causes = {cause for *_, cause in judged if cause}
+        cause = next((c for c in ("threshold", "change", "schedule") if c in causes), None)
+        for row, vital, statistics, value, patient_id, _ in judged:
+            stream, start_ms = row[0], row[2] - vital.window
+            published[stream] = publishing.remember(
+                vital.publish, published.get(stream), patient_id, start_ms, value, cause is not None
+            )
+            companions = [names[other[0] % len(names)] for other in group if other is not row]
+            yield self._record(row, vital, statistics, patient_id, cause, companions, decoder)
+
+    def _record(
+        self, row: tuple[int, ...], vital: Vital, s: _Statistics, patient_id: str, cause: str | None,
+        companions: list[str], decoder: Decoder,
+    ) -> ClosedWindow:  # fmt: skip
+        stream, _, end_ms, size, duplicates = row[:5]
+        device, kind = divmod(stream, len(self._vitals.names))
+        tenant_id, device_id = decoder.devices.name(device)
+        name, unit, start_ms = self._vitals.names[kind], self._vitals.canonical_units[kind], end_ms - vital.window
+        value = {
+            "window_id": window_id(self._key, tenant_id, patient_id, device_id, name, (start_ms, end_ms)),
+            "content_hash": content_hash(unit, (size, *s)),
+            "tenant_id": tenant_id, "patient_id": patient_id, "device_id": device_id, "type": name, "unit": unit,
+            "start": rfc3339(start_ms), "end": rfc3339(end_ms), "count": size, "duplicates": duplicates,
+            **{key: micro / MICRO for key, micro in s._asdict().items()},
+            "revision": 0, "publish": cause is not None, "cause": cause, "companions": companions,
+            "source": {
+                "topic": self._topic, "partition": self._partition, "first_offset": row[11], "last_offset": row[12],
+            },
+        }  # fmt: skip
+        key = f"{tenant_id}|{patient_id}".encode()
+        return ClosedWindow(key, orjson.dumps(value), cause is not None, cause, end_ms)
+
+    def _conflict(self, c: Conflicts, i: int, decoder: Decoder) -> Conflict:
+        device, kind = divmod(int(c.stream[i]), len(self._vitals.names))
+        tenant_id, device_id = decoder.devices.name(device)
+        reading = {
+            "type": self._vitals.names[kind], "value": int(c.value_micro[i]) / MICRO,
+            "unit": self._vitals.canonical_units[kind], "time": rfc3339(int(c.time_ms[i])),
+            "seq": None if c.seq[i] == NO_SEQ else int(c.seq[i]),
+        }  # fmt: skip
+        return Conflict(tenant_id, device_id, int(c.offset[i]), int(c.place[i]), reading)
+
+    def progress(
+        self, offset: int, store: Store, decoder: Decoder, published: dict[int, Published]
+    ) -> list[DeviceProgress]:
+        """What each device that closed something since the last call has reached."""
+        touched, self._touched = self._touched, set()
+        return [self._device(device, offset, store, decoder, published) for device in sorted(touched)]
+
+    def _device(
+        self, device: int, offset: int, store: Store, decoder: Decoder, published: dict[int, Published]
+    ) -> DeviceProgress:
+        tenant_id, device_id = decoder.devices.name(device)
+        streams: dict[str, StreamProgress] = {}
+        for kind, name in enumerate(self._vitals.names):
+            stream = device * len(self._vitals.names) + kind
+            closed = int(store.streams.closed_through[stream])
+            if closed == NEVER:
+                continue
+            last = published.get(stream)
+            streams[name] = StreamProgress(
+                closed_through_ms=closed,
+                published_slot=last.slot if last else None,
+                published_value=last.value if last else None,
+                outside=last.outside if last else None,
+                patient_id=last.patient_id if last else None,
+            )
+        watermark = int(store.devices.watermark[device])
+        return DeviceProgress(
+            tenant_id=tenant_id, device_id=device_id, offset=offset, watermark_ms=watermark, streams=streams
+        )
+
+
+def _statistics(row: tuple[int, ...]) -> _Statistics:
+    size, total, median_doubled, low, high, first, last = row[3], *row[5:11]
+    return _Statistics(halved(total, size), halved(median_doubled, 2), low, high, first, last)
+
+
+def _blank_windows(size: int) -> ClosedWindows:
+    i64 = (np.zeros(size, np.int64) for _ in range(11))
+    return ClosedWindows(np.zeros(size, np.int32), np.zeros(size, np.int32), *i64)
+
+
+def _blank_conflicts(size: int) -> Conflicts:
+    time, value, seq, offset = (np.empty(size, np.int64) for _ in range(4))
+    stream, patient, place = (np.empty(size, np.int32) for _ in range(3))
+    return Conflicts(stream, patient, time, value, seq, offset, place)

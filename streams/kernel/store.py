@@ -1,0 +1,109 @@
+"""What the kernel remembers of one partition: per device, per stream (one vital of one device), and the open readings."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.kernel.compiled import I32, I64, NEVER
+
+NOWHERE = -1
+SETTLED = np.iinfo(np.int64).max
+USED, FREE, OPEN = 0, 1, 2
+N = TypeVar("N", bound=np.generic)
+
+
+class Devices(NamedTuple):
+    """By device code. `judged` is the source offset up to which an earlier run is known to have settled this device."""
+
+    watermark: I64
+    last_arrival: I64
+    judged: I64
+
+
+class Streams(NamedTuple):
+    """By device code x number of vitals + vital. Windows ending at or before `closed_through` are out."""
+
+    closed_through: I64
+    latest: I64
+    head: I32
+    oldest_end: I64
+
+
+class OpenRows(NamedTuple):
+    """Readings in open windows: a pool, each stream's rows linked from its head, newest first."""
+
+    time_ms: I64
+    value_micro: I64
+    seq: I64
+    offset: I64
+    place: I32
+    patient: I32
+    next_row: I32
+    free: I32
+    counters: I64
+
+
+class Store:
+    """The arrays, and their growth (compiled loops cannot grow them)."""
+
+    def __init__(self, vitals: int) -> None:
+        self.vitals = vitals
+        self.devices = Devices(*(np.zeros(0, np.int64) for _ in range(3)))
+        self.streams = Streams(
+            np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64)
+        )
+        i64 = [np.zeros(0, np.int64) for _ in range(4)]
+        i32 = [np.zeros(0, np.int32) for _ in range(4)]
+        self.rows = OpenRows(i64[0], i64[1], i64[2], i64[3], i32[0], i32[1], i32[2], i32[3], np.zeros(3, np.int64))
+
+    def reserve(self, devices: int, rows: int) -> None:
+        """Make room for this many devices altogether and this many more rows."""
+        if len(self.devices.watermark) < devices:
+            d, s = self.devices, self.streams
+            size = max(devices, 2 * len(d.watermark), 256)
+            self.devices = Devices(*(_filled(a, size, NEVER) for a in (d.watermark, d.last_arrival, d.judged)))
+            self.streams = Streams(
+                _filled(s.closed_through, size * self.vitals, NEVER),
+                _filled(s.latest, size * self.vitals, NEVER),
+                _filled(s.head, size * self.vitals, NOWHERE),
+                _filled(s.oldest_end, size * self.vitals, SETTLED),
+            )
+        self._reserve_rows(rows)
+
+    def _reserve_rows(self, rows: int) -> None:
+        r = self.rows
+        needed = int(r.counters[USED] - r.counters[FREE]) + rows
+        if len(r.time_ms) >= needed:
+            return
+        size = max(needed, len(r.time_ms) + len(r.time_ms) // 4, 4096)
+        self.rows = OpenRows(
+            _filled(r.time_ms, size, 0),
+            _filled(r.value_micro, size, 0),
+            _filled(r.seq, size, 0),
+            _filled(r.offset, size, SETTLED),
+            _filled(r.place, size, 0),
+            _filled(r.patient, size, 0),
+            _filled(r.next_row, size, NOWHERE),
+            _filled(r.free, size, 0),
+            r.counters,
+        )
+
+    @property
+    def open_rows(self) -> int:
+        """Readings in open windows, repeats included."""
+        return int(self.rows.counters[OPEN])
+
+    def first_open_offset(self) -> int | None:
+        """The earliest source offset any open window needs; None when nothing is open."""
+        if not self.open_rows:
+            return None
+        return int(self.rows.offset[: int(self.rows.counters[USED])].min())
+
+
+def _filled(array: NDArray[N], size: int, blank: int) -> NDArray[N]:
+    larger = np.full(size, blank, array.dtype)
+    larger[: len(array)] = array
+    return larger

@@ -1,0 +1,133 @@
+"""The three properties of the window kernel, and that nothing is ever lost or counted twice."""
+
+from __future__ import annotations
+
+import random
+
+import orjson
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.batches import Record
+from streams.kernel.partition import PartitionKernel
+from tests.property.kernel_logs import BASE_MS, KEY, TABLE, UNITS, logs, measured, new_run, pairings, run
+
+CUTS = st.lists(st.integers(0, 80), max_size=8)
+CLOSES = st.lists(st.booleans(), max_size=10)
+
+
+@given(logs(), CUTS, CLOSES)
+@settings(deadline=None, max_examples=60)
+def test_any_split_into_batches_and_any_closing_passes_give_the_same_windows(log, cuts, closes):
+    whole, split = run(log), run(log, cuts, closes)
+    assert split.windows == whole.windows
+    assert sorted(split.late) == sorted(whole.late)
+    assert sorted(split.rejected) == sorted(whole.rejected)
+    assert sorted(split.conflicts) == sorted(whole.conflicts)
+
+
+@given(logs(), CUTS, CLOSES)
+@settings(deadline=None, max_examples=60)
+def test_every_reading_is_in_one_window_or_repeated_or_late_or_refused(log, cuts, closes):
+    result = run(log, cuts, closes)
+    windows = [orjson.loads(value) for value in result.windows.values()]
+    counted = sum(w["count"] + w["duplicates"] for w in windows)
+    assert counted + len(result.late) + len(result.rejected) + len(result.conflicts) == len(log)
+    assert result.kernel.store.open_rows == 0
+    assert result.kernel.settled() == len(log)
+
+
+@given(logs(), CUTS, CLOSES, st.integers(0, 80), st.booleans())
+@settings(deadline=None, max_examples=120)
+def test_replay_from_the_committed_offset_after_a_crash_gives_the_same_bytes(log, cuts, closes, crash, pass_before):
+    """What was confirmed after the last progress was written comes twice, with the same bytes and coordinates."""
+    whole = run(log)
+    crash = crash % len(log) + 1
+    first = run(log[:crash], cuts, closes, finish=False)
+    if pass_before:
+        first.close()
+    committed = first.partition.settled if first.partition else 0
+    second = new_run()
+    second.kernel.restore(first.devices.values(), first.partition)
+    if committed < len(log):
+        second.add(second.kernel.ingest(log[committed:], pairings(), 1))
+    second.close(log[-1].timestamp_ms + 10_000_000)
+    assert not set(first.windows) & set(second.windows), "a window that is out was closed again"
+    assert first.windows | second.windows == whole.windows
+    assert set(first.late) | set(second.late) == set(whole.late)
+    assert set(first.rejected) | set(second.rejected) == set(whole.rejected)
+    assert sorted(first.conflicts + second.conflicts) == sorted(whole.conflicts)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 200))
+@settings(deadline=None, max_examples=50)
+def test_any_order_within_the_grace_gives_the_same_windows(seed, size):
+    rng = random.Random(seed)
+    readings = []
+    for i in range(size):
+        vital = rng.choice(sorted(UNITS))
+        reading = {
+            "tenant_id": "north",
+            "device_id": rng.choice(["d0", "d1", "d3"]),
+            "type": vital,
+            "unit": UNITS[vital],
+        }
+        readings.append(reading | {"value": rng.choice([61, 62.25, 63]), "time": BASE_MS + i * 250})
+
+    def windows(order):
+        log = [Record(i, BASE_MS + i * 250, b"d", orjson.dumps(readings[at]), ()) for i, at in enumerate(order)]
+        found = run(log)
+        assert not found.late
+        assert not found.rejected
+        return {k: (w := orjson.loads(v))["content_hash"] + str(w["publish"]) for k, v in found.windows.items()}
+
+    in_order = list(range(size))
+    shuffled = sorted(in_order, key=lambda i: i + rng.uniform(0, 3))  # at most 0.75 s out of order, grace is 1 s
+    assert windows(shuffled) == windows(in_order)
+
+
+@given(logs(most=40), st.integers(0, 2**32 - 1))
+@settings(deadline=None, max_examples=50)
+def test_an_exact_repeat_inside_the_grace_changes_nothing_but_the_count_of_repeats(log, seed):
+    doubled = []
+    for record in log:
+        doubled += [record, record]
+    doubled = [r._replace(offset=i) for i, r in enumerate(doubled)]
+    once, twice = run(log), run(doubled)
+    content = {k: orjson.loads(v)["content_hash"] for k, v in once.windows.items()}
+    assert {k: orjson.loads(v)["content_hash"] for k, v in twice.windows.items()} == content
+
+
+def test_a_window_closes_by_arrival_time_when_its_device_falls_silent():
+    r = run([measured(0, BASE_MS)], finish=False)
+    r.close(BASE_MS + 14_999)
+    assert not r.windows
+    assert r.kernel.settled() == 0
+    r.close(BASE_MS + 15_000)
+    assert len(r.windows) == 1
+    assert r.kernel.settled() == 1
+
+
+def test_a_device_moved_from_one_patient_to_another_gives_each_their_own_window():
+    log = [measured(i, BASE_MS + i * 1000, "d1", value=60 + i) for i in range(20, 30)]
+    by_patient = {(w := orjson.loads(v))["patient_id"]: w for v in run(log).windows.values()}
+    assert set(by_patient) == {"p1", "p2"}
+    assert by_patient["p2"]["count"] == 3
+    assert (by_patient["p2"]["min"], by_patient["p2"]["max"]) == (85, 87)
+    assert by_patient["p1"]["count"] == 7
+
+
+def test_both_halves_of_a_blood_pressure_are_published_together():
+    log = [measured(0, BASE_MS, vital="systolic_bp", value=70), measured(1, BASE_MS, vital="diastolic_bp", value=62)]
+    windows = {(w := orjson.loads(v))["type"]: w for v in run(log).windows.values()}
+    assert windows["systolic_bp"]["companions"] == ["diastolic_bp"]
+    assert windows["diastolic_bp"]["companions"] == ["systolic_bp"]
+    assert {w["cause"] for w in windows.values()} == {"threshold"}
+
+
+def test_without_the_key_the_identity_of_a_window_cannot_be_found():
+    log = [measured(0, BASE_MS)]
+    other = PartitionKernel("telemetry.readings", 0, TABLE, KEY + b"!")
+    other.ingest(log, pairings(), 1)
+    identity = next(orjson.loads(w.value)["window_id"] for c in other.close(BASE_MS + 10**7) for w in c.windows)
+    assert identity not in run(log).windows
