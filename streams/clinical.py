@@ -49,7 +49,8 @@ class ClinicalRole:
         self._hold_s = hold_s
         self._joiners: dict[int, PanelJoiner] = {}
         self._positions: dict[int, int] = {}
-        self._silent: dict[int, asyncio.Task[None]] = {}
+        self._silences: dict[int, asyncio.TimerHandle] = {}
+        self._flushes: dict[int, asyncio.Task[None]] = {}
         self._working = asyncio.Lock()
 
     async def assigned(self, partitions: Collection[int]) -> None:
@@ -62,19 +63,23 @@ class ClinicalRole:
         for partition in partitions:
             self._joiners.pop(partition, None)
             self._positions.pop(partition, None)
-            if task := self._silent.pop(partition, None):
+            self._stop_waiting(partition)
+            if task := self._flushes.pop(partition, None):
                 task.cancel()
 
     async def take(self, batch: Batch) -> None:
         """Judge every window of the batch; return when what it caused is confirmed or a panel member is held."""
         self._stop_waiting(batch.partition)
+        if (flush := self._flushes.pop(batch.partition, None)) is not None:
+            await flush
         async with self._working:
             joiner = self._joiners.setdefault(batch.partition, PanelJoiner())
             for records in _parts(batch.records):
                 await self._take(joiner, batch.topic, batch.partition, records)
-                self._positions[batch.partition] = records[-1].offset + 1
+                if self._joiners.get(batch.partition) is joiner:
+                    self._positions[batch.partition] = records[-1].offset + 1
         if joiner.earliest_held() is not None:
-            self._silent[batch.partition] = asyncio.create_task(self._after_silence(batch.topic, batch.partition))
+            self._wait_for_silence(batch.topic, batch.partition)
 
     def settled(self) -> Mapping[int, int]:
         """Up to where every record was judged and confirmed; a held panel member keeps its place."""
@@ -93,13 +98,12 @@ class ClinicalRole:
                 groups.append(group)
         groups += joiner.overdue(max(record.timestamp_ms for record in records))
         letters = [dead_letter(DLQ_CLINICAL, topic, partition, record, "malformed") for record in broken]
-        for record in broken:
-            self._ports.observer.count("dead_letters_total", stage="clinical", code="malformed")
-            self._count("dead_letter", "malformed", 1 if record else 0)
         steps = [
-            Step(_UNKNOWN_TENANT, "record.dead_lettered", "failure", source=_source(topic, partition, record))
+            Step(_UNKNOWN_TENANT, "record.dead_lettered", "failure", source=f"{topic}/{partition}/{record.offset}")
             for record in broken
         ]
+        if broken:
+            self._ports.observer.count("dead_letters_total", len(broken), stage="clinical", code="malformed")
         await self._chart(groups, topic, partition, letters, steps)
 
     async def _chart(
@@ -162,19 +166,22 @@ class ClinicalRole:
     def _count(self, outcome: str, reason: str, windows: int) -> None:
         self._ports.observer.count("clinical_windows_total", windows, outcome=outcome, reason=reason)
 
-    async def _after_silence(self, topic: str, partition: int) -> None:
+    def _wait_for_silence(self, topic: str, partition: int) -> None:
+        def begin() -> None:
+            self._flushes[partition] = asyncio.create_task(self._flush(topic, partition))
+
+        self._silences[partition] = asyncio.get_running_loop().call_later(self._hold_s, begin)
+
+    def _stop_waiting(self, partition: int) -> None:
+        if timer := self._silences.pop(partition, None):
+            timer.cancel()
+
+    async def _flush(self, topic: str, partition: int) -> None:
         """A partition that went silent brings no other member: chart what is held as it is."""
-        await asyncio.sleep(self._hold_s)
         async with self._working:
             joiner = self._joiners.get(partition)
             if joiner is not None:
                 await self._chart(joiner.overdue(None), topic, partition, [], [])
-
-    def _stop_waiting(self, partition: int) -> None:
-        """End the wait for silence. What went wrong in it is raised here, and ends the process unacknowledged."""
-        task = self._silent.pop(partition, None)
-        if task is not None and not task.cancel() and not task.cancelled():
-            task.result()
 
 
 def _decoded(records: Sequence[Record]) -> tuple[list[Arrived], list[Record]]:
@@ -220,10 +227,6 @@ def _unrendered_steps(fault: Unrendered) -> list[Step]:
         )
         for arrived in fault.group
     ]
-
-
-def _source(topic: str, partition: int, record: Record) -> str:
-    return f"{topic}/{partition}/{record.offset}"
 
 
 def _parts(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
