@@ -3,12 +3,21 @@
 import itertools
 import os
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from adapters.brokers import Broker, container, start_broker
+from adapters.local.hapi import HapiServer
+from adapters.local.postgresql import PostgresServer
+from tests.containers import hapi_container, postgres_container
 
 _numbers = itertools.count(1)
+
+
+class DatabaseServer(Protocol):
+    def create_database(self, name: str) -> str: ...
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +41,40 @@ def embedded_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker
 def topic_prefix() -> str:
     """A prefix no other test uses, so that tests on one broker do not meet."""
     return f"t{os.getpid()}-{next(_numbers)}-"
+
+
+@pytest.fixture(scope="session")
+def hapi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Base URL of HAPI FHIR, refusing what is not valid and references to nothing."""
+    if container.is_available():
+        with hapi_container() as base_url:
+            yield base_url
+        return
+    with HapiServer(tmp_path_factory.mktemp("hapi") / "hapi.log") as server:
+        yield server.base_url
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer]:
+    """PostgreSQL. A test that stops it starts one of its own instead: `PostgresServer(log_file)`."""
+    if container.is_available():
+        with postgres_container() as server:
+            yield server
+        return
+    with PostgresServer(tmp_path_factory.mktemp("postgresql") / "postgresql.log") as local:
+        yield local
+
+
+@pytest.fixture
+def postgres(postgres_server: DatabaseServer) -> str:
+    """SQLAlchemy URL of an empty PostgreSQL database of this test's own."""
+    return postgres_server.create_database(f"test_{next(_numbers)}")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """SQLAlchemy URL of an empty database, of each kind there is; name one with `parametrize(..., indirect=True)`."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'ledger.db'}"
+    url: str = request.getfixturevalue("postgres")
+    return url
