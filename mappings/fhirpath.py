@@ -13,6 +13,11 @@ from decimal import Decimal
 from typing import Any
 
 import fhirpathpy
+from antlr4 import CommonTokenStream, InputStream, Token  # type: ignore[import-untyped]
+from antlr4.error.ErrorListener import ErrorListener  # type: ignore[import-untyped]
+from fhirpathpy.engine.invocations import invocation_registry
+from fhirpathpy.parser.generated.FHIRPathLexer import FHIRPathLexer
+from fhirpathpy.parser.generated.FHIRPathParser import FHIRPathParser
 from fpml.core.guarded_resource import guarded_resource
 
 Variables = Mapping[str, Any]
@@ -40,20 +45,42 @@ class Expression:
 
 def compile_expression(text: str) -> Expression:
     """Parse once. InvalidExpression tells what is wrong: syntax, or a function whose answer is not the input's alone."""
-    try:
-        compiled = fhirpathpy.compile(text)
-    except Exception as error:
-        raise InvalidExpression(f"not a FHIRPath expression: {text}") from error
+    _check_syntax(text)
+    compiled = fhirpathpy.compile(text)
     nodes = list(_nodes(compiled.parsedPath))
     for name in _function_names(nodes):
         if name in _IMPURE:
             raise InvalidExpression(f"`{name}()` is not allowed: the same window must always give the same result")
+        if name not in invocation_registry:
+            raise InvalidExpression(f"`{name}()` is no FHIRPath function")
     variables = frozenset(_identifier(node) for node in nodes if node["type"] == "ExternalConstant")
     if not variables.isdisjoint({"context", "resource", "rootResource"}):
         raise InvalidExpression(f"there is no resource to read from in: {text}; use a variable such as %window")
     if _PLAIN_PATH.match(text):
         return Expression(text, variables, _plain(text))
     return Expression(text, variables - {"ucum"}, lambda given: _json_values(compiled(guarded_resource, given)))
+
+
+class _Strict(ErrorListener):  # type: ignore[misc]
+    """fhirpathpy's own parser repairs what it cannot read, in silence; a template must say what it means."""
+
+    def syntaxError(self, *_: Any) -> None:  # noqa: N802 (the parser's name)
+        raise InvalidExpression
+
+
+def _check_syntax(text: str) -> None:
+    lexer = FHIRPathLexer(InputStream(text))
+    tokens = CommonTokenStream(lexer)
+    parser = FHIRPathParser(tokens)
+    for stage in (lexer, parser):
+        stage.removeErrorListeners()
+        stage.addErrorListener(_Strict())
+    try:
+        parser.expression()
+    except InvalidExpression:
+        raise InvalidExpression(f"not a FHIRPath expression: {text}") from None
+    if tokens.LA(1) != Token.EOF:
+        raise InvalidExpression(f"not a FHIRPath expression after '{tokens.LT(-1).text}': {text}")
 
 
 def _plain(text: str) -> Callable[[Variables], list[Any]]:

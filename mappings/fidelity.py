@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mappings.charted import MICRO, instant, statistic_of
-from mappings.units import GLUCOSE_CODES, conversion, convert_micro
+from mappings.units import GLUCOSE_CODES, Conversion, conversion, convert_micro
 from mappings.us_core import Finding
 from schemas.config import Config
 from schemas.errors import Rejected
@@ -35,7 +35,7 @@ def unfaithful(resource: Mapping[str, Any], config: Config, windows: Sequence[Wi
 
 def _who_and_when(resource: Mapping[str, Any], window: Window, subject: str) -> Iterator[Finding]:
     if (resource.get("subject") or {}).get("reference") != subject:
-        yield Finding("subject", "is not the window's patient", 'write `reference: "{{ %subject }}"`')
+        yield Finding("subject.reference", "is not the window's patient", 'write `reference: "{{ %subject }}"`')
     period = resource.get("effectivePeriod")
     times = (
         [period.get("start"), period.get("end")] if isinstance(period, dict) else [resource.get("effectiveDateTime")]
@@ -61,9 +61,11 @@ def _panel(resource: Mapping[str, Any], config: Config, windows: Sequence[Window
         code = config.vital_type(member).codes[0].code
         part = components.pop(code, None)
         if part is None:
-            yield Finding("component", f"{member} is not coded {code}", 'write `coding: "{[ %part.codings ]}"`')
+            yield Finding(
+                "component.code.coding.code", f"{member} is not coded {code}", 'write `coding: "{[ %part.codings ]}"`'
+            )
         elif member in by_type:
-            yield from _quantity(part, f"component ({member})", config, by_type[member])
+            yield from _quantity(part, "component.valueQuantity", config, by_type[member])
         elif "valueQuantity" in part:
             yield Finding("component", f"{member} was not measured but has a value", "give it a dataAbsentReason")
     for code in components:
@@ -81,27 +83,32 @@ def _codes(holder: Mapping[str, Any], path: str, allowed: set[str], name: str) -
 def _quantity(holder: Mapping[str, Any], path: str, config: Config, window: Window) -> Iterator[Finding]:
     quantity = holder.get("valueQuantity")
     if not isinstance(quantity, dict):
-        yield Finding(path, "the measured value is not there", 'write `value: "{{ %window.value }}"`')
+        yield Finding(path, "the measured value is missing", 'write `value: "{{ %window.value }}"`')
         return
     value, unit = quantity.get("value"), quantity.get("code")
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return  # already a finding of the US Core checks
-    if not _same(value, unit, config, window):
-        yield Finding(path, "is not the measured value in this unit", "use %window.value with %vital.unit, unchanged")
-
-
-def _same(value: float, unit: Any, config: Config, window: Window) -> bool:
     definition = config.vital_type(window.type)
     measured = statistic_of(window, config.vitals[window.type])
     if unit == definition.unit:
-        return value == measured
-    glucose = any(code.code in GLUCOSE_CODES for code in definition.codes)
-    try:
-        how = conversion(str(unit), definition.unit, glucose=glucose)
-    except Rejected:
-        return False
-    charted = round(value * MICRO)
-    low, high = (convert_micro(charted + by, how) for by in (-_ROUNDED_MICRO, _ROUNDED_MICRO))
+        is_same = value == measured
+    else:
+        glucose = any(code.code in GLUCOSE_CODES for code in definition.codes)
+        try:
+            how = conversion(str(unit), definition.unit, glucose=glucose)
+        except Rejected:
+            yield Finding(f"{path}.code", f"is no unit of {window.type}", 'write `code: "{{ %vital.unit }}"`')
+            return
+        is_same = _agrees(value, how, measured)
+    if not is_same:
+        yield Finding(
+            f"{path}.value", "is not the measured value in this unit", "use %window.value with %vital.unit, unchanged"
+        )
+
+
+def _agrees(charted: float, how: Conversion, measured: float) -> bool:
+    charted_micro = round(charted * MICRO)
+    low, high = (convert_micro(charted_micro + by, how) for by in (-_ROUNDED_MICRO, _ROUNDED_MICRO))
     return low <= round(measured * MICRO) <= high
 
 

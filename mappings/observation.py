@@ -19,7 +19,7 @@ from mappings.charted import (
 from mappings.fidelity import unfaithful
 from mappings.template import Node
 from mappings.template_compiler import InvalidTemplate, compile_template, dotted
-from mappings.us_core import validate
+from mappings.us_core import Finding, validate
 from schemas.config import Config
 from schemas.errors import Misconfigured, Rejected
 from schemas.reasons import Reason
@@ -52,13 +52,25 @@ class ObservationMapper:
 
         Raises Rejected when the windows cannot be one result, Misconfigured when the template gives what must not be sent.
         """
+        resource, findings = self.draft(windows, subject_id, status)
+        if findings:
+            told = "; ".join(f"{finding.path}: {finding.message}" for finding in findings)
+            raise Misconfigured(f"the template of '{self._endpoint}' gives what must not be charted: {told}")
+        return resource
+
+    def draft(
+        self, windows: Sequence[Window], subject_id: str, status: Literal["final", "amended"] = "final"
+    ) -> tuple[dict[str, Any], list[Finding]]:
+        """The Observation as the template gives it, and everything that is wrong with it."""
         if not windows:
             raise Rejected(Reason.MALFORMED, "a result has at least one window")
         members = ordered(self._config, windows)
         variables = window_variables(self._config, members, subject_id, status, self._capabilities)
         resource = self._templates[result_name(self._config, members[0])].render(variables)
-        self._check(resource, members, variables)
-        return resource  # type: ignore[no-any-return]
+        if not isinstance(resource, dict):
+            raise Misconfigured(f"the template of '{self._endpoint}' gives no resource")
+        findings = validate(resource, self._capabilities)
+        return resource, findings + unfaithful(resource, self._config, members, variables["subject"])
 
     def _specialised(self, compiled: Node, name: str) -> Node:
         return compiled.fold(
@@ -67,15 +79,6 @@ class ObservationMapper:
                 "site": site_variables(self._capabilities),
             }
         )
-
-    def _check(self, resource: Any, members: Sequence[Window], variables: dict[str, Any]) -> None:
-        if not isinstance(resource, dict):
-            raise Misconfigured(f"the template of '{self._endpoint}' gives no resource")
-        findings = validate(resource, self._capabilities)
-        findings += unfaithful(resource, self._config, members, variables["subject"])
-        if findings:
-            told = "; ".join(f"{finding.path}: {finding.message}" for finding in findings)
-            raise Misconfigured(f"the template of '{self._endpoint}' gives what must not be charted: {told}")
 
 
 def _compiled(text: str, endpoint: str) -> Node:

@@ -83,7 +83,7 @@ def _category(resource: Mapping[str, Any], capabilities: Capabilities | None) ->
 def _subject(resource: Mapping[str, Any]) -> Iterator[Finding]:
     subject = resource.get("subject")
     if not isinstance(subject, dict) or not _SUBJECT.match(str(subject.get("reference"))):
-        yield Finding("subject", "must refer to a Patient", 'write `subject: {reference: "{{ %subject }}"}`')
+        yield Finding("subject.reference", "must refer to a Patient", 'write `subject: {reference: "{{ %subject }}"}`')
 
 
 def _effective(resource: Mapping[str, Any], capabilities: Capabilities | None) -> Iterator[Finding]:
@@ -127,14 +127,14 @@ def _code_and_values(resource: Mapping[str, Any], capabilities: Capabilities | N
         yield Finding("code.coding", "this endpoint takes exactly one coding", 'write `coding: "{[ %vital.codings ]}"`')
     profile = next((_BY_CODE[code] for code in codes if code in _BY_CODE), None)
     if profile is None:
-        yield from _value(resource, "value[x]", None)
+        yield from _value(resource, "", None)
         return
     if missing := [code for code in profile.codes if code not in codes and not one_coding]:
         yield Finding("code.coding", f"{profile.name} needs LOINC {' and '.join(missing)} too", "add the coding")
     if profile.required:
         yield from _panel(resource, profile)
     else:
-        yield from _value(resource, "value[x]", profile.units)
+        yield from _value(resource, "", profile.units)
         yield from _components(resource, profile.optional or {})
 
 
@@ -156,29 +156,27 @@ def _panel(resource: Mapping[str, Any], profile: Profile) -> Iterator[Finding]:
 def _components(resource: Mapping[str, Any], units: Mapping[str, tuple[str, ...]]) -> Iterator[Finding]:
     for number, component in enumerate(_objects(resource.get("component"))):
         known = next((units[code] for code in _loinc_codes(component) if code in units), None)
-        yield from _value(component, f"component.{number}.value[x]", known)
+        yield from _value(component, f"component.{number}.", known)
 
 
-def _value(holder: Mapping[str, Any], path: str, units: tuple[str, ...] | None) -> Iterator[Finding]:
+def _value(holder: Mapping[str, Any], prefix: str, units: tuple[str, ...] | None) -> Iterator[Finding]:
     """A quantity in UCUM, or the reason why there is none (vs-2, vs-3). `units` None: any known UCUM unit."""
     quantity = holder.get("valueQuantity")
+    path = f"{prefix}valueQuantity"
     if quantity is None:
-        if not holder.get("dataAbsentReason") and not any(key in holder for key in ("hasMember", "valueString")):
+        if not any(key in holder for key in ("dataAbsentReason", "hasMember", "valueString", "valueCodeableConcept")):
             yield Finding(path, "neither a value nor a dataAbsentReason", "add valueQuantity, or say why there is none")
         return
     if not isinstance(quantity, dict) or not _is_number(quantity.get("value")):
-        yield Finding(
-            path, "the quantity has no numeric value", 'write `value: "{{ %window.value }}"` and nothing around it'
-        )
+        yield Finding(f"{path}.value", "is not a number", 'write `value: "{{ %window.value }}"` and nothing around it')
         return
     if not quantity.get("unit"):
-        yield Finding(path, "the quantity has no unit a person can read", 'write `unit: "{{ %vital.unit_text }}"`')
-    unit = quantity.get("code")
-    if quantity.get("system") != _UCUM or unit not in (KNOWN_UNITS if units is None else units):
+        yield Finding(f"{path}.unit", "is missing: a person must read it", 'write `unit: "{{ %vital.unit_text }}"`')
+    if quantity.get("system") != _UCUM:
+        yield Finding(f"{path}.system", "is not UCUM", f"write `system: {_UCUM}`")
+    if quantity.get("code") not in (KNOWN_UNITS if units is None else units):
         allowed = ", ".join(units) if units else "a UCUM code"
-        yield Finding(
-            path, f"the unit is not one of: {allowed}", f'set system {_UCUM} and code "{{{{ %vital.unit }}}}"'
-        )
+        yield Finding(f"{path}.code", f"is not the UCUM unit expected: {allowed}", 'write `code: "{{ %vital.unit }}"`')
 
 
 def _endpoint(resource: Mapping[str, Any], capabilities: Capabilities) -> Iterator[Finding]:
