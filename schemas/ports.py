@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -34,6 +34,23 @@ class Producer(Protocol):
 
     async def send(self, records: Sequence[Outgoing]) -> None:
         """Produce all; raises RetryLater when the broker cannot confirm in time (records may then be repeated)."""
+        ...
+
+
+class Stored(NamedTuple):
+    """One record as it lies in a topic."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
+class TopicReader(Protocol):
+    """Reads whole topics again, as an auditor does: no consumer group, nothing committed."""
+
+    def read(self, topic: TopicSpec) -> Iterable[Stored]:
+        """Every record from the first to what was the end when asked, in order of each partition; RetryLater if away."""
         ...
 
 

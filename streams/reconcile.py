@@ -1,0 +1,195 @@
+"""Where every reading went: counted again from the topics and the ledger, independently of any worker's own counters.
+
+    readings = duplicates + quarantined + late + in windows + in open windows
+    windows  = not published + refused everywhere + in intents
+
+A window that one endpoint refused and another took stands in an intent; it is told apart as `windows_refused_somewhere`,
+so that each window is counted once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import orjson
+
+from schemas.operation import State
+from schemas.ports import Ledger, Stored, TopicReader
+from schemas.progress import PartitionProgress
+from schemas.report import ReconciliationReport
+from schemas.topics import DLQ_CLINICAL, DLQ_TELEMETRY, LATE_READINGS, PROGRESS, QUARANTINE, READINGS, WINDOWS
+from streams.kernel import wire
+
+_Coordinates = tuple[int, int, int]
+_PARTITION_KEY = b"#partition"
+
+
+class Readings(NamedTuple):
+    """The readings topic: measurements before and records after what the workers have judged."""
+
+    judged: int
+    unread: int
+    removed: int
+
+
+class Windows(NamedTuple):
+    """The windows topic: window_id → whether published; readings and repeats in them; ids that came out in two ways."""
+
+    published: dict[str, bool]
+    readings: int
+    duplicates: int
+    contradictions: int
+
+
+class Refused(NamedTuple):
+    """The quarantine: readings by coordinates and windows by id, each with its reason."""
+
+    readings: dict[_Coordinates, str]
+    windows: dict[str, str]
+
+
+def reconcile(topics: TopicReader, ledger: Ledger) -> ReconciliationReport:
+    """Count everything and see whether it adds up. Ask when no worker is in the middle of a batch, or expect a remainder."""
+    progress = _progress(topics.read(PROGRESS))
+    readings = count_readings(topics.read(READINGS), {p: at.position for p, at in progress.items()})
+    windows = count_windows(topics.read(WINDOWS))
+    refused = count_refused(topics.read(QUARANTINE), progress)
+    late = count_refused(topics.read(LATE_READINGS), progress).readings
+    letters = sum(1 for topic in (DLQ_TELEMETRY, DLQ_CLINICAL) for _ in topics.read(topic))
+    open_readings = sum(at.open_readings for at in progress.values())
+    return _report(readings, windows, refused, len(late), open_readings, ledger, letters)
+
+
+def count_readings(records: Iterable[Stored], positions: dict[int, int]) -> Readings:
+    """Measurements of the records that were judged; a record that is no reading or frame counts as one."""
+    judged = unread = 0
+    starts: dict[int, int] = {}
+    for record in records:
+        starts.setdefault(record.partition, record.offset)
+        if record.offset < positions.get(record.partition, 0):
+            judged += _measurements(record.value or b"")
+        else:
+            unread += 1
+    return Readings(judged, unread, sum(starts.values()))
+
+
+def count_windows(records: Iterable[Stored]) -> Windows:
+    """Distinct windows. An amendment repeats readings that were counted before, or as late: the first revision counts."""
+    first: dict[str, dict[str, Any]] = {}
+    hashes: dict[tuple[str, int], set[str]] = {}
+    for value in _objects(records):
+        known = first.get(value["window_id"])
+        if known is None or value["revision"] < known["revision"]:
+            first[value["window_id"]] = value
+        hashes.setdefault((value["window_id"], value["revision"]), set()).add(value["content_hash"])
+    return Windows(
+        {window_id: value["publish"] for window_id, value in first.items()},
+        sum(value["count"] for value in first.values()),
+        sum(value.get("duplicates", 0) for value in first.values()),
+        sum(1 for contents in hashes.values() if len(contents) > 1),
+    )
+
+
+def count_refused(records: Iterable[Stored], progress: dict[int, PartitionProgress]) -> Refused:
+    """Distinct readings and windows set aside. Those of readings not yet judged (a crash in between) come again."""
+    readings: dict[_Coordinates, str] = {}
+    windows: dict[str, str] = {}
+    for value in _objects(records):
+        source = value["source"]
+        if value["kind"] == "window":
+            windows.setdefault(value["reading"]["window_id"], value["reason"])
+        elif (at := progress.get(source["partition"])) and source["offset"] < at.position:
+            readings[source["partition"], source["offset"], source.get("index", 0)] = value["reason"]
+    return Refused(readings, windows)
+
+
+def _report(
+    readings: Readings, windows: Windows, refused: Refused, late: int, open_readings: int, ledger: Ledger, letters: int
+) -> ReconciliationReport:
+    in_intents = ledger.source_ids() & set(windows.published)
+    refused_windows = {w: reason for w, reason in refused.windows.items() if w in windows.published}
+    refused_everywhere = refused_windows.keys() - in_intents
+    held_back = {w for w, publish in windows.published.items() if not publish} - in_intents - refused_windows.keys()
+    reasons = Counter(refused.readings.values()) + Counter(refused_windows[w] for w in refused_everywhere)
+    states: Counter[State] = sum((Counter(counts) for counts in ledger.states().values()), Counter())
+    report = ReconciliationReport(
+        readings=readings.judged,
+        unread=readings.unread,
+        duplicates=windows.duplicates,
+        in_windows=windows.readings,
+        in_open_windows=open_readings,
+        quarantined=dict(sorted(reasons.items())),
+        quarantined_readings=len(refused.readings),
+        quarantined_windows=len(refused_everywhere),
+        windows_refused_somewhere=len(refused_windows.keys() & in_intents),
+        late=late,
+        windows=len(windows.published),
+        windows_not_published=len(held_back),
+        windows_in_intents=len(in_intents),
+        intents=states.total(),
+        charted=states[State.SUCCEEDED],
+        deferred=states[State.DEFERRED],
+        failed=states[State.FAILED],
+        pending=states[State.PENDING] + states[State.IN_PROGRESS],
+        unknown=states[State.UNKNOWN],
+        held=states[State.HELD],
+        operations_quarantined=states[State.QUARANTINED],
+        balanced=False,
+    )
+    return _judged(report, readings.removed, windows.contradictions, letters)
+
+
+def _judged(report: ReconciliationReport, removed: int, contradictions: int, letters: int) -> ReconciliationReport:
+    found = report.duplicates + report.quarantined_readings + report.late + report.in_windows + report.in_open_windows
+    placed = report.windows_not_published + report.quarantined_windows + report.windows_in_intents
+    balanced = report.readings == found and report.windows == placed and not contradictions
+    told = _explanations(report, report.readings - found, report.windows - placed, contradictions, letters)
+    if removed:
+        told.append(
+            f"{removed} records before the first ones kept were removed by retention: they are not in `readings`"
+        )
+    return report.model_copy(update={"balanced": balanced, "explanations": told})
+
+
+def _explanations(
+    report: ReconciliationReport, missing: int, unplaced: int, contradictions: int, letters: int
+) -> list[str]:
+    told = {
+        f"{report.unread} records on telemetry.readings were not read yet": report.unread,
+        f"{missing} readings are nowhere: a telemetry worker is at work or ended in a batch, or they are lost": missing
+        > 0,
+        f"{-missing} readings are in two places: look for windows or quarantine of readings not judged yet": missing
+        < 0,
+        f"{unplaced} windows are neither in an intent nor refused: the clinical role has not taken them, or they are in "
+        "dlq.clinical": unplaced > 0,
+        f"{-unplaced} windows are in two places": unplaced < 0,
+        f"{contradictions} windows came out in two ways: a replay did not give the same content": contradictions,
+        f"{letters} records are in dead-letter topics and wait for a person": letters,
+        f"{report.windows_refused_somewhere} windows in intents were refused by another endpoint of their tenant": (
+            report.windows_refused_somewhere
+        ),
+    }
+    return [sentence for sentence, holds in told.items() if holds]
+
+
+def _progress(records: Iterable[Stored]) -> dict[int, PartitionProgress]:
+    latest: dict[int, PartitionProgress] = {}
+    for record in records:
+        if record.key == _PARTITION_KEY and record.value is not None:
+            progress = PartitionProgress.model_validate_json(record.value)
+            latest[progress.partition] = progress
+    return latest
+
+
+def _measurements(value: bytes) -> int:
+    if b"readings" not in value and b"\\u" not in value:
+        return 1
+    return sum(1 for _ in wire.read(value))
+
+
+def _objects(records: Iterable[Stored]) -> Iterator[dict[str, Any]]:
+    for record in records:
+        if record.value is not None:
+            yield orjson.loads(record.value)
