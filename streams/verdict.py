@@ -18,11 +18,10 @@ Action = Literal["create", "update", "search"]
 
 UNAUTHORIZED_ATTEMPTS = 10
 """So many refused tokens in a row are a matter for a person."""
-ENCOUNTER_ATTEMPTS = 3
-"""An encounter may have closed after it was looked up; it is looked up again so often."""
 
 ALREADY_THERE = frozenset({"59189", "59141"})
 ENCOUNTER_REFUSED = frozenset({"59111", "59144", "59159"})
+"""An encounter may have closed since it was looked up: it is looked up once more."""
 HELD_CODES = frozenset({"4107", "4118", "4130", "4131", "4134", "4135", "59013", "59105", "59108", "59187", "59188"})
 ORACLE_SETTINGS = frozenset({"business-rule", "not-supported", "required"})
 
@@ -52,6 +51,16 @@ MESSAGES: dict[str, str] = {
     "found_several": "The chart holds this result more than once. A person must decide.",
     "absent": "The chart does not hold the result, and this EHR cannot refuse a repeat. A person must decide.",
     "absent_resend": "The chart does not hold the result; it is sent again, and the EHR refuses a repeat.",
+    "no_encounter": "The patient has no active encounter, which this EHR requires. It is looked for again.",
+    "no_encounter_held": "The patient had no active encounter for long. Release it when there is one, or dismiss it.",
+    "amend_unsupported": "A later reading changed this result, and this EHR takes no amendments. Correct it by hand.",
+    "amends_unsettled": "It amends a result that a person has not decided about yet. Decide that one first.",
+    "no_consent": "The patient's consent does not permit charting this here now.",
+    "consent_unavailable": "Consents cannot be read at present; nothing is charted without.",
+    "endpoint_paused": "The endpoint is paused after trouble; nothing was sent.",
+    "stopping": "The worker stopped before it was sent.",
+    "lease_short": "It waited too long in the worker; nothing was sent.",
+    "internal_error": "Vitalwire could not handle this operation. Look it up in the ledger and report it.",
     "merged_patient": "The patient was merged into another at the EHR. Correct `reference.patients`, then release it.",
 }
 
@@ -82,6 +91,8 @@ class Asked(NamedTuple):
     capabilities: Capabilities
     action: Action
     attempt: int
+    previous: str | None = None
+    """The code of the attempt before."""
 
 
 # Status → (state, reason), where neither the action nor an error code in the body says otherwise.
@@ -112,6 +123,8 @@ BY_CLASS: dict[int, tuple[State, str]] = {
     5: (State.UNKNOWN, "server_error"),
 }
 WHOLE_ENDPOINT = frozenset({"unreachable", "throttled", "unavailable", "unauthorized", "token_refused"})
+SILENT = frozenset({"no_answer", "server_error"})
+"""Where not even a search is answered, no other write would fare better."""
 
 
 def judge(asked: Asked, resource_type: str, answer: EhrAnswer, now: datetime) -> Verdict:
@@ -128,7 +141,7 @@ def judge(asked: Asked, resource_type: str, answer: EhrAnswer, now: datetime) ->
         wait_s,
         made.resource_id,
         made.version,
-        reason in WHOLE_ENDPOINT,
+        reason in WHOLE_ENDPOINT or (asked.action == "search" and reason in SILENT),
     )
 
 
@@ -177,7 +190,7 @@ def _by_code(asked: Asked, status: int, said: Issues) -> Row | None:
         if hit is not None:
             return state, reason, hit
     encounter = min(said.vendor & ENCOUNTER_REFUSED, default=None)
-    if encounter and asked.capabilities.encounter == "required" and asked.attempt < ENCOUNTER_ATTEMPTS:
+    if encounter and asked.capabilities.encounter == "required" and asked.previous != encounter:
         return State.DEFERRED, "encounter_refused", encounter
     if asked.kind == "oracle-health" and status == 422 and said.fhir & ORACLE_SETTINGS:
         return State.HELD, "settings", min(said.fhir & ORACLE_SETTINGS)

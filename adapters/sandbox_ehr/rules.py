@@ -45,6 +45,9 @@ ORACLE_KEPT = (
     "method",
     "dataAbsentReason",
 )
+STATUSES = frozenset(
+    {"registered", "preliminary", "final", "amended", "corrected", "cancelled", "entered-in-error", "unknown"}
+)
 CLOSED = frozenset({"finished", "cancelled", "entered-in-error", "planned"})
 FUNCTION = "http://hl7.org/fhir/StructureDefinition/event-performerFunction"
 
@@ -219,6 +222,8 @@ def _oracle_value(observation: Body) -> Iterator[Refusal]:
 
 
 def _fhir(store: Store, observation: Body, profile: Profile) -> Iterator[Refusal]:
+    if observation["status"] not in STATUSES:
+        yield Refusal(422, None, "code-invalid", "status is not of the value set")
     if not observation["code"].get("coding") and not observation["code"].get("text"):
         yield Refusal(422, None, "required", "code says nothing")
     wrong = _encounter(store, observation, required=profile.encounter_required)

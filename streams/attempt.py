@@ -1,0 +1,200 @@
+"""One attempt to write one operation: consent, encounter, one request, the verdict; and the search that settles doubt.
+
+Nothing here decides what an answer means (`streams.verdict`) or when to try again (`streams.delivery`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+
+from schemas.capabilities import Capabilities, EndpointKind
+from schemas.errors import RetryLater
+from schemas.operation import TERMINAL, Intent, Operation, State
+from schemas.ports import Clock, EhrAnswer, EhrEndpoint
+from streams.answers import Written
+from streams.matching import compare
+from streams.verdict import MESSAGES, Action, Asked, Found, Verdict, judge, judge_search
+
+Consent = Callable[[Intent, datetime], bool]
+LONGEST_AMENDMENT_CHAIN = 100
+
+
+class Gate(Protocol):
+    """Whether an attempt may go on now, and one of the endpoint's places to do so."""
+
+    places: asyncio.Semaphore
+
+    def closed(self) -> str | None:
+        """Why nothing may be sent now (a code), or None."""
+        ...
+
+
+class Earlier(Protocol):
+    """Looks an operation up in the ledger."""
+
+    async def __call__(self, operation_id: str) -> Operation | None:
+        """The operation, or None."""
+        ...
+
+
+class Attempted(NamedTuple):
+    """The verdict and its evidence."""
+
+    verdict: Verdict
+    http_status: int | None = None
+    request: bytes | None = None
+    response: bytes | None = None
+
+
+class _Plan(NamedTuple):
+    action: Action
+    resource: dict[str, Any]
+    target: Written | None
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """How operations of one endpoint are attempted."""
+
+    kind: EndpointKind
+    capabilities: Capabilities
+    ehr: EhrEndpoint
+    consent: Consent
+    clock: Clock
+    gate: Gate
+    earlier: Earlier
+    search_delays_s: tuple[float, ...]
+    encounter_wait_s: float
+
+    async def make(self, operation: Operation, send_before: Callable[[], bool]) -> Attempted:
+        """One attempt. `send_before` tells whether the lease leaves time to send."""
+        planned = await self._plan(operation)
+        if isinstance(planned, Verdict):
+            return Attempted(planned)
+        asked = Asked(self.kind, self.capabilities, planned.action, operation.attempts, operation.code)
+        if operation.state is State.UNKNOWN:
+            return await self._look(operation, planned, asked, operation.code)
+        refused = self._consent_refused(operation.intent)
+        if refused is not None:
+            return Attempted(refused)
+        if self.capabilities.encounter == "required":
+            found = await self._encounter(operation, asked)
+            if isinstance(found, Attempted):
+                return found
+            planned.resource["encounter"] = {"reference": found}
+        return await self._write(operation, planned, asked, send_before)
+
+    async def _write(
+        self, operation: Operation, planned: _Plan, asked: Asked, send_before: Callable[[], bool]
+    ) -> Attempted:
+        async with self.gate.places:
+            closed = self.gate.closed() or (None if send_before() else "lease_short")
+            if closed is not None:
+                return Attempted(_verdict(State.DEFERRED, closed))
+            if planned.target is not None and planned.target.resource_id is not None:
+                answer = await self.ehr.update(planned.target.resource_id, planned.target.version, planned.resource)
+            else:
+                answer = await self.ehr.create(planned.resource, operation.intent)
+        verdict = judge(asked, operation.intent.resource_type, answer, self.clock())
+        if planned.target is not None and verdict.state is State.SUCCEEDED and verdict.resource_id is None:
+            verdict = verdict._replace(resource_id=planned.target.resource_id)
+        if verdict.state is State.UNKNOWN:
+            looked = await self._look(operation, planned, asked, verdict.code)
+            return looked._replace(http_status=answer.status, request=_bytes(planned), response=answer.body or None)
+        return Attempted(verdict, answer.status, _bytes(planned), answer.body or None)
+
+    # -- what is to be written ----------------------------------------------------------------------------------------
+
+    async def _plan(self, operation: Operation) -> _Plan | Verdict:
+        """Create; or, where an earlier result of this source event stands in the chart, update that one."""
+        resource = dict(operation.intent.resource)
+        if operation.amends is None:
+            return _Plan("create", resource, None)
+        before: str | None = operation.amends
+        for _step in range(LONGEST_AMENDMENT_CHAIN):
+            earlier = await self.earlier(before) if before is not None else None
+            if earlier is None:
+                return _Plan("create", resource | {"status": "final"}, None)
+            if earlier.state not in TERMINAL:
+                return _verdict(State.HELD, "amends_unsettled")
+            if earlier.state is State.SUCCEEDED:
+                break
+            before = earlier.amends
+        if not self.capabilities.amend:
+            return _verdict(State.HELD, "amend_unsupported")
+        if earlier is None or earlier.resource_id is None:
+            return _verdict(State.HELD, "amends_unsettled")
+        target = Written(earlier.resource_id, earlier.version)
+        return _Plan("update", resource | {"status": "amended"}, target)
+
+    def _consent_refused(self, intent: Intent) -> Verdict | None:
+        try:
+            permitted = self.consent(intent, self.clock())
+        except RetryLater as away:
+            return _verdict(State.DEFERRED, "consent_unavailable")._replace(retry_after_s=away.after_s)
+        return None if permitted else _verdict(State.QUARANTINED, "no_consent")
+
+    async def _encounter(self, operation: Operation, asked: Asked) -> str | Attempted:
+        async with self.gate.places:
+            closed = self.gate.closed()
+            if closed is not None:
+                return Attempted(_verdict(State.DEFERRED, closed))
+            intent = operation.intent
+            reference, answer = await self.ehr.active_encounter(intent.subject_id, intent.measured_at)
+        if reference is not None:
+            return reference
+        if answer is not None and not _complete(answer):
+            verdict = judge(asked._replace(action="search"), "Encounter", answer, self.clock())
+            if verdict.state is State.SUCCEEDED:  # a page of the search is missing: not an absence
+                verdict = _verdict(State.DEFERRED, "no_answer")
+            return Attempted(verdict, answer.status, None, answer.body or None)
+        waited_s = (self.clock() - operation.created_at).total_seconds()
+        if waited_s > self.encounter_wait_s:
+            return Attempted(_verdict(State.HELD, "no_encounter", "no_encounter_held"))
+        return Attempted(_verdict(State.DEFERRED, "no_encounter"), answer.status if answer else None)
+
+    # -- settling doubt -----------------------------------------------------------------------------------------------
+
+    async def _look(self, operation: Operation, planned: _Plan, asked: Asked, cause: str | None) -> Attempted:
+        """Search the chart, several times because an index may lag, until the result is there or surely is not."""
+        found = Found((), 0)
+        answer: EhrAnswer | None = None
+        for delay_s in self.search_delays_s:
+            await asyncio.sleep(delay_s)
+            async with self.gate.places:
+                candidates, answer = await self.ehr.find(operation.intent)
+            if not _complete(answer):
+                return self._still_unknown(asked, cause, answer)
+            found = compare(planned.resource, candidates)
+            if found.same:
+                break
+        verdict = judge_search(asked, cause, found)
+        return Attempted(verdict, answer.status if answer else None, None, answer.body if answer else None)
+
+    def _still_unknown(self, asked: Asked, cause: str | None, answer: EhrAnswer) -> Attempted:
+        """The search failed: the doubt stays, with its cause, unless only a person can make searching possible."""
+        search = judge(asked._replace(action="search"), asked.action, answer, self.clock())
+        if search.state is State.HELD:
+            return Attempted(search, answer.status, None, answer.body or None)
+        verdict = Verdict(
+            State.UNKNOWN, cause, MESSAGES["no_answer"], search.retry_after_s, whole_endpoint=search.whole_endpoint
+        )
+        return Attempted(verdict, answer.status, None, answer.body or None)
+
+
+def _complete(answer: EhrAnswer) -> bool:
+    return answer.status == 200 and answer.error is None
+
+
+def _verdict(state: State, code: str, message: str | None = None) -> Verdict:
+    return Verdict(state, code, MESSAGES[message or code])
+
+
+def _bytes(planned: _Plan) -> bytes:
+    return orjson.dumps(planned.resource)
