@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -21,6 +22,7 @@ ABSENT: Any = object()
 """Rendered to nothing: the key or the item is left out."""
 
 Variables = Mapping[str, Any]
+_NONE: Variables = MappingProxyType({})
 
 
 class Node(ABC):
@@ -60,14 +62,16 @@ class Fixed(Node):
 class Evaluated(Node):
     """`{{ expression }}`: its first value (ABSENT or null without one); `{[ expression ]}`: all of them."""
 
-    def __init__(self, expression: Expression, where: str, *, many: bool = False, missing: Any = ABSENT) -> None:
-        self.free = expression.variables
-        self.expression, self.where, self.many, self.missing = expression, where, many, missing
+    def __init__(
+        self, expression: Expression, where: str, *, many: bool = False, missing: Any = ABSENT, bound: Variables = _NONE
+    ) -> None:
+        self.free = expression.variables - bound.keys()
+        self.expression, self.where, self.many, self.missing, self.bound = expression, where, many, missing, bound
 
     def values(self, variables: Variables) -> list[Any]:
         """All values of the expression."""
         try:
-            return self.expression(variables)
+            return self.expression({**variables, **self.bound} if self.bound else variables)
         except Exception as error:
             # The engine's own words may hold the patient's data: they stay out of the message and of the chain.
             kind = type(error).__name__
@@ -79,8 +83,9 @@ class Evaluated(Node):
             return list(found) or ABSENT
         return found[0] if found else self.missing
 
-    def narrow(self, known: Variables) -> Node:  # noqa: D102
-        return self
+    def narrow(self, known: Variables) -> Evaluated:  # noqa: D102
+        bound = {**self.bound, **{name: known[name] for name in self.free & known.keys()}}
+        return Evaluated(self.expression, self.where, many=self.many, missing=self.missing, bound=bound)
 
 
 class Text(Node):
@@ -100,7 +105,7 @@ class Text(Node):
         return "".join(words)
 
     def narrow(self, known: Variables) -> Node:  # noqa: D102
-        return self
+        return Text(tuple(part if isinstance(part, str) else part.narrow(known) for part in self.parts))
 
 
 class Items(Node):
@@ -156,7 +161,7 @@ class Choice(Node):
     def narrow(self, known: Variables) -> Node:  # noqa: D102
         if self.condition.free <= known.keys():
             return self._branch(known).fold(known)
-        return Choice(self.condition, self.then.fold(known), self.otherwise.fold(known))
+        return Choice(self.condition.narrow(known), self.then.fold(known), self.otherwise.fold(known))
 
 
 class Loop(Node):
@@ -176,7 +181,7 @@ class Loop(Node):
 
     def narrow(self, known: Variables) -> Node:  # noqa: D102
         outside = {name: value for name, value in known.items() if name not in self.own}
-        return Loop(self.item, self.index, self.over, self.body.fold(outside))
+        return Loop(self.item, self.index, self.over.narrow(known), self.body.fold(outside))
 
 
 class Assigned(Node):
@@ -197,7 +202,12 @@ class Assigned(Node):
         return self.body.render(inner)
 
     def narrow(self, known: Variables) -> Node:  # noqa: D102
-        return self
+        outside = dict(known)
+        names: list[tuple[str, Node]] = []
+        for name, node in self.names:
+            names.append((name, node.fold(outside)))
+            outside.pop(name, None)
+        return Assigned(tuple(names), self.body.fold(outside))
 
 
 def _union(nodes: Iterable[Node]) -> frozenset[str]:

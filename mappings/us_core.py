@@ -33,13 +33,20 @@ class Profile:
 
     name: str
     codes: tuple[str, ...]
-    units: tuple[str, ...] = ()
-    required: Mapping[str, tuple[str, ...]] | None = None
-    optional: Mapping[str, tuple[str, ...]] | None = None
+    units: tuple[str, ...]
+    required: Mapping[str, tuple[str, ...]]
+    optional: Mapping[str, tuple[str, ...]]
+
+
+def _profile(row: Mapping[str, Any]) -> Profile:
+    required, optional = (
+        {code: tuple(units) for code, units in row.get(key, {}).items()} for key in ("required", "optional")
+    )
+    return Profile(row["name"], tuple(row["codes"]), tuple(row.get("units", ())), required, optional)
 
 
 RULES: dict[str, Any] = yaml.safe_load(files("mappings").joinpath("rules/us_core.yaml").read_text(encoding="utf-8"))
-PROFILES: tuple[Profile, ...] = tuple(Profile(**row) for row in RULES["profiles"])
+PROFILES: tuple[Profile, ...] = tuple(_profile(row) for row in RULES["profiles"])
 _BY_CODE = {code: profile for profile in PROFILES for code in profile.codes}
 _UCUM: str = RULES["ucum"]
 _LOINC: str = RULES["loinc"]
@@ -135,22 +142,21 @@ def _code_and_values(resource: Mapping[str, Any], capabilities: Capabilities | N
         yield from _panel(resource, profile)
     else:
         yield from _value(resource, "", profile.units)
-        yield from _components(resource, profile.optional or {})
+        yield from _components(resource, profile.optional)
 
 
 def _panel(resource: Mapping[str, Any], profile: Profile) -> Iterator[Finding]:
     if any(key.startswith("value") for key in resource):
         yield Finding("value[x]", f"{profile.name} carries its values in components only", "remove the value")
-    required = profile.required or {}
     present = [code for component in _objects(resource.get("component")) for code in _loinc_codes(component)]
-    for code in required:
+    for code in profile.required:
         if present.count(code) != 1:
             yield Finding(
                 "component",
                 f"{profile.name} needs one component LOINC {code}",
                 "add it; a missing one says dataAbsentReason",
             )
-    yield from _components(resource, required)
+    yield from _components(resource, profile.required)
 
 
 def _components(resource: Mapping[str, Any], units: Mapping[str, tuple[str, ...]]) -> Iterator[Finding]:
