@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
+from sqlite3 import OperationalError as SqliteBusy
+from time import monotonic, sleep
 
 from alembic import command
 from alembic.config import Config
@@ -28,6 +30,7 @@ _POSTGRES = {
     "tcp_user_timeout": 30_000,
     "options": "-c statement_timeout=30000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000",
 }
+_WRITE_AHEAD_S = 10.0
 READING = {"sqlite_begin": "DEFERRED"}
 
 
@@ -100,8 +103,23 @@ def _parsed(url: str) -> URL:
 
 def _prepare_sqlite(connection: SqliteConnection, _record: object) -> None:
     connection.isolation_level = None  # transactions are begun below, as this ledger needs them
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000"):
-        connection.execute(f"PRAGMA {pragma}")
+    connection.execute("PRAGMA busy_timeout=10000")
+    connection.execute("PRAGMA synchronous=FULL")
+    _write_ahead(connection)
+
+
+def _write_ahead(connection: SqliteConnection) -> None:
+    """Several processes may open a new database at once; this one pragma does not wait for the others by itself."""
+    deadline = monotonic() + _WRITE_AHEAD_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except SqliteBusy:
+            if monotonic() > deadline:
+                raise
+            sleep(0.01)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -17,16 +17,16 @@ operations = Table(
     "operations",
     metadata,
     Column("sequence", _SERIAL, primary_key=True, autoincrement=True),
-    Column("operation_id", Text, nullable=False, unique=True, comment="hash of the intent's key"),
-    Column("event_key", Text, nullable=False, comment="hash of the key less its content hash"),
+    Column("operation_id", Text, nullable=False, unique=True, doc="hash of the intent's key"),
+    Column("event_key", Text, nullable=False, doc="hash of the key less its content hash"),
     Column("tenant_id", Text, nullable=False),
     Column("endpoint", Text, nullable=False),
     Column("lane", Text, nullable=False),
     Column("resource_type", Text, nullable=False),
     Column("source_event_id", Text, nullable=False),
     Column("content_hash", Text, nullable=False),
-    Column("source_ids", Text, nullable=False, comment="window ids, one space between"),
-    Column("intent", LargeBinary, nullable=False, comment="sealed"),
+    Column("source_ids", Text, nullable=False, doc="window ids, one space between"),
+    Column("intent", LargeBinary, nullable=False, doc="sealed"),
     Column("state", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("amends", Text),
@@ -36,7 +36,7 @@ operations = Table(
     Column("code", Text),
     Column("message", Text),
     Column("created_us", BigInteger, nullable=False),
-    Column("due_us", BigInteger, comment="when it may be worked on, or its lease ends; null when terminal or held"),
+    Column("due_us", BigInteger, doc="when it may be worked on, or its lease ends; null when terminal or held"),
     Column("settled_us", BigInteger),
 )
 Index("operations_event", operations.c.event_key)
@@ -67,8 +67,8 @@ attempts = Table(
     Column("state", Text, nullable=False),
     Column("http_status", Integer),
     Column("code", Text),
-    Column("request", LargeBinary, comment="sealed"),
-    Column("response", LargeBinary, comment="sealed"),
+    Column("request", LargeBinary, doc="sealed"),
+    Column("response", LargeBinary, doc="sealed"),
 )
 Index("attempts_operation", attempts.c.operation_id)
 
@@ -76,5 +76,5 @@ ledger_key = Table(
     "ledger_key",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("fingerprint", Text, nullable=False, comment="tells a wrong key at once; the key cannot be told from it"),
+    Column("fingerprint", Text, nullable=False, doc="tells a wrong key at once; the key cannot be told from it"),
 )
