@@ -1,0 +1,147 @@
+"""The ledger against a model of it that fits on a page, over any sequence of calls, on both databases."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from adapters.ledger import migrate, open_ledger
+from adapters.ledger.engine import connect
+from adapters.ledger.tables import attempts, lanes, operations
+from schemas.operation import TERMINAL, Intent, Outcome, State
+
+EPOCH = datetime(2026, 1, 5, tzinfo=UTC)
+LEASE_S = 60
+ENDPOINTS = ("epic", "fhir")
+CONTENTS = st.sampled_from("xyz")
+EVENTS = st.integers(0, 3)
+PATIENTS = st.sampled_from(("p", "q", "r"))
+SETTLED = st.sampled_from(sorted(set(State) - {State.IN_PROGRESS, State.PENDING}))
+SECONDS = st.integers(0, 90)
+
+
+def intent(endpoint: str, patient: str, event: int, content: str) -> Intent:
+    return Intent(
+        tenant_id="north",
+        endpoint=endpoint,
+        patient_id=patient,
+        subject_id="s",
+        source_event_id=f"{patient}{event}",
+        content_hash=content,
+        source_ids=[f"{patient}{event}"],
+        vital_type="heart_rate",
+        measured_at=EPOCH,
+        resource={},
+    )
+
+
+class Modelled:
+    """One operation of the model."""
+
+    def __init__(self, made_of: Intent, now: datetime) -> None:
+        self.intent = made_of
+        self.state = State.PENDING
+        self.due: datetime | None = now
+        self.attempts = 0
+
+    def key(self) -> tuple[str, str, str]:
+        return self.intent.endpoint, self.intent.source_event_id, self.intent.content_hash
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    url = ""
+
+    @initialize()
+    def begin(self) -> None:
+        engine = connect(self.url)
+        with engine.begin() as db:
+            for table in (operations, lanes, attempts):
+                db.execute(table.delete())
+        engine.dispose()
+        self.ledger = open_ledger(self.url, b"k" * 32)
+        self.now = EPOCH
+        self.model: list[Modelled] = []
+        self.ids: dict[tuple[str, str, str], str] = {}
+
+    def teardown(self) -> None:
+        if hasattr(self, "ledger"):
+            self.ledger.close()
+
+    @rule(seconds=SECONDS)
+    def time_passes(self, seconds: int) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    @rule(batch=st.lists(st.tuples(st.sampled_from(ENDPOINTS), PATIENTS, EVENTS, CONTENTS), min_size=1, max_size=6))
+    def record(self, batch: list[tuple[str, str, int, str]]) -> None:
+        intents = [intent(*one) for one in batch]
+        for made_of, recorded in zip(intents, self.ledger.record(intents, self.now), strict=True):
+            fresh = Modelled(made_of, self.now)
+            known = {m.key(): m for m in self.model}
+            same_event = [m for m in self.model if m.key()[:2] == fresh.key()[:2]]
+            assert recorded.duplicate == (fresh.key() in known)
+            assert recorded.operation_id == self.ids.setdefault(fresh.key(), recorded.operation_id)
+            if not recorded.duplicate:
+                assert recorded.amends == (self.ids[same_event[-1].key()] if same_event else None)
+                self.model.append(fresh)
+
+    @rule(endpoint=st.sampled_from(ENDPOINTS), limit=st.integers(1, 3))
+    def claim(self, endpoint: str, limit: int) -> None:
+        due = self.claimable(endpoint)
+        claimed = self.ledger.claim(endpoint, limit, self.now, LEASE_S)
+        assert len(claimed) == min(limit, len(due))
+        for operation in claimed:
+            modelled = next(m for m in due if self.ids[m.key()] == operation.operation_id)
+            fresh = modelled.state in {State.PENDING, State.DEFERRED}
+            modelled.state = State.IN_PROGRESS if fresh else State.UNKNOWN
+            modelled.attempts += 1
+            modelled.due = self.now + timedelta(seconds=LEASE_S)
+            assert operation.state is modelled.state
+            assert operation.intent == modelled.intent
+
+    @rule(data=st.data(), state=SETTLED, wait_s=SECONDS)
+    def settle(self, data: st.DataObject, state: State, wait_s: int) -> None:
+        if not self.model:
+            return
+        modelled = data.draw(st.sampled_from(self.model))
+        retry_at = self.now + timedelta(seconds=wait_s)
+        self.ledger.settle({self.ids[modelled.key()]: Outcome(state=state, retry_at=retry_at)}, self.now)
+        if modelled.state not in TERMINAL:
+            modelled.state = state
+            modelled.due = None if state in TERMINAL | {State.HELD} else retry_at
+
+    def claimable(self, endpoint: str) -> list[Modelled]:
+        heads: dict[str, Modelled] = {}
+        for modelled in self.model:
+            if modelled.intent.endpoint == endpoint and modelled.due is not None:
+                heads.setdefault(modelled.intent.patient_id, modelled)
+        return [m for m in heads.values() if m.due is not None and m.due <= self.now]
+
+    @invariant()
+    def every_operation_is_as_the_model_says(self) -> None:
+        counts: dict[str, dict[State, int]] = {}
+        for modelled in self.model:
+            per_endpoint = counts.setdefault(modelled.intent.endpoint, {})
+            per_endpoint[modelled.state] = per_endpoint.get(modelled.state, 0) + 1
+            kept = self.ledger.operation(self.ids[modelled.key()])
+            assert kept is not None
+            assert (kept.state, kept.attempts, kept.next_attempt_at) == (
+                modelled.state,
+                modelled.attempts,
+                modelled.due,
+            )
+        assert self.ledger.states() == counts
+
+
+def test_any_sequence_of_calls_leaves_the_ledger_as_the_model_says(database_url: str):
+    migrate(database_url)
+    machine = type("LedgerOfThisDatabase", (LedgerMachine,), {"url": database_url})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=25,
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+        ),
+    )
