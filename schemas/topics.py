@@ -15,7 +15,7 @@ class TopicSpec:
     name: str
     key: str
     about: str
-    settings: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict, hash=False)
     partitions: int | None = None
 
     def prefixed(self, prefix: str) -> str:
