@@ -1,0 +1,5 @@
+"""`python -m vitalwire` is the command `vitalwire`."""
+
+from vitalwire.cli import main
+
+main()

@@ -1,0 +1,166 @@
+"""The commands of `vitalwire`. Each imports what it needs when it runs, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vitalwire import __version__
+
+app = typer.Typer(
+    name="vitalwire",
+    help="From a vital on Kafka to an Observation in the chart: windows, de-duplicates, checks, and writes to the EHR.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+ledger_app = typer.Typer(
+    help="Look into the ledger: what should happen at each EHR, and what became of it.", no_args_is_help=True
+)
+app.add_typer(ledger_app, name="ledger")
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, for a machine.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vitalwire {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Settings come from VITALWIRE_* environment variables; see the README."""
+
+
+@app.command()
+def demo(
+    for_: Annotated[
+        str | None,
+        typer.Option("--for", metavar="60s", help="Stop by itself after this long; without it, Ctrl-C stops."),
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the reconciliation report to this file.")] = None,
+    broker: Annotated[
+        str, typer.Option(help="auto, container, apache or embedded: which Kafka broker to start.")
+    ] = "auto",
+    beds: Annotated[
+        int, typer.Option(min=2, max=100, help="Ordinary beds of the ward; four with a story come on top.")
+    ] = 8,
+    seed: Annotated[int, typer.Option(help="Which recordings are replayed, and where they begin.")] = 1,
+) -> None:
+    """The whole job on this machine: broker, simulated ward, all roles, a sandbox EHR, and a check of what it holds."""
+    from vitalwire.cli.demo import run_demo  # noqa: PLC0415
+
+    raise typer.Exit(run_demo(for_=for_, report=report, broker=broker, beds=beds, seed=seed))
+
+
+@app.command()
+def worker(
+    role: Annotated[str, typer.Argument(metavar="ROLE", help="telemetry, clinical or delivery.")],
+) -> None:
+    """Run one role until it is told to stop. Configuration from VITALWIRE_CONFIG and VITALWIRE_*."""
+    from vitalwire.cli.worker import run_worker  # noqa: PLC0415
+
+    run_worker(role)
+
+
+@app.command()
+def send(
+    file: Annotated[Path, typer.Argument(help="NDJSON (one reading or frame a line) or CSV with a header.")],
+    json: AsJson = False,
+) -> None:
+    """Send the readings of a file to `telemetry.readings`."""
+    from vitalwire.cli.send import run_send  # noqa: PLC0415
+
+    raise typer.Exit(run_send(file, as_json_document=json))
+
+
+@app.command()
+def reconcile(json: AsJson = False) -> None:
+    """Where every reading went: counts over whole topics and the ledger. Ends with 1 if they do not balance."""
+    from vitalwire.cli.reconcile import run_reconcile  # noqa: PLC0415
+
+    raise typer.Exit(run_reconcile(as_json_document=json))
+
+
+@app.command()
+def check(
+    config: Annotated[Path | None, typer.Argument(help="Configuration file; VITALWIRE_CONFIG if left out.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Find every mistake in a configuration and its templates, with file, line and remedy."""
+    from vitalwire.cli.check import run_check  # noqa: PLC0415
+
+    raise typer.Exit(run_check(config, as_json_document=json))
+
+
+@app.command()
+def topics(
+    partitions: Annotated[int, typer.Option(min=1, help="Partitions of topics that are created.")] = 4,
+    replication: Annotated[int, typer.Option(min=1, help="Replicas of topics that are created.")] = 1,
+    json: AsJson = False,
+) -> None:
+    """Create the topics that are missing, and say how the others differ from what they should be."""
+    from vitalwire.cli.topics import run_topics  # noqa: PLC0415
+
+    raise typer.Exit(run_topics(partitions, replication, as_json_document=json))
+
+
+@app.command("sandbox-ehr")
+def sandbox_ehr(
+    profile: Annotated[str, typer.Option(help="epic, oracle-health or fhir: which EHR's rules and answers.")] = "epic",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port on loopback; 0 takes a free one.")] = 0,
+) -> None:
+    """A simulated EHR on loopback, for trying out. It accepts and refuses as the real ones do, and keeps what it accepted."""
+    from vitalwire.cli.servers import run_sandbox_ehr  # noqa: PLC0415
+
+    run_sandbox_ehr(profile, port)
+
+
+@app.command()
+def broker(
+    kind: Annotated[str, typer.Option(help="auto, container, apache or embedded.")] = "auto",
+) -> None:
+    """A Kafka broker on this machine until Ctrl-C. Prints its address."""
+    from vitalwire.cli.servers import run_broker  # noqa: PLC0415
+
+    run_broker(kind)
+
+
+@app.command()
+def schemas(
+    directory: Annotated[Path, typer.Option("--out", help="Where the documents are written.")] = Path(
+        "schemas/published"
+    ),
+) -> None:
+    """Write the JSON Schema of every topic and the AsyncAPI document."""
+    from vitalwire.cli.schemas import run_schemas  # noqa: PLC0415
+
+    run_schemas(directory)
+
+
+@ledger_app.command("list")
+def ledger_list(json: AsJson = False) -> None:
+    """How many operations stand in which state, endpoint by endpoint."""
+    from vitalwire.cli.ledger import run_list  # noqa: PLC0415
+
+    run_list(as_json_document=json)
+
+
+@ledger_app.command("show")
+def ledger_show(
+    operation_id: Annotated[str, typer.Argument(help="The operation's id, as logs and audit events give it.")],
+    json: AsJson = False,
+) -> None:
+    """One operation: its state, attempts and evidence. Shows no patient data."""
+    from vitalwire.cli.ledger import run_show  # noqa: PLC0415
+
+    run_show(operation_id, as_json_document=json)

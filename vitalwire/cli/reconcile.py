@@ -1,0 +1,24 @@
+"""`vitalwire reconcile`."""
+
+from __future__ import annotations
+
+from adapters.ledger import open_ledger
+from vitalwire.cli.output import as_json, pairs, say
+from vitalwire.reconciliation import reconciled
+from vitalwire.settings import from_environment
+
+
+def run_reconcile(*, as_json_document: bool) -> int:
+    """Count everything; 1 if it does not add up."""
+    settings = from_environment()
+    report = reconciled(settings, open_ledger(settings.database, settings.ledger_encryption()))
+    if as_json_document:
+        as_json(report.model_dump(mode="json"))
+    else:
+        shown = report.model_dump(exclude={"explanations", "quarantined", "balanced"})
+        shown |= {f"quarantined: {reason}": count for reason, count in sorted(report.quarantined.items())}
+        pairs("Where every reading went", shown)
+        for explanation in report.explanations:
+            say(explanation)
+        say("It balances." if report.balanced else "It does NOT balance.")
+    return int(not report.balanced)

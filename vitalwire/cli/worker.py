@@ -1,0 +1,19 @@
+"""`vitalwire worker ROLE`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from schemas.errors import Misconfigured
+from vitalwire.settings import from_environment
+from vitalwire.wiring import ROLES
+
+
+def run_worker(role: str) -> None:
+    """Run one role until SIGTERM or Ctrl-C. Logs go to standard error, without patient data."""
+    start = ROLES.get(role)
+    if start is None:
+        raise Misconfigured(f"'{role}' is no role. Choose one of {', '.join(ROLES)}.")
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    start(from_environment())

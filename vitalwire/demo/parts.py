@@ -1,0 +1,113 @@
+"""The demo's parts, started in order and stopped in reverse: broker, sandbox EHR, topics, ledger, one process a role."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import httpx
+
+from adapters.brokers import Kind, start_broker
+from adapters.ledger import SqlLedger, migrate, open_ledger
+from adapters.local.process import LOOPBACK, ServerProcess, free_port
+from adapters.sandbox_ehr import SandboxEhr
+from adapters.topics import create_or_verify
+from schemas.config import Config
+from vitalwire.configuration import configuration
+from vitalwire.demo.configuration import text
+from vitalwire.settings import Settings, from_environment
+from vitalwire.ward.plan import Ward
+
+ROLES = ("telemetry", "clinical", "delivery")
+READY_S = 60.0
+PARTITIONS = 4
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What runs, and how to reach it."""
+
+    settings: Settings
+    config: Config
+    ledger: SqlLedger
+    ehr: SandboxEhr
+    workers: Mapping[str, ServerProcess]
+
+
+@contextmanager
+def start(ward: Ward, broker: Kind | Literal["auto"], directory: Path, say: Say) -> Iterator[Parts]:
+    """Everything but the ward, ready to work. `say` is told of each step."""
+    with ExitStack() as stack:
+        say("starting a Kafka broker")
+        kafka = stack.enter_context(
+            start_broker(broker, data_directory=directory / "broker", log_file=directory / "broker.log")
+        )
+        say(f"{kafka.kind} broker at {kafka.bootstrap_servers}")
+        ehr = stack.enter_context(SandboxEhr("epic"))
+        ehr.seed(*ward.subject_ids().values())
+        say(f"sandbox EHR (Epic's manners) at {ehr.base_url}")
+        environment = _environment(ward, ehr, kafka.bootstrap_servers, directory)
+        settings = from_environment(environment)
+        create_or_verify(settings.bootstrap_servers(), settings.topic_prefix, PARTITIONS)
+        migrate(settings.database)
+        ledger = open_ledger(settings.database, settings.ledger_encryption())
+        stack.callback(ledger.close)
+        say(f"workers: {', '.join(ROLES)}")
+        workers = _start_workers(environment, directory, stack)
+        yield Parts(settings, configuration(settings.configuration()), ledger, ehr, workers)
+
+
+def _environment(ward: Ward, ehr: SandboxEhr, bootstrap_servers: str, directory: Path) -> dict[str, str]:
+    """What the workers are told: all of it made for this demo, secrets in files that only the owner can read."""
+    config_file = directory / "vitalwire.yaml"
+    config_file.write_text(text({ward.tenant_id: ward.endpoint}, {ward.endpoint: ehr.endpoint(directory)}))
+    return {
+        "VITALWIRE_KAFKA": bootstrap_servers,
+        # topics of its own: the broker may be one that VITALWIRE_KAFKA names, with other people's data
+        "VITALWIRE_TOPIC_PREFIX": f"demo-{secrets.token_hex(3)}.",
+        # joining a group takes half of this on the embedded broker
+        "VITALWIRE_SESSION_TIMEOUT_S": "6",
+        "VITALWIRE_DATA": str(directory),
+        "VITALWIRE_DATABASE": f"sqlite:///{directory / 'ledger.sqlite'}",
+        "VITALWIRE_CONFIG": str(config_file),
+        "VITALWIRE_IDENTITY_KEY_FILE": str(_key_file(directory / "identity.key")),
+        "VITALWIRE_LEDGER_KEY_FILE": str(_key_file(directory / "ledger.key")),
+    }
+
+
+def _key_file(path: Path) -> Path:
+    path.touch(mode=0o600)
+    path.write_text(secrets.token_hex(32), encoding="ascii")
+    return path
+
+
+def _start_workers(environment: Mapping[str, str], directory: Path, stack: ExitStack) -> dict[str, ServerProcess]:
+    """One process a role, each ready before the ward opens. They end with this process, however it ends."""
+    ports = {role: free_port() for role in ROLES}
+    workers = {}
+    for role, port in ports.items():
+        given = {**environment, "VITALWIRE_METRICS_PORT": str(port)}
+        assigned = [f"{name}={value}" for name, value in given.items()]
+        command = ["/usr/bin/env", *assigned, sys.executable, "-m", "vitalwire", "worker", role]
+        workers[role] = ServerProcess(f"The {role} worker", command, log_file=directory / f"{role}.log")
+        stack.callback(workers[role].stop)
+    for role, worker in workers.items():
+        worker.wait_until(_ready(ports[role]), timeout_s=READY_S)
+    return workers
+
+
+def _ready(port: int) -> Callable[[], bool]:
+    def asks() -> bool:
+        try:
+            return httpx.get(f"http://{LOOPBACK}:{port}/health/ready", timeout=1.0).status_code == httpx.codes.OK
+        except httpx.HTTPError:
+            return False
+
+    return asks

@@ -1,0 +1,93 @@
+"""Plays the ward's script against the clock: each message to Kafka at its instant, its place in the log noted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from threading import Event, Thread
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from schemas.errors import RetryLater
+from schemas.ports import Outgoing
+from vitalwire.demo.fates import Place
+from vitalwire.ward.sending import Sent
+
+POLL_S = 0.05
+FLUSH_S = 30.0
+
+Delivered = Callable[[Place, Sent], None]
+
+
+class Player:
+    """A thread that plays a script until it ends or is told to stop."""
+
+    def __init__(self, bootstrap_servers: str, prefix: str, delivered: Delivered) -> None:
+        self._prefix = prefix
+        self._delivered = delivered
+        self._failed: KafkaError | None = None
+        self._stop = Event()
+        self._thread: Thread | None = None
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap_servers,
+                "enable.idempotence": True,
+                "partitioner": "murmur2_random",
+                "linger.ms": 5,
+                "log_level": 0,
+            }
+        )
+
+    def publish(self, records: Iterable[Outgoing]) -> None:
+        """Send reference data at once and wait until it is confirmed."""
+        for record in records:
+            self._producer.produce(
+                record.topic.prefixed(self._prefix), record.value, record.key, on_delivery=self._noted
+            )
+        self._flush()
+
+    def play(self, script: Iterator[Sent]) -> None:
+        """Begin to play in a thread of its own."""
+        self._thread = Thread(target=self._play, args=(script,), name="ward", daemon=True)
+        self._thread.start()
+
+    @property
+    def over(self) -> bool:
+        """Whether the script has come to its end."""
+        return self._thread is not None and not self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Send no more, and return when everything sent is confirmed."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._flush()
+
+    def _play(self, script: Iterator[Sent]) -> None:
+        for sent in script:
+            while (wait_s := sent.at.timestamp() - time.time()) > 0:
+                self._producer.poll(min(wait_s, POLL_S))
+                if self._stop.is_set():
+                    return
+            if self._stop.is_set():
+                return
+            self._producer.produce(
+                sent.topic.prefixed(self._prefix), sent.value, sent.key.encode(), on_delivery=self._noting(sent)
+            )
+        self._producer.flush(FLUSH_S)
+
+    def _noting(self, sent: Sent) -> Callable[[KafkaError | None, Message], None]:
+        def note(error: KafkaError | None, message: Message) -> None:
+            self._noted(error, message)
+            if error is None:
+                self._delivered(Place(message.partition() or 0, message.offset() or 0), sent)
+
+        return note
+
+    def _noted(self, error: KafkaError | None, _: Message) -> None:
+        self._failed = self._failed or error
+
+    def _flush(self) -> None:
+        left = self._producer.flush(FLUSH_S)
+        if left or self._failed is not None:
+            raise RetryLater("The broker did not confirm all that the ward sent. Its log is among the demo's files.")

@@ -1,0 +1,172 @@
+"""One demo from the first process to the last comparison."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Event
+from typing import Any, Literal, Protocol
+
+import httpx
+import orjson
+
+from adapters.brokers import Kind
+from schemas.errors import VitalwireError
+from schemas.ports import Outgoing
+from schemas.report import ReconciliationReport
+from schemas.topics import CONSENTS, PAIRINGS, PATIENTS
+from vitalwire.demo import parts
+from vitalwire.demo.agreement import Agreement, compare, truth_of
+from vitalwire.demo.board import Board, Seen
+from vitalwire.demo.configuration import GRACE_S, WINDOW_S
+from vitalwire.demo.fates import TroubleOutcome, all_as_expected, outcomes
+from vitalwire.demo.parts import Parts
+from vitalwire.demo.player import Player
+from vitalwire.demo.watcher import Watcher
+from vitalwire.reconciliation import reconciled
+from vitalwire.ward.plan import Ward, admit
+from vitalwire.ward.script import Pace, script
+
+TICK_S = 0.25
+DRAIN_EVERY_S = 1.0
+DRAIN_WITHIN_S = 90.0
+OPENS_AFTER = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What kind of demo: how long (None: until told to stop), which broker, how many beds, which seed, where its files go."""
+
+    duration_s: float | None
+    broker: Kind | Literal["auto"]
+    beds: int
+    seed: int
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the demo showed, for the summary and the exit code."""
+
+    report: ReconciliationReport
+    troubles: Sequence[TroubleOutcome]
+    agreement: Agreement
+    seen: Seen
+
+    @property
+    def good(self) -> bool:
+        """Whether the report balances, every trouble became what it should, and the EHR holds exactly what it should."""
+        settled = not (self.report.pending or self.report.unknown or self.report.in_open_windows or self.report.unread)
+        return self.report.balanced and settled and all_as_expected(self.troubles) and self.agreement.complete
+
+
+class Stage(Protocol):
+    """Where the demo is shown."""
+
+    def say(self, message: str) -> None:
+        """One step of starting or ending."""
+        ...
+
+    def show(self, ward: Ward, seen: Seen) -> None:
+        """The ward now; called a few times a second."""
+        ...
+
+    def draining(self, left: Mapping[str, int]) -> None:
+        """What still has to be finished, by name."""
+        ...
+
+
+def run(plan: Plan, stage: Stage, stop: Event) -> Result:
+    """Start everything, play the ward, drain, reconcile, compare with the EHR, and stop everything."""
+    ward = admit(seed=plan.seed, started_at=datetime.now(UTC), beds=plan.beds)
+    with parts.start(ward, plan.broker, plan.directory, stage.say) as running:
+        # the ward opens when everything runs; pairings hold from long before
+        ward = admit(seed=plan.seed, started_at=_whole_ms(datetime.now(UTC) + OPENS_AFTER), beds=plan.beds)
+        board = Board()
+        settings = running.settings
+        player = Player(settings.bootstrap_servers(), settings.topic_prefix, board.delivered)
+        watcher = Watcher(settings.bootstrap_servers(), settings.topic_prefix, running.ledger, board)
+        player.publish(_reference_data(ward))
+        watcher.start()
+        try:
+            stage.say("the ward opens")
+            player.play(script(ward, Pace(window_s=WINDOW_S, grace_s=GRACE_S), plan.duration_s))
+            _until_over(player, running, lambda: stage.show(ward, board.seen()), stop)
+            player.stop()
+            report = _drained(running, stage)
+        finally:
+            player.stop()
+            watcher.stop()
+        return _result(ward, running, board, report)
+
+
+def _until_over(player: Player, running: Parts, show: Callable[[], None], stop: Event) -> None:
+    while not (player.over or stop.wait(TICK_S)):
+        show()
+        for worker in running.workers.values():
+            if not worker.is_running():
+                raise VitalwireError(f"{worker.name} ended. Its log says why: {worker.log_file}")
+
+
+def _drained(running: Parts, stage: Stage) -> ReconciliationReport:
+    """Reconcile until nothing is under way any more, or the deadline passes."""
+    deadline = time.monotonic() + DRAIN_WITHIN_S
+    while True:
+        report = reconciled(running.settings, running.ledger)
+        left = {
+            "unread": report.unread,
+            "in open windows": report.in_open_windows,
+            "windows without intent": report.windows - _accounted(report),
+            "to be written": report.pending + report.deferred,
+            "unknown": report.unknown,
+        }
+        under_way = {name: count for name, count in left.items() if count}
+        if not under_way or time.monotonic() > deadline:
+            return report
+        stage.draining(under_way)
+        time.sleep(DRAIN_EVERY_S)
+
+
+def _accounted(report: ReconciliationReport) -> int:
+    return report.windows_not_published + report.quarantined_windows + report.windows_in_intents
+
+
+def _result(ward: Ward, running: Parts, board: Board, report: ReconciliationReport) -> Result:
+    patients = {subject: patient for patient, subject in ward.subject_ids().items() if patient in _consented(ward)}
+    agreement = compare(
+        _held(running.ehr.origin),
+        patients,
+        truth_of(board.truth(), running.config),
+        running.config,
+        report.charted,
+    )
+    return Result(report, outcomes(board.everything_sent(), board.everything_aside()), agreement, board.seen())
+
+
+def _consented(ward: Ward) -> set[str]:
+    return {consent.patient_id for consent in ward.consents()}
+
+
+def _held(origin: str) -> list[dict[str, Any]]:
+    """Every Observation the EHR holds, by its own API."""
+    answer = httpx.get(f"{origin}/__sandbox/resources", params={"type": "Observation"}, timeout=30.0)
+    answer.raise_for_status()
+    return [orjson.loads(line) for line in answer.content.splitlines() if line]
+
+
+def _reference_data(ward: Ward) -> list[Outgoing]:
+    """Pairings, patients and consents as records of their topics."""
+    pairings = [(PAIRINGS, pairing.device_id, pairing) for pairing in ward.pairings()]
+    patients = [(PATIENTS, patient.patient_id, patient) for patient in ward.patients()]
+    consents = [(CONSENTS, consent.patient_id, consent) for consent in ward.consents()]
+    return [
+        Outgoing(topic, f"{ward.tenant_id}|{name}".encode(), record.model_dump_json(by_alias=True).encode())
+        for topic, name, record in (*pairings, *patients, *consents)
+    ]
+
+
+def _whole_ms(at: datetime) -> datetime:
+    return at.replace(microsecond=at.microsecond // 2000 * 2000)

@@ -1,0 +1,99 @@
+"""The demo on the screen: the ward bed by bed, what was charted, what was set aside and why, and the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from schemas.reasons import EXPLANATIONS, LATE
+from vitalwire.demo.board import Seen
+from vitalwire.demo.fates import ORDINARY, TroubleOutcome
+from vitalwire.ward.plan import Bed, Ward
+from vitalwire.ward.replay import ARTEFACT, RECORDED_CONFLICT, RECORDED_REPEAT
+from vitalwire.ward.troubles import TROUBLES
+
+VITALS = (
+    ("HR", "heart_rate"),
+    ("RR", "respiratory_rate"),
+    ("SpO₂", "spo2"),
+    ("Temp", "body_temperature"),
+    ("sys", "systolic_bp"),
+    ("dia", "diastolic_bp"),
+)
+WHY = {str(reason): sentence for reason, sentence in EXPLANATIONS.items()} | {
+    LATE: "Its window had closed. Kept on vitals.late; never silently dropped, never counted twice."
+}
+ABOUT = {trouble.name: trouble.about for trouble in TROUBLES} | {
+    ORDINARY: "readings without trouble",
+    ARTEFACT: "artefacts in the recording, e.g. a temperature of -17.8 °C",
+    RECORDED_CONFLICT: "two values for one instant in the recording itself",
+    RECORDED_REPEAT: "a value twice in the recording itself",
+}
+
+
+def live(ward: Ward, seen: Seen) -> RenderableType:
+    """The whole screen."""
+    return Group(_ward(ward, seen), Text(summary_line(seen)), _aside(seen))
+
+
+def summary_line(seen: Seen) -> str:
+    """One line with every count; what is printed where there is no terminal."""
+    states = ", ".join(f"{n} {s}" for counts in seen.states.values() for s, n in sorted(counts.items()) if n)
+    quarantined = sum(n for name, n in seen.aside.items() if name != LATE)
+    return (
+        f"sent {seen.measurements} measurements ({seen.troubles} troubles) · {seen.windows} windows · "
+        f"{seen.duplicates} duplicates · {quarantined} quarantined · {seen.aside[LATE]} late · "
+        f"ledger: {states or 'empty'}"
+    )
+
+
+def troubles(rows: Sequence[TroubleOutcome]) -> RenderableType:
+    """What became of each trouble, beside what should have."""
+    drawn = Table("trouble", "what it was", "should become", "sent", "became so", "otherwise", title_justify="left")
+    drawn.title = "What became of every measurement"
+    for row in rows:
+        style = "" if row.sent == row.as_expected and not row.otherwise else "bold red"
+        cells = (
+            row.trouble,
+            ABOUT.get(row.trouble, ""),
+            row.expected,
+            row.sent,
+            row.as_expected,
+            ", ".join(row.otherwise),
+        )
+        drawn.add_row(*(Text(str(cell)) for cell in cells), style=style)
+    return drawn
+
+
+def _ward(ward: Ward, seen: Seen) -> Table:
+    drawn = Table("bed", "patient", *(name for name, _ in VITALS), "to the chart", "", title_justify="left")
+    drawn.title = f"Ward {ward.tenant_id}: latest measured, in brackets latest window for the chart"
+    for bed in ward.beds:
+        for patient in bed.patients:
+            drawn.add_row(*_row(bed, patient, seen))
+    return drawn
+
+
+def _row(bed: Bed, patient: str, seen: Seen) -> Iterable[str]:
+    latest, charted = seen.latest.get(patient, {}), seen.charted.get(patient, {})
+    yield bed.name
+    yield patient
+    for _, vital in VITALS:
+        now, window = latest.get(vital), charted.get(vital)
+        yield "" if now is None else f"{_short(now)}" + ("" if window is None else f" ({_short(window)})")
+    yield f"{seen.published[patient]} windows"
+    yield bed.about
+
+
+def _aside(seen: Seen) -> Table:
+    drawn = Table("set aside", "how many", "why", title="Never charted", title_justify="left")
+    for name, count in sorted(seen.aside.items()):
+        drawn.add_row(name, str(count), WHY.get(name.removesuffix(" (window)"), ""))
+    return drawn
+
+
+def _short(micro: int) -> str:
+    return f"{micro / 1_000_000:.4g}"

@@ -1,0 +1,86 @@
+"""How a role runs: until SIGTERM or Ctrl-C, with heartbeats, and with a watchdog where it reads a topic."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from adapters.kafka_producer import KafkaProducer
+from adapters.stall_watchdog import StallWatchdog
+from schemas.config import Config
+from schemas.messages import Heartbeat
+from schemas.topics import TopicSpec
+from streams.batches import BatchRole
+from streams.heartbeat import HeartbeatEmitter
+from streams.worker import WorkerSettings, run
+from vitalwire import __version__
+from vitalwire.base import Base, now
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """A role that takes batches of one topic; `tick` is called every `every_s` beside them."""
+
+    role: BatchRole
+    topic: TopicSpec
+    tick: Callable[[], Awaitable[None]] | None = None
+    every_s: float | None = None
+    started: Callable[[Any], None] = lambda _app: None
+
+
+async def batches(made: Base, sender: KafkaProducer, name: str, work: Batches) -> None:
+    """Run a batch role as a Faust worker, watched from outside of Faust."""
+    settings = made.settings
+    topic = work.topic.prefixed(settings.topic_prefix)
+    group = f"{settings.topic_prefix}vitalwire-{name}"
+    apps: list[Any] = []
+
+    def started(app: Any) -> None:
+        apps.append(app)
+        work.started(app)
+
+    def assigned() -> Mapping[str, set[int]]:
+        return {topic: {tp.partition for app in apps for tp in app.consumer.assignment()}}
+
+    async def serve(stop: asyncio.Event) -> None:
+        watchdog = StallWatchdog(
+            settings.bootstrap_servers(), group, assigned, made.observer, stall_after_s=stall_after_s(made.config)
+        )
+        watchdog.start()
+        try:
+            where = WorkerSettings(
+                settings.bootstrap_servers(), group, topic, session_timeout_s=settings.session_timeout_s
+            )
+            await run(where, work.role, stop, every_s=work.every_s, tick=work.tick, started=started)
+        finally:
+            watchdog.stop()
+
+    await until_stopped(made, sender, name, serve)
+
+
+async def until_stopped(
+    made: Base, sender: KafkaProducer, name: str, serve: Callable[[asyncio.Event], Awaitable[None]]
+) -> None:
+    """Serve until SIGTERM or Ctrl-C, with heartbeats on `ops.heartbeats`."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    identity = Heartbeat(role=name, instance=made.instance, at=now(), version=__version__, ready=False)
+    heartbeat = HeartbeatEmitter(identity, sender, now, made.observer, made.reference.is_current)
+    beating = asyncio.create_task(heartbeat.run())
+    try:
+        await serve(stop)
+    finally:
+        beating.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await beating
+
+
+def stall_after_s(config: Config) -> float:
+    """No progress for so long means a stall: an open window holds its offset back until it closes, and that is none."""
+    longest_ms = max(vital.window + vital.grace + vital.idle for vital in config.vitals.values())
+    return (config.telemetry.stall_after + longest_ms) / 1000

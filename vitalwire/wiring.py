@@ -1,0 +1,180 @@
+"""The composition root: what each role is made of. Only here do streams meet adapters."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from adapters.ehr import connect
+from adapters.kafka_producer import KafkaProducer
+from adapters.ledger import SqlLedger, migrate, open_ledger
+from adapters.progress import ProgressReader
+from mappings.observation import ObservationMapper
+from schemas.config import Config
+from schemas.errors import Misconfigured, RetryLater
+from schemas.operation import Intent
+from schemas.topics import READINGS, WINDOWS
+from schemas.window import Window
+from streams.audit import AuditChain, AuditTrail
+from streams.clinical import ClinicalPorts, ClinicalRole
+from streams.delivery import Delivery
+from streams.judgement import Render
+from streams.kernel.vital_table import VitalTable
+from streams.telemetry import TelemetryPorts, TelemetryRole
+from vitalwire import serving
+from vitalwire.base import Base, base, now
+from vitalwire.configuration import file_reader
+from vitalwire.secrets import read_secret
+from vitalwire.settings import Settings
+
+
+@contextmanager
+def ledger(settings: Settings) -> Iterator[SqlLedger]:
+    """The ledger, brought to this version's tables."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    migrate(settings.database)
+    opened = open_ledger(settings.database, settings.ledger_encryption())
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+@contextmanager
+def producer(settings: Settings) -> Iterator[KafkaProducer]:
+    """The idempotent producer."""
+    made = KafkaProducer(settings.bootstrap_servers(), prefix=settings.topic_prefix)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def renderer(settings: Settings, config: Config) -> Render:
+    """Windows → Observation as each configured endpoint takes it, by the site's template where it has one."""
+    read = file_reader(settings.configuration())
+    mappers = {
+        name: ObservationMapper(config, name, read(endpoint.template) if endpoint.template else None)
+        for name, endpoint in config.endpoints.items()
+    }
+
+    def render(endpoint: str, windows: Sequence[Window], subject_id: str) -> dict[str, Any]:
+        return mappers[endpoint].render(windows, subject_id)
+
+    return render
+
+
+def clinical_role(made: Base, opened: SqlLedger, sender: KafkaProducer) -> ClinicalRole:
+    """The clinical role over its ports."""
+    chain = AuditChain("clinical", f"{made.instance}-{now():%Y%m%dT%H%M%S%f}")
+    return ClinicalRole(
+        ClinicalPorts(
+            config=lambda: made.config,
+            reference=made.reference,
+            render=renderer(made.settings, made.config),
+            ledger=opened,
+            audit=AuditTrail(chain, sender, now, made.observer),
+            observer=made.observer,
+            clock=now,
+        )
+    )
+
+
+def consent_check(made: Base) -> Callable[[Intent, datetime], bool]:
+    """Whether the patient permits this write now. Asked before every attempt; without current data nothing is sent."""
+
+    def permitted(intent: Intent, at: datetime) -> bool:
+        if not made.reference.is_current():
+            raise RetryLater("reference data is not current; nothing is sent until it is")
+        consent = made.reference.consent(intent.tenant_id, intent.patient_id)
+        return consent is not None and consent.allows("vitals", intent.vital_type, intent.endpoint, at)
+
+    return permitted
+
+
+def deliveries(made: Base, opened: SqlLedger) -> list[Delivery]:
+    """One delivery for each configured endpoint that is written over HTTP."""
+    return [
+        Delivery(
+            name,
+            connect(name, endpoint, read_secret, now, made.observer),
+            opened,
+            endpoint.matrix,
+            now,
+            made.observer,
+            consent_check(made),
+            kind=endpoint.kind,
+            spread=random.SystemRandom().random,
+        )
+        for name, endpoint in made.config.endpoints.items()
+    ]
+
+
+def telemetry_role(made: Base, sender: KafkaProducer) -> TelemetryRole:
+    """The telemetry role over its ports."""
+    settings = made.settings
+    return TelemetryRole(
+        VitalTable(made.config),
+        settings.identity(),
+        READINGS.prefixed(settings.topic_prefix),
+        TelemetryPorts(
+            producer=sender,
+            reference=made.reference,
+            load_progress=ProgressReader(settings.bootstrap_servers(), settings.topic_prefix).load,
+            observer=made.observer,
+            clock=now,
+        ),
+    )
+
+
+def run_telemetry(settings: Settings) -> None:
+    """Readings to windows, until told to stop."""
+    with base(settings) as made, producer(settings) as sender:
+        role = telemetry_role(made, sender)
+
+        def started(app: Any) -> None:
+            # asked anew each time: Faust makes its consumer only when it starts
+            role.silent_since = lambda *at: app.consumer.silent_since_ms(*at)  # noqa: PLW0108
+
+        work = serving.Batches(
+            role, READINGS, tick=role.close_due, every_s=made.config.telemetry.close_every / 1000, started=started
+        )
+        asyncio.run(serving.batches(made, sender, "telemetry", work))
+
+
+def run_clinical(settings: Settings) -> None:
+    """Windows to intents, until told to stop."""
+    with base(settings) as made, producer(settings) as sender, ledger(settings) as opened:
+        work = serving.Batches(clinical_role(made, opened, sender), WINDOWS)
+        asyncio.run(serving.batches(made, sender, "clinical", work))
+
+
+def run_delivery(settings: Settings) -> None:
+    """Write what the ledger holds to every endpoint, until told to stop."""
+    with base(settings) as made, producer(settings) as sender, ledger(settings) as opened:
+        asyncio.run(_deliver(made, sender, opened))
+
+
+async def _deliver(made: Base, sender: KafkaProducer, opened: SqlLedger) -> None:
+    endpoints = deliveries(made, opened)
+    if not endpoints:
+        raise Misconfigured("The configuration names no endpoint, so there is nothing to deliver to.")
+
+    async def all_endpoints(stop: asyncio.Event) -> None:
+        async with asyncio.TaskGroup() as group:
+            for delivery in endpoints:
+                group.create_task(delivery.run(stop))
+
+    await serving.until_stopped(made, sender, "delivery", all_endpoints)
+
+
+ROLES: Mapping[str, Callable[[Settings], None]] = {
+    "telemetry": run_telemetry,
+    "clinical": run_clinical,
+    "delivery": run_delivery,
+}
+"""Role → what runs it until SIGTERM."""
