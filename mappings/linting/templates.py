@@ -10,7 +10,8 @@ from mappings.charted import VARIABLES, site_variables, vital_variables, window_
 from mappings.fhir_structure import structure
 from mappings.linting.examples import SUBJECT_ID, examples
 from mappings.linting.findings import Finding, did_you_mean
-from mappings.linting.marked import Marked, Path, leaves, read_marked
+from mappings.linting.marked import Marked, leaves, read_marked
+from mappings.linting.origin import BLOCK, place_of
 from mappings.observation import ObservationMapper
 from mappings.template_compiler import InvalidTemplate, compile_template
 from schemas.config import Config
@@ -18,7 +19,6 @@ from schemas.errors import Misconfigured
 from schemas.vitals import PANELS
 
 _MEMBER = re.compile(r"%(\w+)\.(\w+)(?!\w*\()")
-_BLOCK = re.compile(r"\{%|\{\{|\{\[")
 
 
 def template_findings(text: str, file: str, config: Config, endpoint: str) -> list[Finding]:
@@ -52,7 +52,7 @@ def _unknown_members(config: Config, endpoint: str, marked: Marked) -> Iterator[
         "window": window_variables(config, lone, SUBJECT_ID, "final", capabilities)["window"],
     }
     for path, leaf in leaves(marked.data):
-        for name, member in _MEMBER.findall(leaf) if isinstance(leaf, str) and _BLOCK.search(leaf) else ():
+        for name, member in _MEMBER.findall(leaf) if isinstance(leaf, str) and BLOCK.search(leaf) else ():
             if name in known and member not in known[name]:
                 yield marked.at(path, f"%{name} has no `{member}`", did_you_mean(member, known[name]))
 
@@ -73,12 +73,11 @@ def _tried(text: str, config: Config, endpoint: str, marked: Marked) -> list[Fin
             found.setdefault((failed.line, failed.message), (failed, []))[1].append(tried)
             continue
         for problem in problems:
-            finding = marked.at(_place(problem.path, marked.data), f"{problem.path}: {problem.message}", problem.remedy)
+            finding = marked.at(
+                place_of(problem.path, resource, marked.data), f"{problem.path}: {problem.message}", problem.remedy
+            )
             found.setdefault((finding.line, problem.path), (finding, []))[1].append(tried)
-    return [
-        finding._replace(message=f"{finding.message} (rendered for {_listed(tried)})")
-        for finding, tried in found.values()
-    ]
+    return [finding._replace(message=f"{finding.message} ({_listed(tried)})") for finding, tried in found.values()]
 
 
 def _at_expression(message: str, marked: Marked) -> Finding:
@@ -91,36 +90,7 @@ def _at_expression(message: str, marked: Marked) -> Finding:
 
 
 def _listed(tried: list[str]) -> str:
-    names = list(dict.fromkeys(tried))
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _place(dotted: str, data: Any) -> Path:
-    """Where in the template an element of the resource comes from: the deepest key path that has its names in order."""
-    names = [name for name in dotted.removesuffix("[x]").split(".") if name and not name.isdigit()]
-    keys = [(path, _elements(path)) for path, _ in leaves(data) if path]
-    while names:
-        for path, elements in keys:
-            if (
-                elements
-                and _is_named(elements[0], names[0])
-                and _is_named(path[-1], names[-1])
-                and _in_order(names, elements)
-            ):
-                return path
-        names.pop()
-    return ()
-
-
-def _elements(path: Path) -> list[str]:
-    """The names of FHIR elements in a path, without list positions and blocks."""
-    return [str(step) for step in path if isinstance(step, str) and not _BLOCK.search(step)]
-
-
-def _in_order(names: list[str], elements: list[str]) -> bool:
-    steps = iter(elements)
-    return all(any(_is_named(step, name) for step in steps) for name in names)
-
-
-def _is_named(step: str | int, name: str) -> bool:
-    return step == name or (name == "effective" and str(step).startswith(name))
+    """For which vital the finding holds as worded, and for which others the place is wrong too."""
+    first, *others = dict.fromkeys(tried)
+    more = f" and {len(others) - 2} more" if len(others) > 2 else ""
+    return f"for {first}; also {', '.join(others[:2])}{more}" if others else f"for {first}"
