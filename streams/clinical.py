@@ -48,7 +48,7 @@ class ClinicalRole:
         self._ports = ports
         self._hold_s = hold_s
         self._joiners: dict[int, PanelJoiner] = {}
-        self._positions: dict[int, int] = {}
+        self._settled: dict[int, int] = {}
         self._silences: dict[int, asyncio.TimerHandle] = {}
         self._flushes: dict[int, asyncio.Task[None]] = {}
         self._working = asyncio.Lock()
@@ -62,7 +62,7 @@ class ClinicalRole:
         """Forget the partitions."""
         for partition in partitions:
             self._joiners.pop(partition, None)
-            self._positions.pop(partition, None)
+            self._settled.pop(partition, None)
             self._stop_waiting(partition)
             if task := self._flushes.pop(partition, None):
                 task.cancel()
@@ -76,18 +76,19 @@ class ClinicalRole:
             joiner = self._joiners.setdefault(batch.partition, PanelJoiner())
             for records in _parts(batch.records):
                 await self._take(joiner, batch.topic, batch.partition, records)
-                if self._joiners.get(batch.partition) is joiner:
-                    self._positions[batch.partition] = records[-1].offset + 1
+                self._settle(batch.partition, joiner, records[-1].offset + 1)
         if joiner.earliest_held() is not None:
-            self._wait_for_silence(batch.topic, batch.partition)
+            self._wait_for_silence(batch.topic, batch.partition, batch.records[-1].offset + 1)
 
     def settled(self) -> Mapping[int, int]:
         """Up to where every record was judged and confirmed; a held panel member keeps its place."""
-        held = {partition: joiner.earliest_held() for partition, joiner in self._joiners.items()}
-        return {
-            partition: position if (first := held.get(partition)) is None else min(first, position)
-            for partition, position in self._positions.items()
-        }
+        return dict(self._settled)
+
+    def _settle(self, partition: int, joiner: PanelJoiner, position: int) -> None:
+        """Only after confirmation: a result leaves the joiner before it is durable, and a commit may come in between."""
+        if self._joiners.get(partition) is joiner:
+            first_held = joiner.earliest_held()
+            self._settled[partition] = position if first_held is None else min(first_held, position)
 
     async def _take(self, joiner: PanelJoiner, topic: str, partition: int, records: Sequence[Record]) -> None:
         arrived, broken = _decoded(records)
@@ -166,9 +167,9 @@ class ClinicalRole:
     def _count(self, outcome: str, reason: str, windows: int) -> None:
         self._ports.observer.count("clinical_windows_total", windows, outcome=outcome, reason=reason)
 
-    def _wait_for_silence(self, topic: str, partition: int) -> None:
+    def _wait_for_silence(self, topic: str, partition: int, position: int) -> None:
         def begin() -> None:
-            self._flushes[partition] = asyncio.create_task(self._flush(topic, partition))
+            self._flushes[partition] = asyncio.create_task(self._flush(topic, partition, position))
 
         self._silences[partition] = asyncio.get_running_loop().call_later(self._hold_s, begin)
 
@@ -176,12 +177,13 @@ class ClinicalRole:
         if timer := self._silences.pop(partition, None):
             timer.cancel()
 
-    async def _flush(self, topic: str, partition: int) -> None:
+    async def _flush(self, topic: str, partition: int, position: int) -> None:
         """A partition that went silent brings no other member: chart what is held as it is."""
         async with self._working:
             joiner = self._joiners.get(partition)
             if joiner is not None:
                 await self._chart(joiner.overdue(None), topic, partition, [], [])
+                self._settle(partition, joiner, position)
 
 
 def _decoded(records: Sequence[Record]) -> tuple[list[Arrived], list[Record]]:

@@ -175,11 +175,14 @@ def _explanations(
 
 
 def _progress(records: Iterable[Stored]) -> dict[int, PartitionProgress]:
+    """The furthest of each partition: a worker that lost a partition may still have written after the next owner."""
     latest: dict[int, PartitionProgress] = {}
     for record in records:
         if record.key == _PARTITION_KEY and record.value is not None:
             progress = PartitionProgress.model_validate_json(record.value)
-            latest[progress.partition] = progress
+            known = latest.get(progress.partition)
+            if known is None or progress.position >= known.position:
+                latest[progress.partition] = progress
     return latest
 
 

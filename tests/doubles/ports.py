@@ -1,0 +1,65 @@
+"""Ports of the core kept in memory, for tests of what is decided rather than of Kafka."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from schemas.errors import RetryLater
+from schemas.ports import Outgoing
+from schemas.reference import Consent, Pairing, PatientRecord, Provision
+from schemas.topics import TopicSpec
+
+
+class MemoryProducer:
+    """Keeps what was sent; refuses the next `away` times."""
+
+    def __init__(self) -> None:
+        self.sent: list[Outgoing] = []
+        self.away = 0
+
+    async def send(self, records: Sequence[Outgoing]) -> None:
+        if self.away:
+            self.away -= 1
+            raise RetryLater(after_s=0)
+        self.sent += records
+
+    def to(self, topic: TopicSpec) -> list[Outgoing]:
+        return [record for record in self.sent if record.topic is topic]
+
+
+class StaticReference:
+    """Reference data as a test sets it."""
+
+    def __init__(self) -> None:
+        self.patients: dict[tuple[str, str], PatientRecord] = {}
+        self.consents: dict[tuple[str, str], Consent] = {}
+        self.stale = 0
+
+    def admit(self, patient_id: str, *, tenant_id: str = "north", **subject_ids: str) -> None:
+        """A patient known at these endpoints (`north_fhir="id"`), who permits everything."""
+        key = (tenant_id, patient_id)
+        names = {name.replace("_", "-"): subject for name, subject in subject_ids.items()}
+        self.patients[key] = PatientRecord(tenant_id=tenant_id, patient_id=patient_id, subject_ids=names)
+        permits = [Provision(purpose="vitals")]
+        self.consents[key] = Consent(tenant_id=tenant_id, patient_id=patient_id, status="active", permits=permits)
+
+    def pairings_version(self) -> int:
+        return 0
+
+    def pairings(self) -> dict[tuple[str, str], Pairing]:
+        return {}
+
+    def patient(self, tenant_id: str, patient_id: str) -> PatientRecord | None:
+        return self.patients.get((tenant_id, patient_id))
+
+    def consent(self, tenant_id: str, patient_id: str) -> Consent | None:
+        return self.consents.get((tenant_id, patient_id))
+
+    def is_current(self) -> bool:
+        if self.stale:
+            self.stale -= 1
+            return False
+        return True
+
+
+def fixed_clock() -> datetime:
+    return datetime(2026, 1, 5, 10, 1, 12, tzinfo=UTC)

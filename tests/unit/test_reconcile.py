@@ -1,0 +1,227 @@
+"""The report counts anew and says what is off. Topics are kept in memory here; the ledger is real."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from adapters.ledger import SqlLedger, migrate, open_ledger
+from schemas.operation import Intent, Outcome, State
+from schemas.ports import Stored
+from schemas.progress import PartitionProgress
+from schemas.topics import (
+    DLQ_CLINICAL,
+    LATE_READINGS,
+    PROGRESS,
+    QUARANTINE,
+    READINGS,
+    WINDOWS,
+    TopicSpec,
+)
+from schemas.window import Window
+from streams.reconcile import reconcile
+from tests.doubles.ports import fixed_clock
+from tests.doubles.windows import START, window
+
+READING = b'{"device_id":"m","type":"heart_rate","value":72,"unit":"/min","time":1767607200000}'
+
+
+class Log:
+    """Topics in memory, each record in partition 0 unless told."""
+
+    def __init__(self) -> None:
+        self.topics: dict[str, list[Stored]] = {}
+
+    def add(self, topic: TopicSpec, value: object, *, key: bytes = b"k", partition: int = 0) -> None:
+        records = self.topics.setdefault(topic.name, [])
+        raw = value if isinstance(value, bytes) else json.dumps(value).encode()
+        records.append(Stored(partition, sum(r.partition == partition for r in records), key, raw))
+
+    def window(self, closed: Window) -> None:
+        self.add(WINDOWS, closed.model_dump_json().encode())
+
+    def aside(self, topic: TopicSpec, reason: str, offset: int, index: int = 0, **more: object) -> None:
+        source = {"topic": "telemetry.readings", "partition": 0, "offset": offset, "index": index}
+        self.add(topic, {"kind": "reading", "reason": reason, "source": source, "arrived": 1, "reading": {}} | more)
+
+    def progress(self, position: int, open_readings: int = 0) -> None:
+        at = PartitionProgress(partition=0, position=position, settled=0, open_readings=open_readings, arrival_ms=0)
+        self.add(PROGRESS, at.model_dump_json().encode(), key=b"#partition")
+
+    def read(self, topic: TopicSpec) -> Iterator[Stored]:
+        yield from self.topics.get(topic.name, [])
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    migrate(url)
+    opened = open_ledger(url, None)
+    yield opened
+    opened.close()
+
+
+def chart(ledger: SqlLedger, *windows: Window, endpoint: str = "fhir", state: State = State.SUCCEEDED) -> None:
+    intent = Intent(
+        tenant_id="north",
+        endpoint=endpoint,
+        patient_id=windows[0].window_id,
+        subject_id="s",
+        source_event_id=windows[0].window_id,
+        content_hash="c",
+        source_ids=[w.window_id for w in windows],
+        vital_type="heart_rate",
+        measured_at=START,
+        resource={},
+    )
+    (recorded,) = ledger.record([intent], fixed_clock())
+    ledger.settle({recorded.operation_id: Outcome(state=state)}, fixed_clock())
+
+
+def test_a_system_where_everything_has_its_place_balances(log: Log, ledger: SqlLedger):
+    for value in (READING, READING, READING, b"\xff", READING, READING, READING):
+        log.add(READINGS, value)
+    charted, unpublished = window(count=2, duplicates=1), window(minute=1, publish=False, cause=None, count=1)
+    log.window(charted)
+    log.window(unpublished)
+    log.aside(QUARANTINE, "malformed", 3)
+    log.aside(LATE_READINGS, "late", 2)
+    log.progress(2)
+    log.progress(7, open_readings=1)
+    chart(ledger, charted)
+    report = reconcile(log, ledger)
+    assert (report.readings, report.unread) == (7, 0)
+    assert (report.in_windows, report.duplicates, report.late, report.in_open_windows) == (3, 1, 1, 1)
+    assert report.quarantined == {"malformed": 1}
+    assert (report.windows, report.windows_not_published, report.windows_in_intents) == (2, 1, 1)
+    assert (report.intents, report.charted) == (1, 1)
+    assert report.balanced
+    assert report.explanations == []
+
+
+def test_an_empty_system_balances(log: Log, ledger: SqlLedger):
+    assert reconcile(log, ledger).balanced
+
+
+def test_a_lost_reading_is_told(log: Log, ledger: SqlLedger):
+    log.add(READINGS, READING)
+    log.progress(1)
+    report = reconcile(log, ledger)
+    assert not report.balanced
+    assert report.explanations[0].startswith("1 readings are nowhere")
+
+
+def test_a_reading_counted_twice_is_told(log: Log, ledger: SqlLedger):
+    log.add(READINGS, READING)
+    log.progress(1, open_readings=1)
+    log.aside(QUARANTINE, "unpaired", 0)
+    report = reconcile(log, ledger)
+    assert not report.balanced
+    assert report.explanations[0].startswith("1 readings are in two places")
+
+
+def test_a_window_the_clinical_role_did_not_take_is_told(log: Log, ledger: SqlLedger):
+    log.add(READINGS, READING)
+    log.progress(1)
+    log.window(window(count=1))
+    log.add(DLQ_CLINICAL, b"?")
+    report = reconcile(log, ledger)
+    assert not report.balanced
+    assert any("1 windows are neither in an intent nor refused" in told for told in report.explanations)
+    assert any("1 records are in dead-letter topics" in told for told in report.explanations)
+
+
+def test_records_produced_again_after_a_crash_are_counted_once(log: Log, ledger: SqlLedger):
+    for _ in range(3):
+        log.add(READINGS, READING)
+    log.progress(3)
+    for _ in range(2):
+        log.window(window(count=1, publish=False))
+        log.aside(QUARANTINE, "unpaired", 1)
+        log.aside(LATE_READINGS, "late", 2)
+    report = reconcile(log, ledger)
+    assert (report.in_windows, report.quarantined_readings, report.late, report.windows) == (1, 1, 1, 1)
+    assert report.balanced
+
+
+def test_what_came_of_readings_that_are_not_judged_yet_does_not_count(log: Log, ledger: SqlLedger):
+    log.add(READINGS, READING)
+    log.aside(QUARANTINE, "unpaired", 0)
+    log.aside(LATE_READINGS, "late", 0)
+    report = reconcile(log, ledger)
+    assert (report.readings, report.unread, report.quarantined_readings, report.late) == (0, 1, 0, 0)
+    assert report.balanced
+
+
+def test_a_window_that_came_out_in_two_ways_is_never_balanced(log: Log, ledger: SqlLedger):
+    log.add(READINGS, READING)
+    log.progress(1)
+    log.window(window(value=72, count=1, publish=False))
+    log.window(window(value=73, count=1, publish=False))
+    report = reconcile(log, ledger)
+    assert not report.balanced
+    assert any("came out in two ways" in told for told in report.explanations)
+
+
+def test_an_amendment_is_no_second_window_and_repeats_no_reading(log: Log, ledger: SqlLedger):
+    for _ in range(2):
+        log.add(READINGS, READING)
+    log.progress(2)
+    log.window(window(value=72, count=1, publish=False))
+    log.window(window(value=73, count=2, publish=False, revision=1))
+    log.aside(LATE_READINGS, "late", 1)
+    report = reconcile(log, ledger)
+    assert (report.windows, report.in_windows, report.late) == (1, 1, 1)
+    assert report.balanced
+
+
+def test_a_window_refused_by_one_endpoint_and_taken_by_another_is_counted_once_and_told(log: Log, ledger: SqlLedger):
+    log.add(READINGS, READING)
+    log.progress(1)
+    taken = window(count=1)
+    log.window(taken)
+    refused = taken.model_dump(mode="json")
+    log.aside(QUARANTINE, "no_consent", 0, kind="window", reading=refused, endpoint="epic")
+    chart(ledger, taken)
+    report = reconcile(log, ledger)
+    assert (report.windows_in_intents, report.quarantined_windows, report.windows_refused_somewhere) == (1, 0, 1)
+    assert report.balanced
+    assert any("refused by another endpoint" in told for told in report.explanations)
+
+
+def test_a_window_refused_by_both_endpoints_is_one_quarantined_window(log: Log, ledger: SqlLedger):
+    log.add(READINGS, READING)
+    log.progress(1)
+    log.window(window(count=1))
+    for index in range(2):
+        refused = window(count=1).model_dump(mode="json")
+        log.aside(QUARANTINE, "no_consent", 0, index, kind="window", reading=refused)
+    report = reconcile(log, ledger)
+    assert (report.quarantined_windows, report.quarantined) == (1, {"no_consent": 1})
+    assert report.balanced
+
+
+def test_operations_are_counted_by_what_became_of_them(log: Log, ledger: SqlLedger):
+    states = (State.SUCCEEDED, State.DEFERRED, State.FAILED, State.UNKNOWN, State.HELD, State.QUARANTINED)
+    for minute, state in enumerate(states):
+        chart(ledger, window(minute=minute), state=state)
+    report = reconcile(log, ledger)
+    assert report.intents == 6
+    counted = (report.charted, report.deferred, report.failed, report.unknown, report.held)
+    assert counted == (1, 1, 1, 1, 1)
+    assert report.operations_quarantined == 1
+
+
+def test_records_that_retention_removed_are_told(log: Log, ledger: SqlLedger):
+    log.topics["telemetry.readings"] = [Stored(0, 40, b"k", READING)]
+    log.progress(41, open_readings=1)
+    report = reconcile(log, ledger)
+    assert report.balanced
+    (told,) = report.explanations
+    assert told.startswith("40 records before the first ones kept were removed by retention")
