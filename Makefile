@@ -7,6 +7,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+LOCK := $(VENV)/lock/bin/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --no-header \
+	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 OURSELVES := $(PIP) install --no-deps --no-build-isolation --editable .
 
 .PHONY: setup setup-dev demo test lint bench lock
@@ -30,14 +32,13 @@ lint: setup-dev
 bench: setup-dev
 	$(BIN)/python -m tests.bench $(ARGS)
 
-# Both locks at once, the smaller one bound to the versions of the larger.
-lock: $(VENV)/.installed-dev
-	$(PIP) install --target $(VENV)/pip-tools pip-tools==7.5.1
-	for name in requirements-dev requirements; do \
-		PYTHONPATH=$(VENV)/pip-tools $(BIN)/python -m piptools compile --quiet --upgrade --generate-hashes --allow-unsafe \
-			--strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
-			$$([ $$name = requirements ] && echo --constraint requirements-dev.lock) --output-file $$name.lock $$name.in || exit 1; \
-	done
+# Three locks: the smaller ones keep to the versions of the largest, so that what is tested is what is shipped.
+lock: $(BIN)/python
+	$(BIN)/python -m venv --clear $(VENV)/lock
+	$(VENV)/lock/bin/pip --disable-pip-version-check --quiet install pip-tools==7.5.3
+	$(LOCK) --output-file requirements-dev.lock requirements-dev.in
+	$(LOCK) --constraint requirements-dev.lock --output-file requirements.lock requirements.in
+	$(LOCK) --constraint requirements-dev.lock --output-file requirements-build.lock requirements-build.in
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Vitalwire needs Python 3.11 or newer. Install it, or name it: make PYTHON=/path/to/python3"; exit 1; }
