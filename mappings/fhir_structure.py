@@ -28,4 +28,9 @@ def structure(resource: Mapping[str, Any]) -> list[Finding]:
             )
             for problem in error.errors(include_url=False, include_input=False, include_context=False)
         ]
+    except Exception as error:  # the library trips over some shapes before it can judge them
+        kind = type(error).__name__
+        return [
+            Finding("Observation", f"is not FHIR R4 ({kind})", "compare with https://hl7.org/fhir/R4/observation.html")
+        ]
     return []

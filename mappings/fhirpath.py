@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import fhirpathpy
@@ -43,6 +44,7 @@ class Expression:
         return self._run(variables)
 
 
+@lru_cache(maxsize=4096)
 def compile_expression(text: str) -> Expression:
     """Parse once. InvalidExpression tells what is wrong: syntax, or a function whose answer is not the input's alone."""
     _check_syntax(text)

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mappings.charted import MICRO, instant, statistic_of
+from mappings.resource import loinc_codes, member, objects
 from mappings.units import GLUCOSE_CODES, Conversion, conversion, convert_micro
 from mappings.us_core import Finding
 from schemas.config import Config
 from schemas.errors import Rejected
-from schemas.vitals import LOINC, PANEL_CODES, PANELS
+from schemas.vitals import PANEL_CODES, PANELS
 from schemas.window import Window
 
 _ROUNDED_MICRO = 50_000
@@ -34,13 +35,13 @@ def unfaithful(resource: Mapping[str, Any], config: Config, windows: Sequence[Wi
 
 
 def _who_and_when(resource: Mapping[str, Any], window: Window, subject: str) -> Iterator[Finding]:
-    if (resource.get("subject") or {}).get("reference") != subject:
+    if member(resource.get("subject"), "reference") != subject:
         yield Finding("subject.reference", "is not the window's patient", 'write `reference: "{{ %subject }}"`')
     period = resource.get("effectivePeriod")
     times = (
         [period.get("start"), period.get("end")] if isinstance(period, dict) else [resource.get("effectiveDateTime")]
     )
-    if not set(times) <= {instant(window.start), instant(window.end)}:
+    if any(time not in (instant(window.start), instant(window.end)) for time in times):
         yield Finding(
             "effective[x]", "is not the time of the window", 'use "{{ %window.start }}" and "{{ %window.end }}"'
         )
@@ -50,30 +51,32 @@ def _single(resource: Mapping[str, Any], config: Config, window: Window) -> Iter
     codes = {code.code for code in config.vital_type(window.type).codes}
     yield from _codes(resource, "code", codes, window.type)
     yield from _quantity(resource, "valueQuantity", config, window)
+    if "component" in resource:
+        yield Finding("component", f"{window.type} was measured alone", "give components to a panel only")
 
 
 def _panel(resource: Mapping[str, Any], config: Config, windows: Sequence[Window]) -> Iterator[Finding]:
     panel = config.vital_type(windows[0].type).panel or ""
     yield from _codes(resource, "code", {PANEL_CODES[panel].code}, panel)
     by_type = {window.type: window for window in windows}
-    components = {code: part for part in resource.get("component") or () for code in _loinc(part)}
-    for member in PANELS[panel]:
-        code = config.vital_type(member).codes[0].code
+    components = {code: part for part in objects(resource.get("component")) for code in loinc_codes(part)}
+    for name in PANELS[panel]:
+        code = config.vital_type(name).codes[0].code
         part = components.pop(code, None)
         if part is None:
             yield Finding(
-                "component.code.coding.code", f"{member} is not coded {code}", 'write `coding: "{[ %part.codings ]}"`'
+                "component.code.coding.code", f"{name} is not coded {code}", 'write `coding: "{[ %part.codings ]}"`'
             )
-        elif member in by_type:
-            yield from _quantity(part, "component.valueQuantity", config, by_type[member])
+        elif name in by_type:
+            yield from _quantity(part, "component.valueQuantity", config, by_type[name])
         elif "valueQuantity" in part:
-            yield Finding("component", f"{member} was not measured but has a value", "give it a dataAbsentReason")
+            yield Finding("component", f"{name} was not measured but has a value", "give it a dataAbsentReason")
     for code in components:
         yield Finding("component", f"LOINC {code} is no member of {panel}", "remove the component")
 
 
 def _codes(holder: Mapping[str, Any], path: str, allowed: set[str], name: str) -> Iterator[Finding]:
-    for code in _loinc(holder):
+    for code in loinc_codes(holder):
         if code not in allowed:
             yield Finding(
                 path, f"LOINC {code} is not {name}; expected {' or '.join(sorted(allowed))}", "use %vital.codings"
@@ -110,9 +113,3 @@ def _agrees(charted: float, how: Conversion, measured: float) -> bool:
     charted_micro = round(charted * MICRO)
     low, high = (convert_micro(charted_micro + by, how) for by in (-_ROUNDED_MICRO, _ROUNDED_MICRO))
     return low <= round(measured * MICRO) <= high
-
-
-def _loinc(holder: Any) -> list[str]:
-    code = holder.get("code") if isinstance(holder, dict) else None
-    codings = code.get("coding") if isinstance(code, dict) else None
-    return [str(c.get("code")) for c in codings or () if isinstance(c, dict) and c.get("system") == LOINC]

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from mappings.resource import loinc_codes, member, objects
 from mappings.units import KNOWN_UNITS
 from schemas.capabilities import Capabilities
 
@@ -49,7 +50,6 @@ RULES: dict[str, Any] = yaml.safe_load(files("mappings").joinpath("rules/us_core
 PROFILES: tuple[Profile, ...] = tuple(_profile(row) for row in RULES["profiles"])
 _BY_CODE = {code: profile for profile in PROFILES for code in profile.codes}
 _UCUM: str = RULES["ucum"]
-_LOINC: str = RULES["loinc"]
 _CATEGORY: str = RULES["category_code"]
 _STATUSES = frozenset(RULES["statuses"])
 _DATE_TIME = re.compile(r"^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d))?$")
@@ -71,7 +71,7 @@ def validate(resource: Mapping[str, Any], capabilities: Capabilities | None = No
 
 
 def _status(resource: Mapping[str, Any]) -> Iterator[Finding]:
-    if resource.get("status") not in _STATUSES:
+    if str(resource.get("status")) not in _STATUSES:
         yield Finding("status", "is missing or is no Observation status", 'write `status: "{{ %status }}"`')
 
 
@@ -79,8 +79,8 @@ def _category(resource: Mapping[str, Any], capabilities: Capabilities | None) ->
     system = capabilities.category_system if capabilities else RULES["category_system"]
     found = [
         coding
-        for category in _objects(resource.get("category"))
-        for coding in _objects(category.get("coding"))
+        for category in objects(resource.get("category"))
+        for coding in objects(category.get("coding"))
         if coding.get("code") == _CATEGORY and coding.get("system") == system
     ]
     if len(found) != 1:
@@ -88,8 +88,7 @@ def _category(resource: Mapping[str, Any], capabilities: Capabilities | None) ->
 
 
 def _subject(resource: Mapping[str, Any]) -> Iterator[Finding]:
-    subject = resource.get("subject")
-    if not isinstance(subject, dict) or not _SUBJECT.match(str(subject.get("reference"))):
+    if not _SUBJECT.match(str(member(resource.get("subject"), "reference"))):
         yield Finding("subject.reference", "must refer to a Patient", 'write `subject: {reference: "{{ %subject }}"}`')
 
 
@@ -123,9 +122,7 @@ def _period_times(period: Any) -> dict[str, Any]:
 
 
 def _code_and_values(resource: Mapping[str, Any], capabilities: Capabilities | None) -> Iterator[Finding]:
-    code = resource.get("code")
-    codings = _objects(code.get("coding")) if isinstance(code, dict) else []
-    codes = [str(coding.get("code")) for coding in codings if coding.get("system") == _LOINC]
+    codings, codes = objects(member(resource.get("code"), "coding")), loinc_codes(resource)
     if not codes:
         yield Finding("code", "has no LOINC coding", 'write `code: {coding: "{[ %vital.codings ]}"}`')
         return
@@ -148,7 +145,7 @@ def _code_and_values(resource: Mapping[str, Any], capabilities: Capabilities | N
 def _panel(resource: Mapping[str, Any], profile: Profile) -> Iterator[Finding]:
     if any(key.startswith("value") for key in resource):
         yield Finding("value[x]", f"{profile.name} carries its values in components only", "remove the value")
-    present = [code for component in _objects(resource.get("component")) for code in _loinc_codes(component)]
+    present = [code for component in objects(resource.get("component")) for code in loinc_codes(component)]
     for code in profile.required:
         if present.count(code) != 1:
             yield Finding(
@@ -160,8 +157,8 @@ def _panel(resource: Mapping[str, Any], profile: Profile) -> Iterator[Finding]:
 
 
 def _components(resource: Mapping[str, Any], units: Mapping[str, tuple[str, ...]]) -> Iterator[Finding]:
-    for number, component in enumerate(_objects(resource.get("component"))):
-        known = next((units[code] for code in _loinc_codes(component) if code in units), None)
+    for number, component in enumerate(objects(resource.get("component"))):
+        known = next((units[code] for code in loinc_codes(component) if code in units), None)
         yield from _value(component, f"component.{number}.", known)
 
 
@@ -180,26 +177,16 @@ def _value(holder: Mapping[str, Any], prefix: str, units: tuple[str, ...] | None
         yield Finding(f"{path}.unit", "is missing: a person must read it", 'write `unit: "{{ %vital.unit_text }}"`')
     if quantity.get("system") != _UCUM:
         yield Finding(f"{path}.system", "is not UCUM", f"write `system: {_UCUM}`")
-    if quantity.get("code") not in (KNOWN_UNITS if units is None else units):
+    if str(quantity.get("code")) not in (KNOWN_UNITS if units is None else units):
         allowed = ", ".join(units) if units else "a UCUM code"
         yield Finding(f"{path}.code", f"is not the UCUM unit expected: {allowed}", 'write `code: "{{ %vital.unit }}"`')
 
 
 def _endpoint(resource: Mapping[str, Any], capabilities: Capabilities) -> Iterator[Finding]:
-    if capabilities.performer and not _objects(resource.get("performer")):
+    if capabilities.performer and not objects(resource.get("performer")):
         yield Finding("performer", "this endpoint needs a performer", 'add a reference: "{{ %site.performer }}"')
-    if any(len(str(note.get("text", ""))) > capabilities.note_max_chars for note in _objects(resource.get("note"))):
+    if any(len(str(note.get("text", ""))) > capabilities.note_max_chars for note in objects(resource.get("note"))):
         yield Finding("note", f"is longer than {capabilities.note_max_chars} characters", "use %summary")
-
-
-def _loinc_codes(component: Mapping[str, Any]) -> list[str]:
-    code = component.get("code")
-    codings = _objects(code.get("coding")) if isinstance(code, dict) else []
-    return [str(coding.get("code")) for coding in codings if coding.get("system") == _LOINC]
-
-
-def _objects(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _is_number(value: Any) -> bool:

@@ -73,7 +73,7 @@ def _template(name: str, path: str, marked: Marked, config: Config | None, read_
 def _stand_in(name: str, data: Any) -> Config:
     """With a broken configuration a template is still checked: for the endpoint's kind, with the built-in vitals."""
     kind = data["endpoints"][name].get("kind")
-    kind = kind if kind in DEFAULTS else "fhir"
+    kind = kind if isinstance(kind, str) and kind in DEFAULTS else "fhir"
     capabilities = {"performer": "Practitioner/example"} if kind == "oracle-health" else {}
     endpoint = Endpoint(kind=kind, base_url="http://127.0.0.1", capabilities=capabilities)
     return Config(endpoints={name: endpoint})

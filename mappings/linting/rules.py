@@ -30,7 +30,7 @@ def unknown_endpoints(data: dict[str, Any]) -> Iterator[Problem]:
     for name, tenant in mappings_of(data, "tenants"):
         wanted = tenant.get("endpoints")
         for number, endpoint in enumerate(wanted if isinstance(wanted, list) else []):
-            if endpoint not in endpoints:
+            if str(endpoint) not in endpoints:
                 message = f"tenant '{name}' names endpoint '{endpoint}', which is not under `endpoints:`"
                 yield ("tenants", name, "endpoints", number), message, did_you_mean(endpoint, endpoints)
 
@@ -53,7 +53,7 @@ def definitions(data: dict[str, Any]) -> Iterator[Problem]:
         path: Path = ("vitals", name, "definition")
         yield from _unit(definition.get("unit"), (*path, "unit"))
         panel = definition.get("panel")
-        if panel is not None and name not in PANELS.get(panel, ()):
+        if panel is not None and name not in PANELS.get(str(panel), ()):
             yield (*path, "panel"), f"'{name}' is no member of a panel '{panel}'", "remove `panel:`"
         codes = definition.get("codes")
         for number, code in enumerate(codes if isinstance(codes, list) else []):
@@ -131,7 +131,7 @@ def secrets(data: dict[str, Any]) -> Iterator[Problem]:
     for path, value in leaves(data):
         if not isinstance(value, str) or (path and value == path[-1]):
             continue
-        named = path[-1] in _SECRET_KEYS
+        named = bool(path) and path[-1] in _SECRET_KEYS
         if named or "-----BEGIN" in value:
             remedy = f"keep it out of the configuration: `{path[-1]}: {{file: …}}` or `{{env: …}}`"
             yield path, f"`{path[-1]}` is written into the file", remedy

@@ -96,7 +96,7 @@ def _capabilities(data: Any, marked: Marked) -> Iterator[Refusal]:
     for name, endpoint in endpoints.items() if isinstance(endpoints, dict) else ():
         given = endpoint.get("capabilities") if isinstance(endpoint, dict) else None
         kind = endpoint.get("kind") if isinstance(endpoint, dict) else None
-        if not isinstance(given, dict) or kind not in DEFAULTS:
+        if not isinstance(given, dict) or not isinstance(kind, str) or kind not in DEFAULTS:
             continue
         try:
             Capabilities.model_validate(DEFAULTS[kind].model_dump() | given)
