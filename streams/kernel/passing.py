@@ -34,6 +34,8 @@ class ClosedWindow(NamedTuple):
     publish: bool
     cause: str | None
     end_ms: int
+    size: int
+    duplicates: int
 
 
 class Conflict(NamedTuple):
@@ -176,7 +178,7 @@ class Pass:
             },
         }  # fmt: skip
         key = f"{tenant_id}|{patient_id}".encode()
-        return ClosedWindow(key, orjson.dumps(value), cause is not None, cause, end_ms)
+        return ClosedWindow(key, orjson.dumps(value), cause is not None, cause, end_ms, size, duplicates)
 
     def _conflict(self, c: Conflicts, i: int, decoder: Decoder) -> Conflict:
         device, kind = divmod(int(c.stream[i]), len(self._vitals.names))

@@ -96,6 +96,11 @@ class Store:
         """Readings in open windows, repeats included."""
         return int(self.rows.counters[OPEN])
 
+    def oldest_open_end_ms(self) -> int | None:
+        """End of the earliest window still open; None when nothing is open."""
+        oldest = int(self.streams.oldest_end.min()) if len(self.streams.oldest_end) else SETTLED
+        return None if oldest == SETTLED else oldest
+
     def first_open_offset(self) -> int | None:
         """The earliest source offset any open window needs; None when nothing is open."""
         if not self.open_rows:

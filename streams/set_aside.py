@@ -1,0 +1,63 @@
+"""Readings kept but not charted, as records of `vitals.quarantine` and `vitals.late`."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import msgspec
+import orjson
+
+from schemas.ports import Outgoing
+from schemas.reasons import LATE, Reason
+from schemas.topics import LATE_READINGS, QUARANTINE
+from streams.kernel.partition import Aside
+from streams.kernel.passing import Conflict
+
+_is_json = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+def aside_record(aside: Aside, topic: str, partition: int) -> Outgoing:
+    """The record of a reading that was refused or came late, with its bytes as sent."""
+    reading, raw = _as_sent(aside.text)
+    value = {
+        "kind": "reading",
+        "reason": aside.reason,
+        "tenant_id": aside.tenant_id,
+        "device_id": aside.device_id,
+        "source": _source(topic, partition, aside.offset, aside.place),
+        "arrived": aside.arrived_ms,
+        "reading": reading,
+        "raw": raw,
+    }
+    target = LATE_READINGS if aside.reason == LATE else QUARANTINE
+    return Outgoing(target, (aside.device_id or "").encode(), orjson.dumps(value), partition)
+
+
+def conflict_record(conflict: Conflict, topic: str, partition: int, arrival_ms: int) -> Outgoing:
+    """The record of a reading that another one contradicts, in canonical units; its source tells where the original is."""
+    value = {
+        "kind": "reading",
+        "reason": Reason.CONFLICTING_DUPLICATE,
+        "tenant_id": conflict.tenant_id,
+        "device_id": conflict.device_id,
+        "source": _source(topic, partition, conflict.offset, conflict.place),
+        "arrived": arrival_ms,
+        "reading": conflict.reading,
+        "raw": None,
+    }
+    return Outgoing(QUARANTINE, conflict.device_id.encode(), orjson.dumps(value), partition)
+
+
+def _source(topic: str, partition: int, offset: int, place: int) -> dict[str, Any]:
+    return {"topic": topic, "partition": partition, "offset": offset, "index": place}
+
+
+def _as_sent(text: bytes) -> tuple[Any, str | None]:
+    """The reading's own JSON, unchanged; or, when it is none, its bytes as base64."""
+    try:
+        _is_json(text)
+        text.decode()
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None, base64.b64encode(text).decode()
+    return orjson.Fragment(text), None

@@ -1,0 +1,172 @@
+"""The telemetry role: readings in; windows, refusals and late readings out; offsets settled when all of it is confirmed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+from schemas.ports import Clock, Observer, Outgoing, Producer, ReferenceData
+from schemas.progress import DeviceProgress, PartitionProgress
+from schemas.reasons import Reason
+from schemas.topics import PROGRESS, WINDOWS
+from streams.batches import Batch
+from streams.insist import insist
+from streams.kernel.compiled import NEVER
+from streams.kernel.partition import Closed, Ingested, PartitionKernel
+from streams.kernel.vital_table import VitalTable
+from streams.set_aside import aside_record, conflict_record
+
+LoadProgress = Callable[[int], Awaitable[tuple[Sequence[DeviceProgress], PartitionProgress | None]]]
+SilentSince = Callable[[int, int], int | None]
+CLOCK_MARGIN_MS = 1000
+"""How far this machine's clock may be ahead of the broker's when it stands in for it on a silent partition."""
+REFERENCE_PAUSE_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetryPorts:
+    """What the role asks of the outside."""
+
+    producer: Producer
+    reference: ReferenceData
+    load_progress: LoadProgress
+    observer: Observer
+    clock: Clock
+
+
+class TelemetryRole:
+    """A BatchRole around one kernel a partition. One batch or closing pass at a time."""
+
+    def __init__(self, vitals: VitalTable, identity_key: bytes, topic: str, ports: TelemetryPorts) -> None:
+        self._vitals, self._key, self._topic = vitals, identity_key, topic
+        self._producer, self._reference = ports.producer, ports.reference
+        self._load_progress, self._observer, self._clock = ports.load_progress, ports.observer, ports.clock
+        self._kernels: dict[int, PartitionKernel] = {}
+        self._settled: dict[int, int] = {}
+        self._told: dict[int, PartitionProgress] = {}
+        self._turn = asyncio.Lock()
+        self.silent_since: SilentSince = lambda _partition, _position: None
+
+    async def assigned(self, partitions: Collection[int]) -> None:
+        """Load what earlier owners closed, so that nothing is closed twice."""
+        async with self._turn:
+            self._kernels.clear()
+            self._settled.clear()
+            self._observer.count("rebalances_total", event="assigned")
+            for partition in partitions:
+                kernel = PartitionKernel(self._topic, partition, self._vitals, self._key)
+                devices, progress = await insist(
+                    lambda at=partition: self._load_progress(at), "kafka", self._observer  # type: ignore[misc]
+                )  # fmt: skip
+                kernel.restore(devices, progress)
+                self._kernels[partition] = kernel
+
+    async def revoked(self, partitions: Collection[int]) -> None:
+        """Drop all state: open windows are read again by the next owner."""
+        async with self._turn:
+            if partitions:
+                self._observer.count("rebalances_total", event="revoked")
+            for partition in partitions:
+                self._kernels.pop(partition, None)
+                self._settled.pop(partition, None)
+
+    def settled(self) -> Mapping[int, int]:
+        """Offsets whose every consequence is confirmed by Kafka."""
+        return self._settled
+
+    async def take(self, batch: Batch) -> None:
+        """Judge one batch; its refusals and late readings are confirmed before the next."""
+        await self._reference_current()
+        async with self._turn:
+            kernel = self._kernels.get(batch.partition)
+            if kernel is None:
+                return
+            began = perf_counter()
+            judged = kernel.ingest(batch.records, self._reference.pairings(), self._reference.pairings_version())
+            self._observer.seconds("kernel_seconds", perf_counter() - began, step="ingest")
+            asides = [aside_record(a, self._topic, batch.partition) for a in (*judged.rejected, *judged.late)]
+            await self._confirm(asides)
+            self._count(batch, judged)
+
+    async def _reference_current(self) -> None:
+        """Fail closed: without current pairings no reading is taken."""
+        while not self._reference.is_current():
+            self._observer.gauge("worker_ready", 0, role="telemetry")
+            await asyncio.sleep(REFERENCE_PAUSE_S)
+        self._observer.gauge("worker_ready", 1, role="telemetry")
+
+    async def close_due(self) -> None:
+        """One closing pass over every partition."""
+        for partition in list(self._kernels):
+            async with self._turn:
+                kernel = self._kernels.get(partition)
+                if kernel is not None and kernel.position is not None:
+                    await self._close(kernel, kernel.position)
+
+    async def _close(self, kernel: PartitionKernel, position: int) -> None:
+        silent_ms = self.silent_since(kernel.partition, position)
+        began, waited = perf_counter(), 0.0
+        for closed in kernel.close(None if silent_ms is None else silent_ms - CLOCK_MARGIN_MS):
+            sending = perf_counter()
+            await self._tell(kernel, closed)
+            waited += perf_counter() - sending
+        self._observer.seconds("kernel_seconds", perf_counter() - began - waited, step="close")
+
+    async def _tell(self, kernel: PartitionKernel, closed: Closed) -> None:
+        """Windows first, then progress, then the settled offset: each only when the one before is confirmed."""
+        partition = kernel.partition
+        out = [Outgoing(WINDOWS, window.key, window.value) for window in closed.windows]
+        out += [conflict_record(c, self._topic, partition, kernel.arrival_ms) for c in closed.conflicts]
+        await self._confirm(out)
+        self._count_windows(closed)
+        if closed.partition is None:
+            return
+        await self._confirm([_device_record(progress, partition) for progress in closed.devices])
+        if closed.partition != self._told.get(partition):
+            await self._confirm([_partition_record(closed.partition)])
+            self._told[partition] = closed.partition
+        self._settled[partition] = closed.partition.settled
+        self._gauges(kernel)
+
+    async def _confirm(self, records: Sequence[Outgoing]) -> None:
+        if records:
+            await insist(lambda: self._producer.send(records), "kafka", self._observer)
+
+    def _count(self, batch: Batch, judged: Ingested) -> None:
+        count = self._observer.count
+        count("batches_total", topic=self._topic)
+        self._observer.gauge("batch_readings", len(batch.records))
+        for aside in judged.rejected:
+            count("readings_total", outcome="quarantined", reason=str(aside.reason))
+        if judged.late:
+            count("readings_total", len(judged.late), outcome="late", reason="")
+
+    def _count_windows(self, closed: Closed) -> None:
+        count, windows = self._observer.count, closed.windows
+        count("readings_total", sum(w.size for w in windows), outcome="windowed", reason="")
+        count("readings_total", sum(w.duplicates for w in windows), outcome="duplicate", reason="")
+        count("readings_total", len(closed.conflicts), outcome="quarantined", reason=Reason.CONFLICTING_DUPLICATE)
+        for (publish, cause), n in Counter((w.publish, w.cause or "") for w in windows).items():
+            count("windows_total", n, publish="true" if publish else "false", cause=cause)
+        now_ms = self._clock().timestamp() * 1000
+        for window in windows:
+            self._observer.seconds("measurement_to_window_seconds", max(0.0, (now_ms - window.end_ms) / 1000))
+
+    def _gauges(self, kernel: PartitionKernel) -> None:
+        partition = str(kernel.partition)
+        self._observer.gauge("open_readings", kernel.store.open_rows, partition=partition)
+        oldest = kernel.store.oldest_open_end_ms()
+        age_s = 0.0 if oldest is None or kernel.arrival_ms == NEVER else (kernel.arrival_ms - oldest) / 1000
+        self._observer.gauge("watermark_age_seconds", max(0.0, age_s), partition=partition)
+
+
+def _device_record(progress: DeviceProgress, partition: int) -> Outgoing:
+    key = f"{progress.tenant_id}|{progress.device_id}".encode()
+    return Outgoing(PROGRESS, key, progress.model_dump_json().encode(), partition)
+
+
+def _partition_record(progress: PartitionProgress) -> Outgoing:
+    return Outgoing(PROGRESS, b"#partition", progress.model_dump_json().encode(), progress.partition)

@@ -1,0 +1,132 @@
+"""A Faust transport that delivers one event a partition fetch, and commits only what the role has settled.
+
+Registered under Faust's own entry point group `faust.transports` as `microbatch`. Every topic of such an app is batched.
+Why Faust's acknowledgements are not used, and what its consumer does at a rebalance: docs/adr/0001.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, cast
+
+from aiokafka.errors import ConsumerStoppedError
+from faust.transport.drivers import aiokafka as base
+from faust.types import TP
+
+from streams.batches import Batch, BatchRole, Record
+
+FETCH_WAIT_MS = 250
+"""How long the broker holds an empty fetch: bounds how late a silent partition is noticed."""
+
+
+def role_of(app: Any) -> BatchRole:
+    """The role an app serves; the worker sets it."""
+    return cast(BatchRole, app.batch_role)
+
+
+class ConsumerThread(base.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """Fetches in a thread of its own, as Faust does, with a shorter wait."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        return consumer
+
+    def silent_since_ms(self, tp: TP, position: int) -> int | None:
+        """When the broker last said that nothing follows this position (wall clock, ms); None while something does."""
+        consumer = self._ensure_consumer()
+        topic_partition = base.ensure_aiokafka_TP(tp)
+        if topic_partition not in consumer.assignment():
+            return None
+        end, polled_ms = consumer.highwater(topic_partition), consumer.last_poll_timestamp(topic_partition)
+        return polled_ms if end is not None and polled_ms is not None and position >= end else None
+
+
+class Consumer(base.Consumer):  # type: ignore[misc]
+    """Hands a whole fetch of a partition on as one message, and lets the role decide what is committed."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._committed: dict[TP, int] = {}
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 (Faust's signature)
+        """One message for each partition that had records; its value is the Batch."""
+        fetched, active = await self._wait_next_records(timeout)
+        generation = self.app.consumer_generation_id
+        if fetched is None or self.should_stop:
+            return
+        if not self.flow_active:
+            await self._seek_quietly()
+            return
+        for tp, records in fetched.items():
+            if not self.flow_active or self.app.consumer_generation_id != generation:
+                return
+            if records and (active is None or tp in active or tp in self._buffered_partitions):
+                self._read_offset[tp] = records[-1].offset - 1
+                yield tp, self._batch_message(tp, records)
+
+    async def _seek_quietly(self) -> None:
+        """Back to the committed offsets; while stopping there may be nobody to ask."""
+        try:
+            await self.perform_seek()
+        except (ConsumerStoppedError, base.IllegalStateError, base.KafkaError) as problem:
+            self.log.warning("seek to the committed offsets failed: %s", type(problem).__name__)
+
+    def _batch_message(self, tp: TP, records: list[Any]) -> Any:
+        message = self._to_message(tp, records[-1])
+        message.key = None
+        message.headers = ()
+        message.value = Batch(
+            tp.topic, tp.partition, [Record(r.offset, r.timestamp, r.key, r.value, r.headers) for r in records]
+        )
+        return message
+
+    def ack(self, message: Any) -> bool:
+        """Only ends the wait for events in flight: acknowledging commits nothing here."""
+        if message.acked:
+            return False
+        message.acked = True
+        self._unacked_messages.discard(message)
+        if self._waiting_for_ack is not None and not self._waiting_for_ack.done():
+            self._waiting_for_ack.set_result(None)
+        return True
+
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Commit the settled offsets that are new; one that failed is tried again at the next turn."""
+        assigned = self.assignment()
+        settled = {tp: offset for tp, offset in self._settled().items() if tp in assigned}
+        new = {tp: offset for tp, offset in settled.items() if offset != self._committed.get(tp)}
+        if not new or not await self._commit(new):
+            return False
+        self._committed.update(new)
+        self._committed_offset.update(new)
+        return True
+
+    def _settled(self) -> Mapping[TP, int]:
+        topic = self.app.batch_topic
+        return {TP(topic, partition): offset for partition, offset in role_of(self.app).settled().items()}
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """After the last commit the role drops its state: the next owner reads again from there."""
+        await super().on_partitions_revoked(revoked)
+        for tp in revoked:
+            self._committed.pop(tp, None)
+        await role_of(self.app).revoked([tp.partition for tp in revoked])
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """The role loads its state before the first batch can arrive."""
+        await role_of(self.app).assigned([tp.partition for tp in assigned])
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    def silent_since_ms(self, partition: int, position: int) -> int | None:
+        """When the broker last said that nothing follows this position of the app's topic; None while something does."""
+        return cast(ConsumerThread, self._thread).silent_since_ms(TP(self.app.batch_topic, partition), position)
+
+
+class Transport(base.Transport):  # type: ignore[misc]
+    """`microbatch://host:port`."""
+
+    Consumer = Consumer

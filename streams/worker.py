@@ -1,0 +1,120 @@
+"""Runs a BatchRole as a Faust worker: one agent over one topic, commits by settled offset, and a clean end.
+
+A role never raises for data. Whatever it does raise ends the process at once, without acknowledging: the records are read
+again by the next owner, and nothing is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import faust
+
+from streams.batches import BatchRole
+
+_log = logging.getLogger(__name__)
+EXIT_UNSAFE = 70
+"""The process's exit status when a role could not go on (EX_SOFTWARE)."""
+BUFFERED_BATCHES = 4
+MAX_BATCH_RECORDS = 20_000
+MAX_FETCH_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """Where a worker reads and in which consumer group. `instance` makes its membership static, for quick restarts."""
+
+    bootstrap_servers: str
+    group: str
+    topic: str
+    commit_every_s: float = 1.0
+    session_timeout_s: float = 10.0
+    instance: str | None = None
+
+
+def make_app(settings: WorkerSettings, role: BatchRole) -> Any:
+    """The Faust app: no tables, no web server, no topic declaration, no leader topic."""
+    app = faust.App(
+        settings.group,
+        broker=f"microbatch://{settings.bootstrap_servers}",
+        store="memory://",
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        stream_buffer_maxsize=BUFFERED_BATCHES,
+        stream_wait_empty=True,
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=settings.instance,
+        consumer_max_fetch_size=MAX_FETCH_BYTES,
+        broker_max_poll_records=MAX_BATCH_RECORDS,
+        broker_commit_interval=settings.commit_every_s,
+        broker_session_timeout=settings.session_timeout_s,
+        broker_heartbeat_interval=settings.session_timeout_s / 4,
+    )
+    app.batch_role, app.batch_topic = role, settings.topic
+
+    async def batches(stream: Any) -> None:
+        async for event in stream.events():
+            if event.message.generation_id != app.consumer_generation_id:
+                continue
+            await or_end(role.take(event.value))
+
+    channel = app.topic(settings.topic, key_serializer="raw", value_serializer="raw")
+    app.agent(channel, name=f"{settings.group}.batches")(batches)
+    return app
+
+
+async def or_end(work: Awaitable[object]) -> None:
+    """Await; what cannot go on ends the process before anything is acknowledged. The log names the error, never the data."""
+    try:
+        await work
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:
+        _log.critical("ending: %s at %s", type(error).__name__, _where(error))
+        os._exit(EXIT_UNSAFE)
+
+
+def _where(error: BaseException) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "an unknown place"
+
+
+async def run(
+    settings: WorkerSettings,
+    role: BatchRole,
+    stop: asyncio.Event,
+    *,
+    every_s: float | None = None,
+    tick: Callable[[], Awaitable[None]] | None = None,
+    started: Callable[[Any], None] | None = None,
+) -> None:
+    """Serve until `stop` is set. `tick` runs every `every_s` beside the batches; `started` is given the Faust app."""
+    app = make_app(settings, role)
+    if started is not None:
+        started(app)
+    await app.start()
+    ticking = asyncio.create_task(or_end(_tick(every_s, tick))) if every_s and tick else None
+    crashed = asyncio.create_task(app.wait_until_stopped())
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({crashed, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if not stop.is_set():
+        _log.critical("ending: the Kafka consumer stopped by itself (%s)", type(app.crash_reason).__name__)
+        os._exit(EXIT_UNSAFE)
+    await app.stop()
+    for task in (ticking, crashed, stopped):
+        if task is not None:
+            task.cancel()
+
+
+async def _tick(every_s: float, tick: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await asyncio.sleep(every_s)
+        await tick()
