@@ -64,6 +64,8 @@ class KafkaReference:
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",
             "fetch.wait.max.ms": 100,
+            "reconnect.backoff.ms": 250,
+            "reconnect.backoff.max.ms": 2_000,
             "log_level": 3,
         } | (extra or {})
         self._pairings: dict[Key, Pairing] = {}
