@@ -57,6 +57,7 @@ class KafkaProducer:
             "linger.ms": 1,
             "batch.num.messages": 20_000,
             "batch.size": 1_000_000,
+            "message.max.bytes": 8_000_000,  # the topic decides what is too large, not this client
             "queue.buffering.max.messages": 500_000,
             "delivery.timeout.ms": round(delivery_timeout_s * 1000),
             "reconnect.backoff.ms": 250,
