@@ -6,7 +6,7 @@ offsets it reports as settled, so that a crash repeats records and never loses o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 
@@ -25,7 +25,7 @@ class Batch(NamedTuple):
 
     topic: str
     partition: int
-    records: list[Record]
+    records: Sequence[Record]
 
 
 class BatchRole(Protocol):

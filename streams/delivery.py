@@ -30,7 +30,9 @@ class Pace:
     """How quickly and how patiently delivery works."""
 
     poll_s: float = 0.025
-    prefetch: int = 2
+    settle_every_s: float = 0.02
+    """Under load outcomes are written together; an outcome after a quiet time is written at once."""
+    prefetch: int = 3
     """Operations claimed for each that the EHR may work on at once. A crash leaves no more than these in doubt."""
     lease_s: float = 240.0
     search_delays_s: tuple[float, ...] = (0.0, 0.5, 2.0)
@@ -129,7 +131,7 @@ class Delivery:
         if self._troubles:
             return 0 if self._working else 1  # one operation finds out whether the endpoint is back
         room = self._concurrency * self._pace.prefetch - len(self._working)
-        return room if room > self._concurrency // 2 or len(self._working) < self._concurrency else 0
+        return room if len(self._working) <= self._concurrency else 0
 
     async def _rest(self) -> None:
         try:
@@ -218,6 +220,7 @@ class Delivery:
             await self._settle_now.wait()
             self._settle_now.clear()
             batch, self._outcomes = self._outcomes, {}
+            next_at_s = self._now_s() + self._pace.settle_every_s
             while batch:
                 try:
                     await asyncio.to_thread(self._ledger.settle, batch, self._clock())
@@ -226,6 +229,7 @@ class Delivery:
                     self._observer.count("retries_total", dependency="ledger")
                     await asyncio.sleep(away.after_s or LEDGER_AWAY_S)
             self.wake.set()
+            await asyncio.sleep(0 if self._stopping else max(next_at_s - self._now_s(), 0))
             if self._stopping and not self._working and not self._outcomes:
                 return
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from schemas.reasons import Reason
-from streams.batches import Record
 from streams.kernel import wire
 from streams.kernel.compiled import I16, I32, I64
 from streams.kernel.interning import Interner
@@ -52,9 +51,9 @@ class Decoder:
         self.devices = Interner()
         self.patients = Interner()
 
-    def decode(self, records: Sequence[Record]) -> tuple[Rows, list[Unreadable]]:
+    def decode(self, values: Sequence[bytes | None]) -> tuple[Rows, list[Unreadable]]:
         """Every measurement of the batch, as a row or as unreadable."""
-        scanned = self._scan(records)
+        scanned = self._scan(values)
         left = np.flatnonzero(scanned.taken == 0)
         taken = np.flatnonzero(scanned.taken)
         rows = Rows(
@@ -69,21 +68,21 @@ class Decoder:
         )
         if not len(left):
             return rows, []
-        more, unreadable = self._read(records, left.tolist())
+        more, unreadable = self._read(values, left.tolist())
         return _in_log_order(rows, more), unreadable
 
     @staticmethod
-    def text(record: Record, index: int) -> bytes:
+    def text(value: bytes | None, index: int) -> bytes:
         """The bytes of one measurement of a record: of the whole record, or of one element of its frame."""
-        return next(text for at, text, _ in wire.read(record.value) if at == index)
+        return next(text for at, text, _ in wire.read(value) if at == index)
 
-    def _scan(self, records: Sequence[Record]) -> Scanned:
-        values = [record.value or b"" for record in records]
-        n = len(values)
-        ends = np.cumsum(np.fromiter(map(len, values), np.int64, n))
+    def _scan(self, values: Sequence[bytes | None]) -> Scanned:
+        texts = [value or b"" for value in values]
+        n = len(texts)
+        ends = np.cumsum(np.fromiter(map(len, texts), np.int64, n))
         starts = np.zeros(n, np.int64)
         starts[1:] = ends[:-1]
-        buffer = np.frombuffer(b"".join(values) + _DEFAULT_TENANT, np.uint8)
+        buffer = np.frombuffer(b"".join(texts) + _DEFAULT_TENANT, np.uint8)
         self.devices.reserve(n, len(buffer) + n * len(_DEFAULT_TENANT))
         self.patients.reserve(n, len(buffer))
         out = Scanned(
@@ -96,11 +95,11 @@ class Decoder:
         )  # fmt: skip
         return out
 
-    def _read(self, records: Sequence[Record], places: Sequence[int]) -> tuple[Rows, list[Unreadable]]:
+    def _read(self, values: Sequence[bytes | None], places: Sequence[int]) -> tuple[Rows, list[Unreadable]]:
         rows: list[tuple[int, ...]] = []
         unreadable: list[Unreadable] = []
         for place in places:
-            for index, text, found in wire.read(records[place].value):
+            for index, text, found in wire.read(values[place]):
                 pair = self.vitals.pair(found.type, found.unit) if isinstance(found, wire.Measured) else found.reason
                 if isinstance(found, wire.Refused) or isinstance(pair, Reason):
                     reason = pair if isinstance(pair, Reason) else Reason.MALFORMED

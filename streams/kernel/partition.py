@@ -13,6 +13,7 @@ from schemas.reasons import LATE as LATE_REASON
 from schemas.reasons import Reason
 from schemas.reference import Pairing
 from streams.batches import Record
+from streams.columns import Columns, columns_of
 from streams.kernel import admit as fates
 from streams.kernel.admit import Incoming, Limits, admit
 from streams.kernel.compiled import NEVER, U8
@@ -99,18 +100,17 @@ class PartitionKernel:
         self, records: Sequence[Record], pairings: Mapping[tuple[str, str], Pairing], pairings_version: int
     ) -> Ingested:
         """Judge every reading of the batch. Records before `position` were judged in this run already and are passed over."""
+        columns = columns_of(records)
         if self.position is not None:
-            records = (
-                [r for r in records if r.offset >= self.position] if records[0].offset < self.position else records
-            )
-            if not records:
-                return Ingested()
-        rows, unreadable = self.decoder.decode(records)
+            columns = columns.after(self.position)
+        if not columns.values:
+            return Ingested()
+        rows, unreadable = self.decoder.decode(columns.values)
         self.store.reserve(len(self.decoder.devices), len(rows.record))
-        fate = self._admit(records, rows, self._current(pairings, pairings_version))
-        self.position = records[-1].offset + 1
-        self.arrival_ms = max(self.arrival_ms, *(r.timestamp_ms for r in records))
-        return self._sorted_out(records, rows, fate, unreadable)
+        fate = self._admit(columns, rows, self._current(pairings, pairings_version))
+        self.position = int(columns.offsets[-1]) + 1
+        self.arrival_ms = max(self.arrival_ms, int(columns.arrivals_ms.max()))
+        return self._sorted_out(columns, rows, fate, unreadable)
 
     def _current(self, pairings: Mapping[tuple[str, str], Pairing], version: int) -> Intervals:
         known = self._intervals
@@ -120,13 +120,10 @@ class PartitionKernel:
             self._pairings_version = version
         return known
 
-    def _admit(self, records: Sequence[Record], rows: Rows, pairings: Intervals) -> U8:
-        n = len(records)
-        offsets = np.fromiter((r.offset for r in records), np.int64, n)
-        arrivals = np.fromiter((r.timestamp_ms for r in records), np.int64, n)
+    def _admit(self, columns: Columns, rows: Rows, pairings: Intervals) -> U8:
         fate = np.zeros(len(rows.record), np.uint8)
         incoming = Incoming(
-            offsets[rows.record], arrivals[rows.record], rows.index, rows.device, rows.claim, rows.pair,
+            columns.offsets[rows.record], columns.arrivals_ms[rows.record], rows.index, rows.device, rows.claim, rows.pair,
             rows.value_micro, rows.time_ms, rows.seq,
         )  # fmt: skip
         admit(
@@ -135,28 +132,27 @@ class PartitionKernel:
         )  # fmt: skip
         return fate
 
-    def _sorted_out(self, records: Sequence[Record], rows: Rows, fate: U8, unreadable: list[Unreadable]) -> Ingested:
+    def _sorted_out(self, columns: Columns, rows: Rows, fate: U8, unreadable: list[Unreadable]) -> Ingested:
         result = Ingested(int((fate == fates.OPENED).sum()), int((fate == fates.SETTLED_BEFORE).sum()))
         for at in np.flatnonzero(fate > fates.SETTLED_BEFORE).tolist():
-            result.rejected.append(self._aside(records, rows, at, fates.REASONS[int(fate[at])]))
+            result.rejected.append(self._aside(columns, rows, at, fates.REASONS[int(fate[at])]))
         for at in np.flatnonzero(fate == fates.LATE).tolist():
-            result.late.append(self._aside(records, rows, at, LATE_REASON))
+            result.late.append(self._aside(columns, rows, at, LATE_REASON))
         for u in unreadable:
-            record = records[u.record]
-            result.rejected.append(
-                Aside(u.reason, u.tenant_id, u.device_id, record.offset, u.index, record.timestamp_ms, u.text)
-            )
+            offset, arrived_ms = int(columns.offsets[u.record]), int(columns.arrivals_ms[u.record])
+            result.rejected.append(Aside(u.reason, u.tenant_id, u.device_id, offset, u.index, arrived_ms, u.text))
         for asides in (result.rejected, result.late):
             told = [aside for aside in asides if aside.offset >= self.judged_position]
             result.settled_before += len(asides) - len(told)
             asides[:] = told
         return result
 
-    def _aside(self, records: Sequence[Record], rows: Rows, at: int, reason: Reason | str) -> Aside:
-        record, index = records[int(rows.record[at])], int(rows.index[at])
+    def _aside(self, columns: Columns, rows: Rows, at: int, reason: Reason | str) -> Aside:
+        place, index = int(rows.record[at]), int(rows.index[at])
         tenant_id, device_id = self.decoder.devices.name(int(rows.device[at]))
-        text = self.decoder.text(record, index)
-        return Aside(reason, tenant_id, device_id, record.offset, index, record.timestamp_ms, text)
+        text = self.decoder.text(columns.values[place], index)
+        offset, arrived_ms = int(columns.offsets[place]), int(columns.arrivals_ms[place])
+        return Aside(reason, tenant_id, device_id, offset, index, arrived_ms, text)
 
     def close(self, arrival_ms: int | None = None) -> Iterator[Closed]:
         """Close what is due by event time, or by the arrival clock (given when the partition is silent), part by part.
