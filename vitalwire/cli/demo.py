@@ -97,6 +97,9 @@ def _tell(result: Result) -> None:
         f"{report.windows} windows = {report.windows_not_published} not for the chart + {report.quarantined_windows} "
         f"quarantined + {report.windows_in_intents} in {report.intents} intents; {report.charted} charted"
     )
+    waiting = {"held for a person": report.held, "failed": report.failed, "refused": report.operations_quarantined}
+    if any(waiting.values()):
+        say("not charted: " + ", ".join(f"{count} {what}" for what, count in waiting.items() if count))
     for explanation in report.explanations:
         say(f"  {explanation}")
     say(f"The report {'balances' if report.balanced else 'does NOT balance'}.")
@@ -104,7 +107,7 @@ def _tell(result: Result) -> None:
         f"The EHR holds {agreement.observations} Observations; {agreement.right} are of the right patient, vital, time "
         f"and value, recomputed from the readings as sent."
     )
-    for problem in agreement.problems[:PROBLEMS_SHOWN]:
+    for problem in [*result.window_problems, *agreement.problems][:PROBLEMS_SHOWN]:
         say(f"  {problem}")
 
 

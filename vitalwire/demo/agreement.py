@@ -14,7 +14,8 @@ from typing import Any
 
 from schemas.config import Config, Vital
 from schemas.vitals import PANEL_CODES, PANELS
-from vitalwire.ward.sending import Measured, epoch_ms
+from schemas.window import Window
+from vitalwire.ward.sending import Measured, epoch_ms, rfc3339
 
 Truth = dict[tuple[str, str, int], list[Measured]]
 """(patient, vital, start of the window in ms) → what was measured, by time."""
@@ -58,6 +59,35 @@ def compare(
         if wrong is not None:
             problems.append(f"Observation {observation.get('id', '?')}: {wrong}")
     return Agreement(len(observations), right, tuple(problems))
+
+
+def window_problems(windows: Iterable[Window], truth: Truth, config: Config) -> list[str]:
+    """Every window recomputed from the readings as sent: none missing, none twice, count and statistic the same."""
+    found = {_place(window): window for window in windows if window.revision == 0}
+    problems = [_window_problem(place, found.get(place), members, config) for place, members in truth.items()]
+    problems += [f"{_named(place)}: a window of readings that nobody sent" for place in found.keys() - truth.keys()]
+    return [problem for problem in problems if problem is not None]
+
+
+def _place(window: Window) -> tuple[str, str, int]:
+    return window.patient_id, window.type, epoch_ms(window.start)
+
+
+def _named(place: tuple[str, str, int]) -> str:
+    return f"{place[1]} at {rfc3339(place[2])}"
+
+
+def _window_problem(
+    place: tuple[str, str, int], window: Window | None, members: Sequence[Measured], config: Config
+) -> str | None:
+    if window is None:
+        return f"{_named(place)}: {len(members)} readings without a window"
+    vital = config.vitals[window.type]
+    if window.count != len(members):
+        return f"{_named(place)}: the window counts {window.count} readings, {len(members)} were sent"
+    if round(Fraction(str(getattr(window, vital.statistic))) * 1_000_000) != statistic_micro(members, vital):
+        return f"{_named(place)}: the {vital.statistic} is not that of the readings"
+    return None
 
 
 def _wrong(

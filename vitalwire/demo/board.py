@@ -43,7 +43,8 @@ class Board:
         self._latest: Latest = defaultdict(dict)
         self._charted: Latest = defaultdict(dict)
         self._published: Counter[str] = Counter()
-        self._windows = self._duplicates = self._measurements = self._troubles = 0
+        self._windows: dict[tuple[str, int], Window] = {}
+        self._measurements = self._troubles = 0
         self._states: dict[str, dict[State, int]] = {}
 
     def delivered(self, place: Place, sent: Sent) -> None:
@@ -59,9 +60,8 @@ class Board:
     def window(self, window: Window) -> None:
         """A window closed."""
         with self._lock:
-            self._windows += 1
-            self._duplicates += window.duplicates
-            if window.publish:
+            # a worker that starts again may give a window again: it is the same one
+            if self._windows.setdefault((window.window_id, window.revision), window) is window and window.publish:
                 self._published[window.patient_id] += 1
                 self._charted[window.patient_id][window.type] = round(window.median * 1_000_000)
 
@@ -85,8 +85,8 @@ class Board:
                 latest={patient: dict(values) for patient, values in self._latest.items()},
                 charted={patient: dict(values) for patient, values in self._charted.items()},
                 published=Counter(self._published),
-                windows=self._windows,
-                duplicates=self._duplicates,
+                windows=len(self._windows),
+                duplicates=sum(window.duplicates for window in self._windows.values()),
                 aside=Counter(_name(aside) for aside in self._aside),
                 states={endpoint: dict(counts) for endpoint, counts in self._states.items()},
             )
@@ -100,6 +100,11 @@ class Board:
         """All that was set aside."""
         with self._lock:
             return list(self._aside)
+
+    def every_window(self) -> list[Window]:
+        """Every window that closed."""
+        with self._lock:
+            return list(self._windows.values())
 
     def truth(self) -> list[Measured]:
         """Every measurement that belongs in a window."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,7 @@ def start(ward: Ward, broker: Kind | Literal["auto"], directory: Path, say: Say)
         say(f"workers: {', '.join(ROLES)}")
         workers = _start_workers(environment, directory, stack)
         yield Parts(settings, configuration(settings.configuration()), ledger, ehr, workers)
+        say("stopping everything")
 
 
 def _environment(ward: Ward, ehr: SandboxEhr, bootstrap_servers: str, directory: Path) -> dict[str, str]:
@@ -91,16 +93,22 @@ def _key_file(path: Path) -> Path:
 def _start_workers(environment: Mapping[str, str], directory: Path, stack: ExitStack) -> dict[str, ServerProcess]:
     """One process a role, each ready before the ward opens. They end with this process, however it ends."""
     ports = {role: free_port() for role in ROLES}
-    workers = {}
+    workers: dict[str, ServerProcess] = {}
+    stack.callback(_stop_together, workers)
     for role, port in ports.items():
         given = {**environment, "VITALWIRE_METRICS_PORT": str(port)}
         assigned = [f"{name}={value}" for name, value in given.items()]
         command = ["/usr/bin/env", *assigned, sys.executable, "-m", "vitalwire", "worker", role]
         workers[role] = ServerProcess(f"The {role} worker", command, log_file=directory / f"{role}.log")
-        stack.callback(workers[role].stop)
     for role, worker in workers.items():
         worker.wait_until(_ready(ports[role]), timeout_s=READY_S)
     return workers
+
+
+def _stop_together(workers: Mapping[str, ServerProcess]) -> None:
+    """Each needs seconds to leave its group in order; together they need no longer than one."""
+    with ThreadPoolExecutor(len(ROLES)) as stopping:
+        list(stopping.map(ServerProcess.stop, workers.values()))
 
 
 def _ready(port: int) -> Callable[[], bool]:

@@ -19,7 +19,7 @@ from schemas.ports import Outgoing
 from schemas.report import ReconciliationReport
 from schemas.topics import CONSENTS, PAIRINGS, PATIENTS
 from vitalwire.demo import parts
-from vitalwire.demo.agreement import Agreement, compare, truth_of
+from vitalwire.demo.agreement import Agreement, compare, truth_of, window_problems
 from vitalwire.demo.board import Board, Seen
 from vitalwire.demo.configuration import GRACE_S, WINDOW_S
 from vitalwire.demo.fates import TroubleOutcome, all_as_expected, outcomes
@@ -53,6 +53,7 @@ class Result:
 
     report: ReconciliationReport
     troubles: Sequence[TroubleOutcome]
+    window_problems: Sequence[str]
     agreement: Agreement
     seen: Seen
 
@@ -60,7 +61,8 @@ class Result:
     def good(self) -> bool:
         """Whether the report balances, every trouble became what it should, and the EHR holds exactly what it should."""
         settled = not (self.report.pending or self.report.unknown or self.report.in_open_windows or self.report.unread)
-        return self.report.balanced and settled and all_as_expected(self.troubles) and self.agreement.complete
+        agreed = all_as_expected(self.troubles) and not self.window_problems and self.agreement.complete
+        return self.report.balanced and settled and agreed
 
 
 class Stage(Protocol):
@@ -106,9 +108,13 @@ def run(plan: Plan, stage: Stage, stop: Event) -> Result:
 def _until_over(player: Player, running: Parts, show: Callable[[], None], stop: Event) -> None:
     while not (player.over or stop.wait(TICK_S)):
         show()
-        for worker in running.workers.values():
-            if not worker.is_running():
-                raise VitalwireError(f"{worker.name} ended. Its log says why: {worker.log_file}")
+        _all_run(running)
+
+
+def _all_run(running: Parts) -> None:
+    for worker in running.workers.values():
+        if not worker.is_running():
+            raise VitalwireError(f"{worker.name} ended. Its log says why: {worker.log_file}")
 
 
 def _drained(running: Parts, stage: Stage) -> ReconciliationReport:
@@ -126,6 +132,7 @@ def _drained(running: Parts, stage: Stage) -> ReconciliationReport:
         under_way = {name: count for name, count in left.items() if count}
         if not under_way or time.monotonic() > deadline:
             return report
+        _all_run(running)
         stage.draining(under_way)
         time.sleep(DRAIN_EVERY_S)
 
@@ -136,14 +143,14 @@ def _accounted(report: ReconciliationReport) -> int:
 
 def _result(ward: Ward, running: Parts, board: Board, report: ReconciliationReport) -> Result:
     patients = {subject: patient for patient, subject in ward.subject_ids().items() if patient in _consented(ward)}
-    agreement = compare(
-        _held(running.ehr.origin),
-        patients,
-        truth_of(board.truth(), running.config),
-        running.config,
-        report.charted,
+    truth = truth_of(board.truth(), running.config)
+    return Result(
+        report,
+        outcomes(board.everything_sent(), board.everything_aside()),
+        window_problems(board.every_window(), truth, running.config),
+        compare(_held(running.ehr.origin), patients, truth, running.config, report.charted),
+        board.seen(),
     )
-    return Result(report, outcomes(board.everything_sent(), board.everything_aside()), agreement, board.seen())
 
 
 def _consented(ward: Ward) -> set[str]:
