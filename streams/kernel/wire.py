@@ -48,7 +48,7 @@ class _Frame(msgspec.Struct, gc=False):
 
 
 class _Shape(msgspec.Struct, gc=False):
-    readings: msgspec.Raw | None = None
+    readings: msgspec.Raw = msgspec.Raw()
 
 
 class Measured(NamedTuple):
@@ -76,13 +76,14 @@ _shape = msgspec.json.Decoder(_Shape).decode
 _flat = msgspec.json.Decoder(_Flat).decode
 _frame = msgspec.json.Decoder(_Frame).decode
 _measured = msgspec.json.Decoder(_Measured).decode
+_NO_READINGS = (b"", b"null")
 _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
 
 
 def read(value: bytes | None) -> Iterator[tuple[int, bytes, Measured | Refused]]:
     """(index in the frame, its bytes, measurement or refusal) for each measurement; at least one, and never an exception."""
     try:
-        framed = value is not None and _shape(value).readings is not None
+        framed = value is not None and bytes(_shape(value).readings) not in _NO_READINGS
         if not framed:
             yield 0, value or b"", _read_flat(value or b"")
             return
