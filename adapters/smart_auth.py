@@ -189,7 +189,7 @@ class BearerAuth(httpx.Auth):
             async with self._one_at_a_time:
                 if self._token is token:
                     self._asked_at = now
-                    self._token = self._read(await _body((yield self._grant())))
+                    self._token = self._read(await _body((yield self._ask(request))))
                 token = self._token
         response = yield _with(request, token)
         if response.status_code != 401:
@@ -199,9 +199,15 @@ class BearerAuth(httpx.Auth):
                 if not self._may_replace():
                     return
                 self._token = None
-                self._token = self._read(await _body((yield self._grant())))
+                self._token = self._read(await _body((yield self._ask(request))))
             token = self._token
         yield _with(request, token)
+
+    def _ask(self, behalf: httpx.Request) -> httpx.Request:
+        """The token request, as patient as the request it is made for."""
+        asking = self._grant()
+        asking.extensions = {"timeout": behalf.extensions.get("timeout", {})}
+        return asking
 
     def _refresh_early(self, token: _Token, now: datetime) -> bool:
         """One request fetches the next token while the others still use the old one; a minute at least between tries."""

@@ -19,7 +19,7 @@ def choose_active(encounters: Sequence[Mapping[str, Any]], subject_id: str, at: 
     active = [
         (_is_stay(e), start, str(e["id"]))
         for e in encounters
-        if e.get("status") in ACTIVE and e.get("id") and _is_of(e, subject_id)
+        if str(e.get("status")) in ACTIVE and e.get("id") and _is_of(e, subject_id)
         if (start := _start(e)) <= at
     ]
     return f"Encounter/{max(active)[2]}" if active else None
@@ -33,7 +33,7 @@ def _is_of(encounter: Mapping[str, Any], subject_id: str) -> bool:
 
 def _is_stay(encounter: Mapping[str, Any]) -> bool:
     kind = encounter.get("class")
-    return isinstance(kind, Mapping) and kind.get("code") in _INPATIENT
+    return isinstance(kind, Mapping) and str(kind.get("code")) in _INPATIENT
 
 
 def _start(encounter: Mapping[str, Any]) -> datetime:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import ssl
+import sys
 from collections.abc import Mapping
 from time import monotonic
 
 import httpx
 
+from adapters.ehr.lanes import Lanes
 from adapters.smart_auth import TokenRefusedError
 from schemas.capabilities import Capabilities
 from schemas.ports import EhrAnswer, Observer
@@ -16,6 +19,8 @@ from schemas.ports import EhrAnswer, Observer
 LARGEST_ANSWER_BYTES = 8 * 1024 * 1024
 KEEPALIVE_S = 15.0
 """Shorter than servers' own limit: a connection closed under a POST would leave its outcome unknown."""
+
+_ONE = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE_S)
 
 _NEVER_SENT = (
     httpx.ConnectError,
@@ -26,6 +31,11 @@ _NEVER_SENT = (
     httpx.LocalProtocolError,
 )
 
+
+# httpcore tries to import this optional package at every lock it makes; a failing import is looked for on disk each
+# time, a third of the client's work. None is Python's own way to say that a module is known not to be there.
+if importlib.util.find_spec("sniffio") is None:
+    sys.modules["sniffio"] = None  # type: ignore[assignment]
 
 Params = list[tuple[str, str | int | float | bool | None]]
 
@@ -47,20 +57,19 @@ class Conversation:
         self._timeout_s = capabilities.timeout_s
         self._pause_s = 1 / capabilities.max_requests_per_s if capabilities.max_requests_per_s else 0.0
         self._next_slot = 0.0
-        connections = capabilities.concurrency + 1  # one more for the token endpoint
+        secure = base_url.startswith("https://")
+        tls = _tls() if secure else False
         self._client = httpx.AsyncClient(
             base_url=base_url,
             auth=auth,
-            verify=_tls() if base_url.startswith("https://") else False,
-            http2=base_url.startswith("https://"),
-            limits=httpx.Limits(
-                max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEEPALIVE_S
-            ),
             timeout=httpx.Timeout(self._timeout_s, connect=min(self._timeout_s, 10.0)),
             follow_redirects=False,
-            trust_env=False,
             headers={"Accept": "application/fhir+json", "User-Agent": "vitalwire"},
-            transport=transport,
+            transport=transport
+            or Lanes(
+                capabilities.concurrency,
+                lambda: httpx.AsyncHTTPTransport(verify=tls, http2=secure, trust_env=False, limits=_ONE),
+            ),
         )
         self.base_url = self._client.base_url
 
