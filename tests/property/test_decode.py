@@ -1,0 +1,183 @@
+"""Any bytes give readings or refusals with a reason; the quick scanner means exactly what the full reader means."""
+
+from __future__ import annotations
+
+import json
+import random
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from schemas.config import Config
+from schemas.reasons import Reason
+from streams.batches import Record
+from streams.kernel import wire
+from streams.kernel.decode import Decoder
+from streams.kernel.partition import PartitionKernel
+from streams.kernel.scan import NO_SEQ
+from streams.kernel.vital_table import VitalTable
+from tests.property.kernel_logs import BASE_MS, KEY, pairings
+
+TABLE = VitalTable(Config())
+GOOD = {"tenant_id": "north", "device_id": "d0", "type": "heart_rate", "value": 61, "unit": "bpm", "time": BASE_MS}
+
+TIMES = st.one_of(
+    st.integers(-(10**17), 10**17),
+    st.datetimes().map(lambda t: t.isoformat() + "Z"),
+    st.sampled_from(
+        [
+            "2026-01-05T10:00:00Z", "2026-01-05T10:00:00.1239999Z", "2026-01-05T10:00:00+05:30", "2026-02-29T10:00:00Z",
+            "2024-02-29T23:59:59.999-23:59", "2026-01-05T10:00:60Z", "2026-01-05T24:00:00Z", "2026-01-05 10:00:00Z",
+            "2026-01-05t10:00:00z", "20260105T100000Z", "2026-W01-1T10:00:00Z", "2026-01-05T10:00:00", "2026-01-05",
+            "0000-01-01T00:00:00Z", "0001-01-01T00:00:00+23:59", "2026-01-05T10:00:00+24:00", "2026-01-05T10:00Z",
+            "1969-12-31T23:59:59.9995Z", "2026-01-05T10:00:00.Z", "", "now",
+        ]
+    ),
+)  # fmt: skip
+NUMBERS = st.one_of(
+    st.decimals(-1000, 1000, places=8).map(lambda d: f"{d:f}"),
+    st.sampled_from(["0", "-0", "-0.0", "00", "1.", ".5", "1e3", "1E400", "-", "+1", "1.5e-7", "0.0000005", "0.0000015",
+                     "NaN", "Infinity", "true", "null", '"72"', "72,5", "9" * 30, "0." + "1" * 40, "36.60", "[]", "{}"]),
+)  # fmt: skip
+NAMES = st.one_of(
+    st.sampled_from(["d0", "d1", "heart_rate", "spo2", "bpm", "/min", "mmHg", "", "\x00", "é", "a" * 300]), st.text()
+)
+FIELD = st.sampled_from(
+    ["tenant_id", "device_id", "patient_id", "type", "unit", "value", "time", "seq", "readings", "x"]
+)
+
+
+@st.composite
+def texts(draw: st.DrawFn) -> bytes:
+    """Something like a reading: mostly right, spaced anyhow, fields left out, doubled, or odd."""
+    parts = {
+        "tenant_id": '"north"',
+        "device_id": '"d0"',
+        "type": '"heart_rate"',
+        "value": "61.5",
+        "unit": '"bpm"',
+        "time": str(BASE_MS),
+    }
+    for _ in range(draw(st.integers(0, 2))):
+        field = draw(FIELD)
+        value = {"value": NUMBERS, "time": TIMES.map(json.dumps), "seq": NUMBERS}.get(field, NAMES.map(json.dumps))
+        parts[field] = draw(value)
+    items = [f'"{k}"{draw(SPACE)}:{draw(SPACE)}{v}' for k, v in parts.items()]
+    if draw(st.integers(0, 9)) == 0:
+        items.append(draw(st.sampled_from(items)))
+    if draw(st.integers(0, 9)) == 0:
+        items.pop(draw(st.integers(0, len(items) - 1)))
+    text = "{" + draw(SPACE) + f"{draw(SPACE)},{draw(SPACE)}".join(items) + "}" + draw(SPACE)
+    return text.encode("utf-8", "surrogatepass")
+
+
+SPACE = st.sampled_from(["", "", "", " ", "\n", "\t "])
+
+
+def _as_told(value: bytes | None) -> list[object]:
+    """What `decode` makes of one record, spelled out."""
+    decoder = Decoder(TABLE)
+    rows, unreadable = decoder.decode([value])
+    told: list[object] = [u.reason for u in unreadable]
+    for i in range(len(rows.record)):
+        claim, seq = int(rows.claim[i]), int(rows.seq[i])
+        told.append(
+            (
+                *decoder.devices.name(int(rows.device[i])),
+                None if claim < 0 else decoder.patients.name(claim)[1],
+                TABLE.pairs.name(int(rows.pair[i])),
+                int(rows.value_micro[i]),
+                int(rows.time_ms[i]),
+                None if seq == NO_SEQ else seq,
+            )
+        )
+    return told
+
+
+def _as_read(value: bytes | None) -> list[object]:
+    """What the full reader makes of it."""
+    refused, rows = [], []
+    for _, _, found in wire.read(value):
+        if isinstance(found, wire.Refused):
+            refused.append(found.reason)
+            continue
+        pair = TABLE.pair(found.type, found.unit)
+        if isinstance(pair, Reason):
+            refused.append(pair)
+        else:
+            name = TABLE.pairs.name(pair)
+            rows.append((*found[:3], name, found.value_micro, found.time_ms, found.seq))
+    return [*refused, *rows]
+
+
+@given(texts())
+@settings(deadline=None, max_examples=600)
+@example(
+    b'{"device_id":"d0","type":"heart_rate","value":1.0000005,"unit":"bpm","time":"2024-02-29T23:59:59.999-23:59"}'
+)
+def test_the_quick_scanner_means_what_the_full_reader_means(text):
+    assert _as_told(text) == _as_read(text)
+
+
+@given(st.binary(max_size=200) | texts())
+@settings(deadline=None, max_examples=300)
+def test_any_bytes_are_readings_or_refusals_and_their_neighbours_are_unharmed(text):
+    good = json.dumps(GOOD).encode()
+    kernel = PartitionKernel("telemetry.readings", 0, TABLE, KEY)
+    records = [Record(i, BASE_MS, b"d", v, ()) for i, v in enumerate((good, text, good[:-1], good))]
+    found = kernel.ingest(records, pairings(), 1)
+    at_stake = [a for a in found.rejected if a.offset in (0, 3)]
+    assert at_stake == []
+    assert [a.reason for a in found.rejected if a.offset == 2] == [Reason.MALFORMED]
+    judged = len([a for a in (*found.rejected, *found.late) if a.offset == 1]) + found.opened - 2
+    assert judged == len(list(wire.read(text)))
+
+
+def test_a_hundred_thousand_mutated_readings_are_each_accounted_for():
+    rng = random.Random(20260105)
+    good = [json.dumps(GOOD | {"value": v, "seq": s}).encode() for v in (61, 61.5, -3) for s in range(3)]
+    frame = json.dumps(
+        {"tenant_id": "north", "device_id": "d0", "readings": [GOOD, {**GOOD, "unit": "mmHg"}, 7]}
+    ).encode()
+    kernel = PartitionKernel("telemetry.readings", 0, TABLE, KEY)
+    opened = refused = expected = offset = 0
+    reasons = set()
+    for _ in range(100):
+        values = [_mutated(rng, rng.choice([*good, frame])) for _ in range(1000)]
+        expected += sum(len(list(wire.read(v))) for v in values)
+        found = kernel.ingest([Record(offset + i, BASE_MS, b"d", v, ()) for i, v in enumerate(values)], pairings(), 1)
+        offset += len(values)
+        opened, refused = opened + found.opened, refused + len(found.rejected) + len(found.late)
+        reasons |= {str(a.reason) for a in found.rejected}
+    assert opened + refused == expected
+    assert opened > 1000
+    assert {"malformed", "unknown_type", "unknown_unit", "out_of_range", "unpaired", "unit_mismatch"} <= reasons
+
+
+def _mutated(rng: random.Random, text: bytes) -> bytes:
+    kind, at = rng.randrange(6), rng.randrange(len(text))
+    if kind == 0:
+        return rng.randbytes(rng.randrange(120))
+    if kind == 1:
+        return text[:at]
+    if kind == 2:
+        return text[:at] + rng.randbytes(1) + text[at + 1 :]
+    if kind == 3:
+        return text[:at] + text[at:].replace(b"1", b"7")
+    if kind == 4:
+        other = rng.randrange(len(text))
+        return text[: min(at, other)] + text[max(at, other) :]
+    return text
+
+
+def test_a_frame_gives_its_readings_and_one_bad_one_is_refused_alone():
+    frame = {"device_id": "d0", "tenant_id": "north", "readings": [GOOD, {"type": 3}, {**GOOD, "unit": None}, GOOD]}
+    kernel = PartitionKernel("telemetry.readings", 0, TABLE, KEY)
+    found = kernel.ingest([Record(0, BASE_MS, b"d", json.dumps(frame).encode(), ())], pairings(), 1)
+    assert found.opened == 2
+    assert {(a.place, a.reason) for a in found.rejected} == {(1, Reason.MALFORMED), (2, Reason.UNKNOWN_UNIT)}
+
+
+def test_a_tombstone_and_deep_nesting_are_malformed():
+    for value in (None, b"[" * 100_000, b'{"readings":' * 50_000):
+        assert _as_told(value) == [Reason.MALFORMED]
