@@ -19,7 +19,7 @@ _NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 _INT64 = 1 << 63
-_VALUE_LIMIT = Decimal(10) ** 15
+_VALUE_LIMIT = Decimal(10) ** 12
 _MICRO = Decimal(1_000_000)
 _LONGEST_NUMBER = 64
 
