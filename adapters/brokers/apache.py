@@ -54,7 +54,14 @@ class ApacheBroker(ProcessBroker):
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in self._settings().items()))
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         quick = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
-        tool = ["kafka.tools.StorageTool", "format", "--standalone", f"--cluster-id={cluster_id}", "-c", str(self._properties)]
+        tool = [
+            "kafka.tools.StorageTool",
+            "format",
+            "--standalone",
+            f"--cluster-id={cluster_id}",
+            "-c",
+            str(self._properties),
+        ]
         done = subprocess.run(  # noqa: S603
             [runtime[0], *quick, *runtime[1:], *tool], capture_output=True, text=True, check=False
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -21,6 +21,7 @@ _MS = timedelta(milliseconds=1)
 _INT64 = 1 << 63
 _VALUE_LIMIT = Decimal(10) ** 12
 _MICRO = Decimal(1_000_000)
+_EXACT = Context(prec=100, rounding=ROUND_HALF_EVEN)
 _LONGEST_NUMBER = 64
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
@@ -133,8 +134,11 @@ def _value_micro(number: bytes) -> int | None:
     """A JSON number in millionths, rounded once half to even; None for anything else. Values past any vital are clipped."""
     if len(number) > _LONGEST_NUMBER or _NUMBER.fullmatch(number) is None:
         return None
-    value = max(min(Decimal(number.decode()), _VALUE_LIMIT), -_VALUE_LIMIT)
-    return int((value * _MICRO).quantize(Decimal(1), ROUND_HALF_EVEN))
+    try:
+        value = max(min(Decimal(number.decode()), _VALUE_LIMIT), -_VALUE_LIMIT)
+        return int(_EXACT.quantize(_EXACT.multiply(value, _MICRO), Decimal(1)))
+    except InvalidOperation:  # an exponent beyond any number's
+        return None
 
 
 def _fits(number: int) -> bool:
