@@ -30,7 +30,7 @@ class Pace:
     window_s: float = 5.0
     grace_s: float = 2.0
     first_trouble_s: float = 1.0
-    trouble_every_s: float = 0.6
+    trouble_every_s: float = 0.5
 
     @property
     def late_ms(self) -> int:

@@ -136,6 +136,7 @@ def _bad_in_frame(ordinary: Ordinary, _: int) -> list[Sent]:
 
 
 TROUBLES: tuple[Trouble, ...] = (
+    Trouble("late", "a reading whose window had closed when it came", _late, frames=True),
     Trouble("duplicate", "the network delivered a reading twice", _repeat),
     Trouble("wrong_unit", "a heart rate in mmHg", _wrong(Reason.UNIT_MISMATCH, unit="mmHg")),
     Trouble("fahrenheit", "a thermometer set to °F: converted exactly", _fahrenheit, type="body_temperature"),
@@ -170,6 +171,5 @@ TROUBLES: tuple[Trouble, ...] = (
         "too_old", "a reading a month old", _wrong_time(Reason.TOO_OLD, lambda ms: rfc3339(ms - 30 * 24 * HOUR_MS))
     ),
     Trouble("cut_off", "a message cut off in transit", _cut_off),
-    Trouble("late", "a reading whose window had closed when it came", _late, frames=True),
 )
-"""In the order in which they are put in, again and again."""
+"""In the order in which they are put in, again and again; the late one waits until something can be late."""
