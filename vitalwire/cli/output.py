@@ -12,7 +12,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 from rich.text import Text
 
-out = Console(highlight=False)
+_WIDTH_IN_FILES = 140
+out = Console(highlight=False, width=None if Console().is_terminal else _WIDTH_IN_FILES)
 err = Console(stderr=True, highlight=False)
 
 

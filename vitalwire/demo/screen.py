@@ -52,8 +52,12 @@ def summary_line(seen: Seen) -> str:
 
 def troubles(rows: Sequence[TroubleOutcome]) -> RenderableType:
     """What became of each trouble, beside what should have."""
-    drawn = Table("trouble", "what it was", "should become", "sent", "became so", "otherwise", title_justify="left")
-    drawn.title = "What became of every measurement"
+    drawn = Table(title="What became of every measurement", title_justify="left")
+    drawn.add_column("trouble", no_wrap=True)
+    drawn.add_column("what it was")
+    drawn.add_column("should become", no_wrap=True)
+    for name in ("sent", "became so", "otherwise"):
+        drawn.add_column(name)
     for row in rows:
         style = "" if row.sent == row.as_expected and not row.otherwise else "bold red"
         cells = (
