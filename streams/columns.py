@@ -65,7 +65,7 @@ def columns_of(records: Sequence[Record]) -> Columns:
         return records.columns()
     n = len(records)
     return Columns(
-        np.fromiter((r.offset for r in records), np.int64, n),
-        np.fromiter((r.timestamp_ms for r in records), np.int64, n),
+        np.fromiter([r.offset for r in records], np.int64, n),
+        np.fromiter([r.timestamp_ms for r in records], np.int64, n),
         [r.value for r in records],
     )

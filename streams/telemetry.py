@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 
 from schemas.ports import Clock, Observer, Outgoing, Producer, ReferenceData
@@ -13,6 +14,7 @@ from schemas.progress import DeviceProgress, PartitionProgress
 from schemas.reasons import Reason
 from schemas.topics import PROGRESS, WINDOWS
 from streams.batches import Batch
+from streams.ending import or_end
 from streams.insist import insist
 from streams.kernel.compiled import NEVER
 from streams.kernel.partition import Closed, Ingested, PartitionKernel
@@ -24,6 +26,8 @@ SilentSince = Callable[[int, int], int | None]
 CLOCK_MARGIN_MS = 1000
 """How far this machine's clock may be ahead of the broker's when it stands in for it on a silent partition."""
 REFERENCE_PAUSE_S = 0.2
+MOST_UNCONFIRMED = 8
+"""Batches of a partition whose refusals may be unconfirmed at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,49 +51,61 @@ class TelemetryRole:
         self._kernels: dict[int, PartitionKernel] = {}
         self._settled: dict[int, int] = {}
         self._told: dict[int, PartitionProgress] = {}
-        self._turn = asyncio.Lock()
+        self._unconfirmed: dict[int, list[asyncio.Task[None]]] = {}
+        self._passes: dict[int, asyncio.Task[None]] = {}
         self.silent_since: SilentSince = lambda _partition, _position: None
 
     async def assigned(self, partitions: Collection[int]) -> None:
         """Load what earlier owners closed, so that nothing is closed twice."""
-        async with self._turn:
-            self._kernels.clear()
-            self._settled.clear()
-            self._observer.count("rebalances_total", event="assigned")
-            for partition in partitions:
-                kernel = PartitionKernel(self._topic, partition, self._vitals, self._key)
-                devices, progress = await insist(
-                    lambda at=partition: self._load_progress(at), "kafka", self._observer  # type: ignore[misc]
-                )  # fmt: skip
-                kernel.restore(devices, progress)
-                self._kernels[partition] = kernel
+        await self.revoked(list(self._kernels))
+        self._observer.count("rebalances_total", event="assigned")
+        for partition in partitions:
+            devices, progress = await insist(partial(self._load_progress, partition), "kafka", self._observer)
+            kernel = PartitionKernel(self._topic, partition, self._vitals, self._key)
+            kernel.restore(devices, progress)
+            self._kernels[partition] = kernel
 
     async def revoked(self, partitions: Collection[int]) -> None:
-        """Drop all state: open windows are read again by the next owner."""
-        async with self._turn:
-            if partitions:
-                self._observer.count("rebalances_total", event="revoked")
-            for partition in partitions:
-                self._kernels.pop(partition, None)
-                self._settled.pop(partition, None)
+        """Drop all state: open windows are read again by the next owner. What is on its way is let through first."""
+        if partitions:
+            self._observer.count("rebalances_total", event="revoked")
+        for partition in partitions:
+            self._kernels.pop(partition, None)
+        for partition in partitions:
+            await self._let_through(partition)
+            self._settled.pop(partition, None)
+            self._told.pop(partition, None)
+
+    async def _let_through(self, partition: int) -> None:
+        under_way = self._unconfirmed.pop(partition, [])
+        last_pass = self._passes.pop(partition, None)
+        await asyncio.gather(*under_way, *([last_pass] if last_pass else []))
 
     def settled(self) -> Mapping[int, int]:
         """Offsets whose every consequence is confirmed by Kafka."""
         return self._settled
 
     async def take(self, batch: Batch) -> None:
-        """Judge one batch; its refusals and late readings are confirmed before the next."""
+        """Judge one batch. Its refusals and late readings are on their way to Kafka; nothing settles before they are there."""
         await self._reference_current()
-        async with self._turn:
-            kernel = self._kernels.get(batch.partition)
-            if kernel is None:
-                return
-            began = perf_counter()
-            judged = kernel.ingest(batch.records, self._reference.pairings(), self._reference.pairings_version())
-            self._observer.seconds("kernel_seconds", perf_counter() - began, step="ingest")
-            asides = [aside_record(a, self._topic, batch.partition) for a in (*judged.rejected, *judged.late)]
-            await self._confirm(asides)
-            self._count(batch, judged)
+        kernel = self._kernels.get(batch.partition)
+        if kernel is None:
+            return
+        began = perf_counter()
+        judged = kernel.ingest(batch.records, self._reference.pairings(), self._reference.pairings_version())
+        self._observer.seconds("kernel_seconds", perf_counter() - began, step="ingest")
+        self._count(batch, judged)
+        asides = [aside_record(a, self._topic, batch.partition) for a in (*judged.rejected, *judged.late)]
+        if asides:
+            await self._on_its_way(batch.partition, asides)
+
+    async def _on_its_way(self, partition: int, records: Sequence[Outgoing]) -> None:
+        """Send without waiting, unless too much is unconfirmed already."""
+        tasks = self._unconfirmed.setdefault(partition, [])
+        tasks.append(asyncio.create_task(or_end(self._confirm(records))))
+        while len(tasks) > MOST_UNCONFIRMED:
+            await tasks[0]
+            del tasks[0]
 
     async def _reference_current(self) -> None:
         """Fail closed: without current pairings no reading is taken."""
@@ -99,37 +115,44 @@ class TelemetryRole:
         self._observer.gauge("worker_ready", 1, role="telemetry")
 
     async def close_due(self) -> None:
-        """One closing pass over every partition."""
-        for partition in list(self._kernels):
-            async with self._turn:
-                kernel = self._kernels.get(partition)
-                if kernel is not None and kernel.position is not None:
-                    await self._close(kernel, kernel.position)
+        """Begin a closing pass over every partition whose last pass is confirmed."""
+        for partition, kernel in list(self._kernels.items()):
+            last = self._passes.get(partition)
+            if kernel.position is None or (last is not None and not last.done()):
+                continue
+            parts = self._close(kernel, kernel.position)
+            before = self._unconfirmed.pop(partition, [])
+            self._passes[partition] = asyncio.create_task(or_end(self._tell(kernel, parts, before)))
+            await asyncio.sleep(0)
 
-    async def _close(self, kernel: PartitionKernel, position: int) -> None:
+    def _close(self, kernel: PartitionKernel, position: int) -> list[Closed]:
         silent_ms = self.silent_since(kernel.partition, position)
-        began, waited = perf_counter(), 0.0
-        for closed in kernel.close(None if silent_ms is None else silent_ms - CLOCK_MARGIN_MS):
-            sending = perf_counter()
-            await self._tell(kernel, closed)
-            waited += perf_counter() - sending
-        self._observer.seconds("kernel_seconds", perf_counter() - began - waited, step="close")
+        began = perf_counter()
+        parts = list(kernel.close(None if silent_ms is None else silent_ms - CLOCK_MARGIN_MS))
+        self._observer.seconds("kernel_seconds", perf_counter() - began, step="close")
+        return parts
 
-    async def _tell(self, kernel: PartitionKernel, closed: Closed) -> None:
-        """Windows first, then progress, then the settled offset: each only when the one before is confirmed."""
+    async def _tell(
+        self, kernel: PartitionKernel, parts: Sequence[Closed], before: Sequence[asyncio.Task[None]]
+    ) -> None:
+        """Windows and refusals, then progress, then the settled offset: each only when what is before it is confirmed."""
         partition = kernel.partition
-        out = [Outgoing(WINDOWS, window.key, window.value) for window in closed.windows]
-        out += [conflict_record(c, self._topic, partition, kernel.arrival_ms) for c in closed.conflicts]
-        await self._confirm(out)
-        self._count_windows(closed)
-        if closed.partition is None:
+        for part in parts:
+            out = [Outgoing(WINDOWS, window.key, window.value) for window in part.windows]
+            out += [conflict_record(c, self._topic, partition, kernel.arrival_ms) for c in part.conflicts]
+            await self._confirm(out)
+            self._count_windows(part)
+        await asyncio.gather(*before)
+        reached = parts[-1].partition
+        if reached is None:
             return
-        await self._confirm([_device_record(progress, partition) for progress in closed.devices])
-        if closed.partition != self._told.get(partition):
-            await self._confirm([_partition_record(closed.partition)])
-            self._told[partition] = closed.partition
-        self._settled[partition] = closed.partition.settled
-        self._gauges(kernel)
+        await self._confirm([_device_record(progress, partition) for progress in parts[-1].devices])
+        if reached != self._told.get(partition):
+            await self._confirm([_partition_record(reached)])
+            self._told[partition] = reached
+        if self._kernels.get(partition) is kernel:
+            self._settled[partition] = reached.settled
+            self._gauges(kernel)
 
     async def _confirm(self, records: Sequence[Outgoing]) -> None:
         if records:

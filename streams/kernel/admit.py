@@ -136,13 +136,16 @@ def admit(
 ) -> None:  # fmt: skip
     """Decide each row's fate; the store must have room for all of them."""
     count = vitals.window_ms.shape[0]
+    shortest_idle_ms = vitals.idle_ms.min()
     for i in range(c.offset.shape[0]):
         pair, device, time_ms, arrival_ms = c.pair[i], c.device[i], c.time_ms[i], c.arrival_ms[i]
         vital = units.vital[pair]
         if abs(c.value_micro[i]) > units.limit_micro[pair]:
             fate[i] = OUT_OF_RANGE
             continue
-        value = convert(c.value_micro[i], units.shift_micro[pair], units.numerator[pair], units.denominator[pair])
+        value = c.value_micro[i]
+        if units.shift_micro[pair] != 0 or units.numerator[pair] != units.denominator[pair]:
+            value = convert(value, units.shift_micro[pair], units.numerator[pair], units.denominator[pair])
         if value < vitals.low_micro[vital] or value > vitals.high_micro[vital]:
             fate[i] = OUT_OF_RANGE
             continue
@@ -162,7 +165,7 @@ def admit(
         stream = device * count + vital
         width = vitals.window_ms[vital]
         end = window_end(time_ms, width)
-        if devices.last_arrival[device] != NEVER:
+        if devices.last_arrival[device] != NEVER and arrival_ms - devices.last_arrival[device] >= shortest_idle_ms:
             close_idle(device, arrival_ms - devices.last_arrival[device], streams, vitals)
         closed = max(
             streams.closed_through[stream],

@@ -107,6 +107,7 @@ class Interner:
             np.full(1024, -1, np.int32), np.zeros(512, np.uint64), np.zeros(512, np.int64), np.zeros(512, np.int64),
             np.zeros(512, np.int64), np.zeros(1 << 14, np.uint8), np.zeros(2, np.int64),
         )  # fmt: skip
+        self._names: dict[int, tuple[str, str]] = {}
 
     def __len__(self) -> int:
         return int(self.table.counters[COUNT])
@@ -138,9 +139,13 @@ class Interner:
 
     def name(self, code: int) -> tuple[str, str]:
         """(scope, name) of a code."""
-        t = self.table
-        start, middle, end = int(t.starts[code]), int(t.middles[code]), int(t.ends[code])
-        return t.arena[start:middle].tobytes().decode(), t.arena[middle:end].tobytes().decode()
+        known = self._names.get(code)
+        if known is None:
+            t = self.table
+            start, middle, end = int(t.starts[code]), int(t.middles[code]), int(t.ends[code])
+            known = t.arena[start:middle].tobytes().decode(), t.arena[middle:end].tobytes().decode()
+            self._names[code] = known
+        return known
 
 
 def grown(array: NDArray[N], needed: int) -> NDArray[N]:

@@ -171,7 +171,8 @@ class Pass:
             "content_hash": content_hash(unit, (size, *s)),
             "tenant_id": tenant_id, "patient_id": patient_id, "device_id": device_id, "type": name, "unit": unit,
             "start": rfc3339(start_ms), "end": rfc3339(end_ms), "count": size, "duplicates": duplicates,
-            **{key: micro / MICRO for key, micro in s._asdict().items()},
+            "mean": s.mean / MICRO, "median": s.median / MICRO, "min": s.min / MICRO, "max": s.max / MICRO,
+            "first": s.first / MICRO, "last": s.last / MICRO,
             "revision": 0, "publish": cause is not None, "cause": cause, "companions": companions,
             "source": {
                 "topic": self._topic, "partition": self._partition, "first_offset": row[11], "last_offset": row[12],

@@ -9,12 +9,18 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from streams.kernel.compiled import I16, I32, I64, NEVER, U8, compiled
 from streams.kernel.interning import Table, find
 
 QUOTE, BACKSLASH, COLON, COMMA, OPEN, CLOSE, MINUS, PLUS, DOT = 0x22, 0x5C, 0x3A, 0x2C, 0x7B, 0x7D, 0x2D, 0x2B, 0x2E
 ZERO, NINE, SPACE, TILDE = 0x30, 0x39, 0x20, 0x7E
 TENANT, DEVICE, PATIENT, TYPE, UNIT, VALUE, TIME, SEQ, FIELDS = 0, 1, 2, 3, 4, 5, 6, 7, 8
+KEY_NAMES = (b"tenant_id", b"device_id", b"patient_id", b"type", b"unit", b"value", b"time", b"seq")
+KEY_LENGTHS = np.array([len(name) for name in KEY_NAMES], np.int64)
+KEYS = np.array([list(name.ljust(10)) for name in KEY_NAMES], np.uint8)
+PLAIN = np.array([SPACE <= c <= TILDE and c not in {QUOTE, BACKSLASH} for c in range(256)])
 MAX_NAME = 256
 NO_SEQ = NEVER
 DAY_MS = 86_400_000
@@ -43,33 +49,22 @@ def _skip_space(b: U8, at: int, end: int) -> int:
 def _string_end(b: U8, at: int, end: int) -> int:
     """Index of the closing quote of the string whose text begins at `at`; -1 when it is not plain ASCII of 1–256 bytes."""
     start = at
-    while at < end:
-        c = b[at]
-        if c == QUOTE:
-            return at if 0 < at - start <= MAX_NAME else -1
-        if c < SPACE or c > TILDE or c == BACKSLASH:
-            return -1
+    while at < end and PLAIN[b[at]]:
         at += 1
-    return -1
+    return at if at < end and b[at] == QUOTE and 0 < at - start <= MAX_NAME else -1
 
 
 @compiled
 def _field(b: U8, s: int, e: int) -> int:
     """Which field a key names; -1 for any other."""
     n = e - s
-    first = b[s]
-    names = (b"tenant_id", b"device_id", b"patient_id", b"type", b"unit", b"value", b"time", b"seq")
     for k in range(FIELDS):
-        name = names[k]
-        if len(name) != n or name[0] != first:
+        if KEY_LENGTHS[k] != n or KEYS[k, 0] != b[s] or KEYS[k, 1] != b[s + 1]:
             continue
-        same = True
-        for i in range(n):
-            if b[s + i] != name[i]:
-                same = False
-                break
-        if same:
-            return k
+        at = 2
+        while at < n and KEYS[k, at] == b[s + at]:
+            at += 1
+        return k if at == n else -1
     return -1
 
 
