@@ -1,0 +1,1 @@
+"""Benchmarks: `make bench`. What each measures, and how, is in docs/benchmarks.md."""
