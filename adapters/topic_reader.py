@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.errors import RetryLater
 from schemas.ports import Stored
@@ -29,23 +29,25 @@ class KafkaTopicReader:
             "enable.auto.commit": False,
             "auto.offset.reset": "error",
             "enable.partition.eof": True,
+            "fetch.wait.max.ms": 20,
             "log_level": 3,
         } | (extra or {})
 
-    def read(self, topic: TopicSpec) -> Iterator[Stored]:
-        """Every record up to what is the end now. RetryLater when the broker does not answer."""
+    def read(self, topic: TopicSpec, partition: int | None = None) -> Iterator[Stored]:
+        """Every record, of one partition or of all, up to its end. RetryLater when the broker does not answer."""
         consumer = Consumer(self._settings)
         try:
-            yield from _read(consumer, topic.prefixed(self._prefix))
+            name = topic.prefixed(self._prefix)
+            yield from _read(consumer, name, _partitions(consumer, name) if partition is None else {partition})
         except KafkaException as error:
             raise RetryLater(f"{topic.name} could not be read ({error.args[0].name()})") from None
         finally:
             consumer.close()
 
 
-def _read(consumer: Consumer, topic: str) -> Iterator[Stored]:
-    left = _ends(consumer, topic)
-    consumer.assign([TopicPartition(topic, number, first) for number, (first, _) in left.items()])
+def _read(consumer: Consumer, topic: str, left: set[int]) -> Iterator[Stored]:
+    """A partition ends where a fetch finds its end: the embedded broker's ListOffsets leaves its last batch out."""
+    consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in left])
     heard_at = monotonic()
     while left:
         messages = consumer.consume(_CHUNK, _POLL_S)
@@ -54,12 +56,10 @@ def _read(consumer: Consumer, topic: str) -> Iterator[Stored]:
         elif monotonic() - heard_at > _SILENCE_S:
             raise RetryLater("the broker fell silent in the middle of a topic")
         for message in messages:
-            number, end = message.partition(), left.get(message.partition(), (0, 0))[1]
-            if not _is_end(message) and message.offset() < end:
-                yield Stored(number, message.offset(), message.key(), message.value())
-            # What compaction and transactions removed before the end is passed over, not waited for.
-            if _is_end(message) or message.offset() + 1 >= end:
-                left.pop(number, None)
+            if _is_end(message):
+                left.discard(message.partition())
+            elif message.partition() in left:
+                yield Stored(message.partition(), message.offset(), message.key(), message.value())
 
 
 def _is_end(message: Message) -> bool:
@@ -69,9 +69,8 @@ def _is_end(message: Message) -> bool:
     return error is not None
 
 
-def _ends(consumer: Consumer, topic: str) -> dict[int, tuple[int, int]]:
+def _partitions(consumer: Consumer, topic: str) -> set[int]:
     described = consumer.list_topics(topic, timeout=_ANSWER_S).topics[topic]
     if described.error:
         raise KafkaException(described.error)
-    ends = {n: consumer.get_watermark_offsets(TopicPartition(topic, n), _ANSWER_S) for n in described.partitions}
-    return {number: (first, end) for number, (first, end) in ends.items() if end > first}
+    return set(described.partitions)
