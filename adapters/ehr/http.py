@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import ssl
-import sys
 from collections.abc import Mapping
 from time import monotonic
 
@@ -31,11 +29,6 @@ _NEVER_SENT = (
     httpx.LocalProtocolError,
 )
 
-
-# httpcore tries to import this optional package at every lock it makes; a failing import is looked for on disk each
-# time, a third of the client's work. None is Python's own way to say that a module is known not to be there.
-if importlib.util.find_spec("sniffio") is None:
-    sys.modules["sniffio"] = None  # type: ignore[assignment]
 
 Params = list[tuple[str, str | int | float | bool | None]]
 
