@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from streams.heartbeat import HeartbeatEmitter
 from streams.worker import WorkerSettings, run
 from vitalwire import __version__
 from vitalwire.base import Base, now
+from vitalwire.reloading import ConfigurationWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,8 @@ class Batches:
     started: Callable[[Any], None] = lambda _app: None
 
 
-async def batches(made: Base, sender: KafkaProducer, name: str, work: Batches) -> None:
-    """Run a batch role as a Faust worker, watched from outside of Faust."""
+async def batches(made: Base, sender: KafkaProducer, name: str, work: Batches) -> bool:
+    """Run a batch role as a Faust worker, watched from outside of Faust. True when it is to start anew."""
     settings = made.settings
     topic = work.topic.prefixed(settings.topic_prefix)
     group = f"{settings.topic_prefix}vitalwire-{name}"
@@ -59,25 +59,33 @@ async def batches(made: Base, sender: KafkaProducer, name: str, work: Batches) -
         finally:
             watchdog.stop()
 
-    await until_stopped(made, sender, name, serve)
+    return await until_stopped(made, sender, name, serve)
 
 
 async def until_stopped(
     made: Base, sender: KafkaProducer, name: str, serve: Callable[[asyncio.Event], Awaitable[None]]
-) -> None:
-    """Serve until SIGTERM or Ctrl-C, with heartbeats on `ops.heartbeats`."""
+) -> bool:
+    """Serve until SIGTERM, Ctrl-C or a sound change of the configuration, with heartbeats; true for the last."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    changed = asyncio.create_task(_stop_when_changed(made, stop))
     identity = Heartbeat(role=name, instance=made.instance, at=now(), version=__version__, ready=False)
     heartbeat = HeartbeatEmitter(identity, sender, now, made.observer, made.reference.is_current)
     beating = asyncio.create_task(heartbeat.run())
     try:
         await serve(stop)
     finally:
-        beating.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await beating
+        for task in (beating, changed):
+            task.cancel()
+        told = await asyncio.gather(beating, changed, return_exceptions=True)
+    return told[1] is True
+
+
+async def _stop_when_changed(made: Base, stop: asyncio.Event) -> bool:
+    await ConfigurationWatch(made.settings.configuration(), made.config, made.observer).changed()
+    stop.set()
+    return True
 
 
 def stall_after_s(config: Config) -> float:

@@ -131,8 +131,8 @@ def telemetry_role(made: Base, sender: KafkaProducer) -> TelemetryRole:
     )
 
 
-def run_telemetry(settings: Settings) -> None:
-    """Readings to windows, until told to stop."""
+def run_telemetry(settings: Settings) -> bool:
+    """Readings to windows, until told to stop; true to start anew with a changed configuration."""
     with base(settings) as made, producer(settings) as sender:
         role = telemetry_role(made, sender)
 
@@ -143,23 +143,23 @@ def run_telemetry(settings: Settings) -> None:
         work = serving.Batches(
             role, READINGS, tick=role.close_due, every_s=made.config.telemetry.close_every / 1000, started=started
         )
-        asyncio.run(serving.batches(made, sender, "telemetry", work))
+        return asyncio.run(serving.batches(made, sender, "telemetry", work))
 
 
-def run_clinical(settings: Settings) -> None:
-    """Windows to intents, until told to stop."""
+def run_clinical(settings: Settings) -> bool:
+    """Windows to intents, until told to stop; true to start anew with a changed configuration."""
     with base(settings) as made, producer(settings) as sender, ledger(settings) as opened:
         work = serving.Batches(clinical_role(made, opened, sender), WINDOWS)
-        asyncio.run(serving.batches(made, sender, "clinical", work))
+        return asyncio.run(serving.batches(made, sender, "clinical", work))
 
 
-def run_delivery(settings: Settings) -> None:
-    """Write what the ledger holds to every endpoint, until told to stop."""
+def run_delivery(settings: Settings) -> bool:
+    """Write what the ledger holds to every endpoint, until told to stop; true to start anew with a changed configuration."""
     with base(settings) as made, producer(settings) as sender, ledger(settings) as opened:
-        asyncio.run(_deliver(made, sender, opened))
+        return asyncio.run(_deliver(made, sender, opened))
 
 
-async def _deliver(made: Base, sender: KafkaProducer, opened: SqlLedger) -> None:
+async def _deliver(made: Base, sender: KafkaProducer, opened: SqlLedger) -> bool:
     endpoints = deliveries(made, opened)
     if not endpoints:
         raise Misconfigured("The configuration names no endpoint, so there is nothing to deliver to.")
@@ -169,12 +169,12 @@ async def _deliver(made: Base, sender: KafkaProducer, opened: SqlLedger) -> None
             for delivery in endpoints:
                 group.create_task(delivery.run(stop))
 
-    await serving.until_stopped(made, sender, "delivery", all_endpoints)
+    return await serving.until_stopped(made, sender, "delivery", all_endpoints)
 
 
-ROLES: Mapping[str, Callable[[Settings], None]] = {
+ROLES: Mapping[str, Callable[[Settings], bool]] = {
     "telemetry": run_telemetry,
     "clinical": run_clinical,
     "delivery": run_delivery,
 }
-"""Role → what runs it until SIGTERM."""
+"""Role → what runs it until SIGTERM, or until it is to start anew."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 from schemas.errors import Misconfigured
@@ -16,4 +17,6 @@ def run_worker(role: str) -> None:
     if start is None:
         raise Misconfigured(f"'{role}' is no role. Choose one of {', '.join(ROLES)}.")
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    start(from_environment())
+    if start(from_environment()):
+        logging.getLogger(__name__).info("the configuration changed: starting anew with it")
+        os.execv(sys.executable, [sys.executable, "-m", "vitalwire", "worker", role])  # noqa: S606

@@ -1,0 +1,73 @@
+"""A changed configuration is taken when sound; a bad one is refused and told, and the old one stays."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from adapters.metrics import PrometheusObserver
+from tests.conditions import wait_until
+from vitalwire.configuration import configuration
+from vitalwire.reloading import ConfigurationWatch
+
+SOUND = "tenants:\n  north: {endpoints: [e]}\nendpoints:\n  e: {kind: fhir, base_url: 'https://fhir.example/r4'}\n"
+CHANGED = SOUND + "vitals:\n  heart_rate: {window: 30s}\n"
+BAD = SOUND + "vitals:\n  heart_rate: {window: 7}\n"
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> Path:
+    file = tmp_path / "vitalwire.yaml"
+    file.write_text(SOUND)
+    return file
+
+
+def watching(file: Path) -> tuple[asyncio.Task[None], PrometheusObserver]:
+    observer = PrometheusObserver()
+    watch = ConfigurationWatch(file, configuration(file), observer, look_every_s=0.01)
+    return asyncio.create_task(watch.changed()), observer
+
+
+def reloads(observer: PrometheusObserver, outcome: str) -> float:
+    name = "vitalwire_configuration_reloads_total"
+    return observer.registry.get_sample_value(name, {"outcome": outcome}) or 0
+
+
+async def test_a_sound_change_is_taken(config_file):
+    changed, observer = watching(config_file)
+    config_file.write_text(CHANGED)
+    await asyncio.wait_for(changed, 10)
+    assert reloads(observer, "accepted") == 1
+
+
+async def test_a_bad_change_is_refused_and_told_once_until_it_is_mended(config_file, caplog):
+    changed, observer = watching(config_file)
+    config_file.write_text(BAD)
+    await asyncio.to_thread(wait_until, lambda: reloads(observer, "refused") == 1, 10)
+    assert not changed.done()
+    assert "line 6" in caplog.text or ":6" in caplog.text
+    config_file.write_text(CHANGED)
+    await asyncio.wait_for(changed, 10)
+    assert reloads(observer, "refused") == 1
+
+
+async def test_a_configuration_that_vanishes_is_refused(config_file):
+    changed, observer = watching(config_file)
+    config_file.unlink()
+    await asyncio.to_thread(wait_until, lambda: reloads(observer, "refused") == 1, 10)
+    assert not changed.done()
+    changed.cancel()
+
+
+async def test_a_changed_template_is_a_changed_configuration(config_file):
+    from mappings.observation import BUILT_IN_TEMPLATE
+
+    template = config_file.parent / "site.yaml"
+    template.write_text(BUILT_IN_TEMPLATE)
+    config_file.write_text(SOUND.replace("'}", "', template: site.yaml}"))
+    changed, observer = watching(config_file)
+    template.write_text(BUILT_IN_TEMPLATE + "\n# reviewed\n")
+    await asyncio.wait_for(changed, 10)
+    assert reloads(observer, "accepted") == 1
