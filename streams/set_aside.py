@@ -14,12 +14,17 @@ from schemas.topics import LATE_READINGS, QUARANTINE
 from streams.kernel.partition import Aside
 from streams.kernel.passing import Conflict
 
+LONGEST_COPIED_BYTES = 2 * 1024 * 1024
+"""Base64 makes a third more of it, and the topics of what is set aside take records of 4 MiB."""
+KEPT_OF_LONGER_BYTES = 64 * 1024
+
 _is_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 def aside_record(aside: Aside, topic: str, partition: int) -> Outgoing:
-    """The record of a reading that was refused or came late, with its bytes as sent."""
-    reading, raw = _as_sent(aside.text)
+    """The record of a reading that was refused or came late, with its bytes as sent; of a huge one with the first of them."""
+    whole_bytes = len(aside.text) if len(aside.text) > LONGEST_COPIED_BYTES else None
+    reading, raw = _as_sent(aside.text) if whole_bytes is None else (None, _base64(aside.text[:KEPT_OF_LONGER_BYTES]))
     value = {
         "kind": "reading",
         "reason": aside.reason,
@@ -29,6 +34,7 @@ def aside_record(aside: Aside, topic: str, partition: int) -> Outgoing:
         "arrived": aside.arrived_ms,
         "reading": reading,
         "raw": raw,
+        "whole_bytes": whole_bytes,
     }
     target = LATE_READINGS if aside.reason == LATE else QUARANTINE
     return Outgoing(target, (aside.device_id or "").encode(), orjson.dumps(value), partition)
@@ -59,5 +65,9 @@ def _as_sent(text: bytes) -> tuple[Any, str | None]:
         _is_json(text)
         text.decode()
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        return None, base64.b64encode(text).decode()
+        return None, _base64(text)
     return orjson.Fragment(text), None
+
+
+def _base64(text: bytes) -> str:
+    return base64.b64encode(text).decode()

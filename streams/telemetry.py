@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
@@ -12,12 +13,13 @@ from time import perf_counter
 from schemas.ports import Clock, Observer, Outgoing, Producer, ReferenceData
 from schemas.progress import DeviceProgress, PartitionProgress
 from schemas.reasons import Reason
-from schemas.topics import PROGRESS, WINDOWS
+from schemas.topics import DLQ_TELEMETRY, PROGRESS, WINDOWS
 from streams.batches import Batch
+from streams.dead_letters import dead_letter
 from streams.ending import or_end
 from streams.insist import insist
 from streams.kernel.compiled import NEVER
-from streams.kernel.partition import Closed, Ingested, PartitionKernel
+from streams.kernel.partition import Aside, Closed, Ingested, PartitionKernel
 from streams.kernel.vital_table import VitalTable
 from streams.set_aside import aside_record, conflict_record
 
@@ -97,7 +99,14 @@ class TelemetryRole:
         self._count(batch, judged)
         asides = [aside_record(a, self._topic, batch.partition) for a in (*judged.rejected, *judged.late)]
         if asides:
-            await self._on_its_way(batch.partition, asides)
+            await self._on_its_way(batch.partition, [*asides, *self._dead_letters(batch, judged.rejected)])
+
+    def _dead_letters(self, batch: Batch, rejected: Sequence[Aside]) -> Iterator[Outgoing]:
+        """Records that are no reading at all, as they were: what a mended sender or decoder can be fed with again."""
+        for aside in rejected:
+            if aside.reason == Reason.MALFORMED and aside.device_id is None:
+                record = batch.records[bisect_left(batch.records, aside.offset, key=lambda r: r.offset)]
+                yield dead_letter(DLQ_TELEMETRY, batch.topic, batch.partition, record, aside.reason)
 
     async def _on_its_way(self, partition: int, records: Sequence[Outgoing]) -> None:
         """Send without waiting, unless too much is unconfirmed already."""

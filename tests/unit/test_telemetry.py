@@ -1,0 +1,194 @@
+"""The telemetry role: what it sends, in which order, and that nothing settles before Kafka has confirmed it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import orjson
+import pytest
+
+from adapters.metrics import PrometheusObserver
+from schemas.ports import Outgoing
+from schemas.progress import DeviceProgress, PartitionProgress
+from schemas.topics import DLQ_TELEMETRY, LATE_READINGS, PROGRESS, QUARANTINE, WINDOWS
+from streams.batches import Batch, Record
+from streams.telemetry import TelemetryPorts, TelemetryRole
+from tests.conditions import wait_until
+from tests.doubles.ports import MemoryProducer
+from tests.property.kernel_logs import BASE_MS, KEY, TABLE, measured, pairings
+
+TOPIC = "telemetry.readings"
+LONG_AFTER_MS = BASE_MS + 3_600_000
+
+
+class StaticPairings:
+    """Pairings that do not change; `current` is what a test says."""
+
+    def __init__(self) -> None:
+        self.current = True
+
+    def pairings_version(self) -> int:
+        return 1
+
+    def pairings(self):
+        return pairings()
+
+    def is_current(self) -> bool:
+        return self.current
+
+
+class GatedProducer(MemoryProducer):
+    """Confirms a topic's records only when its gate is open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gates: dict[str, asyncio.Event] = {}
+
+    async def send(self, records: Sequence[Outgoing]) -> None:
+        await super().send(records)
+        for name in {record.topic.name for record in records}:
+            if gate := self.gates.get(name):
+                await gate.wait()
+
+
+class Kept:
+    """Progress as an earlier owner left it."""
+
+    def __init__(self) -> None:
+        self.devices: list[DeviceProgress] = []
+        self.partition: PartitionProgress | None = None
+
+    async def load(self, _partition: int):
+        return self.devices, self.partition
+
+
+class Ward:
+    """A role with its doubles; silent partitions as the test says."""
+
+    def __init__(self) -> None:
+        self.producer, self.reference, self.kept = GatedProducer(), StaticPairings(), Kept()
+        ports = TelemetryPorts(
+            self.producer,
+            self.reference,
+            self.kept.load,
+            PrometheusObserver(),
+            lambda: datetime(2026, 1, 5, tzinfo=UTC),
+        )
+        self.role = TelemetryRole(TABLE, KEY, TOPIC, ports)
+
+    def sent(self, topic) -> list[dict]:
+        return [orjson.loads(r.value) for r in self.producer.sent if r.topic == topic]
+
+    async def close(self, *, silent: bool = True) -> None:
+        if silent:
+            self.role.silent_since = lambda _partition, _position: LONG_AFTER_MS
+        await self.role.close_due()
+        await self.settle()
+
+    async def settle(self) -> None:
+        for _ in range(50):
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def ward() -> Ward:
+    made = Ward()
+    await made.role.assigned([0])
+    return made
+
+
+async def test_a_silent_partition_closes_its_windows_and_settles_its_position(ward):
+    await ward.role.take(Batch(TOPIC, 0, [measured(i, BASE_MS + i * 1000) for i in range(3)]))
+    await ward.close()
+    (window,) = ward.sent(WINDOWS)
+    assert window["count"] == 3
+    assert ward.role.settled() == {0: 3}
+
+
+async def test_nothing_settles_before_windows_refusals_and_progress_are_confirmed(ward):
+    gates = {topic.name: asyncio.Event() for topic in (WINDOWS, QUARANTINE, PROGRESS)}
+    ward.producer.gates = gates
+    await ward.role.take(Batch(TOPIC, 0, [measured(0, BASE_MS), measured(1, BASE_MS, "d2")]))
+    await ward.close()
+    for topic in (WINDOWS, QUARANTINE, PROGRESS):
+        assert ward.role.settled() == {}
+        gates[topic.name].set()
+        await ward.settle()
+    assert ward.role.settled() == {0: 2}
+
+
+async def test_a_broker_that_is_away_delays_and_loses_nothing(ward):
+    ward.producer.away = 3
+    await ward.role.take(Batch(TOPIC, 0, [measured(0, BASE_MS, "d2")]))
+    await ward.close()
+    await asyncio.to_thread(wait_until, lambda: ward.role.settled() == {0: 1})
+    assert [aside["reason"] for aside in ward.sent(QUARANTINE)] == ["unpaired"]
+
+
+async def test_a_refused_reading_is_kept_as_sent_with_its_place_in_the_log(ward):
+    bad = measured(7, BASE_MS, value=999)
+    await ward.role.take(Batch(TOPIC, 0, [bad]))
+    await ward.settle()
+    (aside,) = ward.sent(QUARANTINE)
+    assert aside["reason"] == "out_of_range"
+    assert aside["reading"] == orjson.loads(bad.value)
+    assert aside["source"] == {"topic": TOPIC, "partition": 0, "offset": 7, "index": 0}
+
+
+async def test_bytes_that_are_no_reading_also_become_a_dead_letter_as_they_were(ward):
+    record = Record(5, BASE_MS, b"mon-1", b"\xff not json", (("trace", b"1"),))
+    await ward.role.take(Batch(TOPIC, 0, [measured(4, BASE_MS), record]))
+    await ward.settle()
+    (letter,) = [r for r in ward.producer.sent if r.topic == DLQ_TELEMETRY]
+    assert (letter.key, letter.value) == (b"mon-1", b"\xff not json")
+    assert dict(letter.headers)["trace"] == b"1"
+    assert dict(letter.headers)["__streams.errors.offset"] == b"5"
+
+
+async def test_a_late_reading_goes_to_its_own_topic(ward):
+    await ward.role.take(Batch(TOPIC, 0, [measured(0, BASE_MS)]))
+    await ward.close()
+    late = measured(1, BASE_MS)._replace(timestamp_ms=LONG_AFTER_MS)
+    await ward.role.take(Batch(TOPIC, 0, [late]))
+    await ward.settle()
+    assert [aside["reason"] for aside in ward.sent(LATE_READINGS)] == ["late"]
+
+
+async def test_without_current_pairings_no_reading_is_taken(ward):
+    ward.reference.current = False
+    taking = asyncio.create_task(ward.role.take(Batch(TOPIC, 0, [measured(0, BASE_MS)])))
+    await ward.settle()
+    assert not taking.done()
+    ward.reference.current = True
+    await asyncio.wait_for(taking, 10)
+    await ward.close()
+    assert len(ward.sent(WINDOWS)) == 1
+
+
+async def test_the_next_owner_does_not_close_again_what_is_out(ward):
+    log = [measured(i, BASE_MS + i * 1000) for i in range(15)]
+    await ward.role.take(Batch(TOPIC, 0, log))
+    await ward.close(silent=False)
+    assert len(ward.sent(WINDOWS)) == 1
+    committed = ward.role.settled()[0]
+    records = [r for r in ward.producer.sent if r.topic == PROGRESS]
+    successor = Ward()
+    successor.kept.devices = [DeviceProgress.model_validate_json(r.value) for r in records if r.key != b"#partition"]
+    successor.kept.partition = PartitionProgress.model_validate_json(records[-1].value)
+    await successor.role.assigned([0])
+    await successor.role.take(Batch(TOPIC, 0, log[committed:]))
+    await successor.close()
+    ids = [w["window_id"] for w in (*ward.sent(WINDOWS), *successor.sent(WINDOWS))]
+    assert len(ids) == len(set(ids)) == 2
+    assert not successor.sent(LATE_READINGS)
+
+
+async def test_a_partition_that_is_revoked_settles_no_more_and_its_batches_are_ignored(ward):
+    await ward.role.take(Batch(TOPIC, 0, [measured(0, BASE_MS)]))
+    await ward.role.revoked([0])
+    await ward.role.take(Batch(TOPIC, 0, [measured(1, BASE_MS)]))
+    await ward.close()
+    assert ward.role.settled() == {}
+    assert not ward.sent(WINDOWS)
