@@ -10,6 +10,7 @@ import asyncio
 import gc
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -25,11 +26,15 @@ COLLECT_RARELY = (200_000, 20, 100)
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """Where a worker reads and in which consumer group. `instance` makes its membership static, for quick restarts."""
+    """Where a worker reads and in which consumer group. `instance` makes its membership static, for quick restarts.
+
+    `scratch` is a directory for Faust, which wants one even though nothing is kept there.
+    """
 
     bootstrap_servers: str
     group: str
     topic: str
+    scratch: Path
     commit_every_s: float = 1.0
     session_timeout_s: float = 10.0
     instance: str | None = None
@@ -41,6 +46,7 @@ def make_app(settings: WorkerSettings, role: BatchRole) -> Any:
         settings.group,
         broker=f"microbatch://{settings.bootstrap_servers}",
         store="memory://",
+        datadir=str(settings.scratch),
         web_enabled=False,
         topic_allow_declare=False,
         topic_disable_leader=True,
@@ -81,6 +87,7 @@ async def run(
     # quarters of the consumer thread (measured, docs/benchmarks.md).
     gc.freeze()
     gc.set_threshold(*COLLECT_RARELY)
+    settings.scratch.mkdir(parents=True, exist_ok=True)
     app = make_app(settings, role)
     if started is not None:
         started(app)

@@ -53,7 +53,11 @@ async def batches(made: Base, sender: KafkaProducer, name: str, work: Batches) -
         watchdog.start()
         try:
             where = WorkerSettings(
-                settings.bootstrap_servers(), group, topic, session_timeout_s=settings.session_timeout_s
+                settings.bootstrap_servers(),
+                group,
+                topic,
+                settings.data / "faust",
+                session_timeout_s=settings.session_timeout_s,
             )
             await run(where, work.role, stop, every_s=work.every_s, tick=work.tick, started=started)
         finally:
