@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import secrets
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from adapters.local.process import ServerProcess
 from adapters.topics import create_or_verify
 from schemas.topics import LATE_READINGS, PROGRESS, QUARANTINE, READINGS, WINDOWS
 from tests.bench.arithmetic import Run
+from tests.bench.processes import start_role, worker_environment
 from tests.bench.servers import PARTITIONS
 from tests.conditions import wait_until
 
@@ -29,28 +29,6 @@ TAKES_AT_MOST_S = 900.0
 ENDS_WITHIN_S = 60.0
 _OUTPUTS = (WINDOWS, LATE_READINGS, QUARANTINE, PROGRESS)
 _numbers = itertools.count(1)
-
-
-def worker_environment(bootstrap_servers: str, directory: Path, configuration: str = "vitals: {}\n") -> dict[str, str]:
-    """What the environment of the product's workers says."""
-    config, key = directory / "vitalwire.yaml", directory / "identity.key"
-    config.write_text(configuration)
-    if not key.exists():
-        key.touch(mode=0o600)
-        key.write_text(secrets.token_hex(32))
-    return {
-        "VITALWIRE_KAFKA": bootstrap_servers,
-        "VITALWIRE_CONFIG": str(config),
-        "VITALWIRE_DATA": str(directory),
-        "VITALWIRE_IDENTITY_KEY_FILE": str(key),
-    }
-
-
-def start_role(role: str, environment: dict[str, str], directory: Path, file: Path, *more: str) -> ServerProcess:
-    """A role of the product with a stopwatch."""
-    given = [f"{name}={value}" for name, value in environment.items()]
-    command = ["/usr/bin/env", *given, sys.executable, "-m", "tests.bench.measured", role, str(file), *more]
-    return ServerProcess(f"The {role} worker", command, log_file=directory / f"{role}.log")
 
 
 class Contest:

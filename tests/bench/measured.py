@@ -78,7 +78,7 @@ def main(role: str, file: Path, readings: int | None) -> None:
     if readings is None:
         keep_durations(file)
     else:
-        TelemetryRole.take = around(TelemetryRole.take, Stopwatch(readings, file))  # type: ignore[method-assign]
+        TelemetryRole.take = around(TelemetryRole.take, Stopwatch(readings, file))  # type: ignore[method-assign, assignment]
     ROLES[role](from_environment())
 
 

@@ -1,0 +1,122 @@
+"""The most memory that the telemetry role needs at 100,000 devices of one reading a second, in a process of its own.
+
+As a process: `python -m tests.bench.memory DEVICES SECONDS FILE`. The role is the product's with all its imports, all four
+partitions, and pairings of every device; Kafka is not there, so its client's buffers are stood in for by the batches that
+may wait for the role at once. Simulated seconds follow each other as quickly as the role can work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import vitalwire.wiring  # noqa: F401 (its weight is the worker's own)
+from adapters.metrics import PrometheusObserver
+from schemas.config import Config
+from schemas.ports import Outgoing
+from schemas.progress import DeviceProgress, PartitionProgress
+from schemas.reference import Pairing
+from schemas.topics import QUARANTINE, READINGS, WINDOWS
+from streams.batches import Batch, Record
+from streams.kernel.vital_table import VitalTable
+from streams.telemetry import TelemetryPorts, TelemetryRole
+from streams.worker import BUFFERED_BATCHES, MAX_BATCH_RECORDS
+from tests.bench.machine import peak_rss_mib, rss_mib
+from tests.bench.plan import Found, Plan
+from tests.bench.processes import result_of
+from tests.bench.readings import TENANT, VITALS, pairings
+from tests.bench.servers import PARTITIONS
+
+DEVICES, SECONDS = 100_000, 240
+BEGAN_MS = 1_767_607_200_000
+ENDS_WITHIN_S = 1800.0
+
+
+def measure(plan: Plan) -> Found:
+    """Peak resident memory, in MiB, of one run: it is the same in every run."""
+    for _ in plan.each("memory", [f"{DEVICES:,} devices, {SECONDS} s of measurements"]):
+        found = result_of("memory", [str(DEVICES), str(SECONDS)], plan.directory, within_s=ENDS_WITHIN_S)
+    return Found({"memory_100k_mib": round(found["peak_mib"])}, [found])
+
+
+class _Paired:
+    """Every device is paired."""
+
+    def __init__(self, devices: int) -> None:
+        self._pairings = {(p.tenant_id, p.device_id): p for p in pairings(devices)}
+
+    def pairings_version(self) -> int:
+        return 1
+
+    def pairings(self) -> Mapping[tuple[str, str], Pairing]:
+        return self._pairings
+
+    def is_current(self) -> bool:
+        return True
+
+
+class _Sink:
+    """Counts what is produced and forgets it."""
+
+    def __init__(self) -> None:
+        self.windows = self.aside = 0
+
+    async def send(self, records: Sequence[Outgoing]) -> None:
+        self.windows += sum(record.topic is WINDOWS for record in records)
+        self.aside += sum(record.topic is QUARANTINE for record in records)
+
+
+async def _no_progress(_partition: int) -> tuple[list[DeviceProgress], PartitionProgress | None]:
+    return [], None
+
+
+def _second(at: int, partition: int, devices: int) -> Iterator[Batch]:
+    """What the devices of one partition send in one second: each one reading, of its vitals in turn."""
+    vital, unit = VITALS[at % len(VITALS)]
+    now_ms, own = BEGAN_MS + at * 1000, range(partition, devices, PARTITIONS)
+    for start in range(0, len(own), MAX_BATCH_RECORDS):
+        yield Batch(
+            READINGS.name,
+            partition,
+            [
+                Record(at * len(own) + start + n, now_ms + 500, None, _reading(device, vital, unit, now_ms), ())
+                for n, device in enumerate(own[start : start + MAX_BATCH_RECORDS])
+            ],
+        )
+
+
+def _reading(device: int, vital: str, unit: str, now_ms: int) -> bytes:
+    value = 36 + device % 40 / 10 if vital == "body_temperature" else 60 + device % 40
+    return (
+        f'{{"tenant_id":"{TENANT}","device_id":"mon-{device}","type":"{vital}","value":{value},"unit":"{unit}",'
+        f'"time":{now_ms + device % 900}}}'
+    ).encode()
+
+
+async def _simulate(devices: int, seconds: int) -> dict[str, Any]:
+    sink, reference = _Sink(), _Paired(devices)
+    ports = TelemetryPorts(sink, reference, _no_progress, PrometheusObserver(), lambda: datetime.now(UTC))  # type: ignore[arg-type]
+    role = TelemetryRole(VitalTable(Config()), b"benchmark", READINGS.name, ports)
+    await role.assigned(range(PARTITIONS))
+    before_mib = rss_mib()
+    waiting: deque[Batch] = deque(maxlen=BUFFERED_BATCHES)
+    for at in range(seconds):
+        for partition in range(PARTITIONS):
+            for batch in _second(at, partition, devices):
+                waiting.append(batch)
+                await role.take(batch)
+        await role.close_due()
+    if sink.aside or not sink.windows:
+        raise SystemExit("the telemetry role did not window the readings of the benchmark")
+    about = {"devices": devices, "seconds": seconds, "readings": devices * seconds, "windows": sink.windows}
+    return about | {"before_mib": before_mib, "end_mib": rss_mib(), "peak_mib": peak_rss_mib()}
+
+
+if __name__ == "__main__":
+    Path(sys.argv[3]).write_text(json.dumps(asyncio.run(_simulate(int(sys.argv[1]), int(sys.argv[2])))))

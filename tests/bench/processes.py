@@ -1,0 +1,43 @@
+"""Parts of a benchmark as processes of their own, so that what they use is not mixed with what measures them."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from adapters.local.process import ServerProcess
+
+
+def result_of(module: str, arguments: Sequence[str], directory: Path, *, within_s: float) -> dict[str, Any]:
+    """Run a module of this package to its end; what it wrote into the file that is its last argument."""
+    file = directory / f"{module}.json"
+    command = [sys.executable, "-m", f"tests.bench.{module}", *arguments, str(file)]
+    subprocess.run(command, check=True, timeout=within_s)
+    return cast(dict[str, Any], json.loads(file.read_text()))
+
+
+def worker_environment(bootstrap_servers: str, directory: Path, configuration: str = "vitals: {}\n") -> dict[str, str]:
+    """What the environment of the product's workers says."""
+    config, key = directory / "vitalwire.yaml", directory / "identity.key"
+    config.write_text(configuration)
+    if not key.exists():
+        key.touch(mode=0o600)
+        key.write_text(secrets.token_hex(32))
+    return {
+        "VITALWIRE_KAFKA": bootstrap_servers,
+        "VITALWIRE_CONFIG": str(config),
+        "VITALWIRE_DATA": str(directory),
+        "VITALWIRE_IDENTITY_KEY_FILE": str(key),
+    }
+
+
+def start_role(role: str, environment: dict[str, str], directory: Path, file: Path, *more: str) -> ServerProcess:
+    """A role of the product with a stopwatch (`tests.bench.measured`)."""
+    given = [f"{name}={value}" for name, value in environment.items()]
+    command = ["/usr/bin/env", *given, sys.executable, "-m", "tests.bench.measured", role, str(file), *more]
+    return ServerProcess(f"The {role} worker", command, log_file=directory / f"{role}.log")
