@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from adapters.topic_reader import KafkaTopicReader
 from schemas.errors import Unsafe
 from schemas.progress import DeviceProgress, PartitionProgress
-from schemas.topics import PROGRESS
+from schemas.topics import PROGRESS, READINGS
 
 _PARTITION_KEY = b"#partition"
 Progress = tuple[list[DeviceProgress], PartitionProgress | None]
@@ -45,4 +45,9 @@ class ProgressReader:
                     f"partition {partition} of {PROGRESS.name} holds what is not progress: something else writes there. "
                     "Stop that writer, then write a tombstone with the same key to that partition."
                 ) from None
+        if whole is not None and self._reader.ends_before(READINGS, partition, whole.position):
+            raise Unsafe(
+                f"partition {partition} of {READINGS.name} ends before what {PROGRESS.name} says was read: the topic was "
+                f"deleted and made anew. Delete and recreate {PROGRESS.name} too, then start again."
+            )
         return list(devices.values()), whole

@@ -44,6 +44,33 @@ class KafkaTopicReader:
         finally:
             consumer.close()
 
+    def ends_before(self, topic: TopicSpec, partition: int, offset: int) -> bool:
+        """Whether the partition ends before this offset, as one that was deleted and made anew may."""
+        consumer = Consumer(self._settings)
+        try:
+            at = TopicPartition(topic.prefixed(self._prefix), partition, offset)
+            low, _ = consumer.get_watermark_offsets(at, timeout=_ANSWER_S)
+            return offset > low and not _is_reached(consumer, at)
+        except KafkaException as error:
+            raise RetryLater(f"{topic.name} could not be read ({error.args[0].name()})") from None
+        finally:
+            consumer.close()
+
+
+def _is_reached(consumer: Consumer, at: TopicPartition) -> bool:
+    """Whether a fetch from this offset is answered, with records or with the end; not asked by its number (see below)."""
+    consumer.assign([at])
+    began = monotonic()
+    while monotonic() - began < _SILENCE_S:
+        for message in consumer.consume(1, _POLL_S):
+            error = message.error()
+            if error is None or error.code() == KafkaError._PARTITION_EOF:
+                return True
+            if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+                return False
+            raise KafkaException(error)
+    raise RetryLater("the broker does not answer a fetch")
+
 
 def _read(consumer: Consumer, topic: str, left: set[int]) -> Iterator[Stored]:
     """A partition ends where a fetch finds its end: the embedded broker's ListOffsets leaves its last batch out."""

@@ -1,0 +1,64 @@
+"""Progress is read back furthest first, and a readings topic that was made anew is noticed."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from adapters.kafka_producer import KafkaProducer
+from adapters.progress import ProgressReader
+from adapters.topics import create_or_verify
+from schemas.errors import Unsafe
+from schemas.ports import Outgoing
+from schemas.progress import DeviceProgress, PartitionProgress, StreamProgress
+from schemas.topics import PROGRESS, READINGS
+
+WHOLE = PartitionProgress(partition=1, position=3, settled=2, open_readings=1, arrival_ms=5)
+
+
+def device(offset: int, closed_ms: int) -> bytes:
+    streams = {"heart_rate": StreamProgress(closed_through_ms=closed_ms)}
+    progress = DeviceProgress(tenant_id="north", device_id="m", offset=offset, watermark_ms=closed_ms, streams=streams)
+    return progress.model_dump_json().encode()
+
+
+@pytest.fixture(params=["broker", "embedded_broker"])
+def servers(request: pytest.FixtureRequest, topic_prefix: str) -> str:
+    address: str = request.getfixturevalue(request.param).bootstrap_servers
+    create_or_verify(address, topic_prefix, 2, 1, [READINGS, PROGRESS])
+    return address
+
+
+async def written(servers: str, prefix: str, *records: tuple[bytes, bytes | None], readings: int = 0) -> None:
+    producer = KafkaProducer(servers, prefix=prefix)
+    await producer.send([Outgoing(PROGRESS, key, value, 1) for key, value in records])
+    await producer.send([Outgoing(READINGS, b"m", b"{}", 1) for _ in range(readings)])
+    await asyncio.to_thread(producer.close)
+
+
+async def test_the_furthest_progress_counts_whoever_wrote_last(servers, topic_prefix):
+    stale = WHOLE.model_copy(update={"position": 2}).model_dump_json().encode()
+    whole = (b"#partition", WHOLE.model_dump_json().encode())
+    records = (whole, (b"#partition", stale), (b"m", device(9, 60)), (b"m", device(4, 30)))
+    await written(servers, topic_prefix, *records, readings=3)
+    devices, partition = await ProgressReader(servers, topic_prefix).load(1)
+    assert partition == WHOLE
+    assert [d.offset for d in devices] == [9]
+
+
+async def test_a_partition_without_progress_gives_none(servers, topic_prefix):
+    assert await ProgressReader(servers, topic_prefix).load(0) == ([], None)
+
+
+@pytest.mark.parametrize("servers", ["broker"], indirect=True)
+async def test_a_readings_topic_made_anew_is_not_taken_for_read(servers, topic_prefix):
+    await written(servers, topic_prefix, (b"#partition", WHOLE.model_dump_json().encode()), readings=1)
+    with pytest.raises(Unsafe, match="made anew"):
+        await ProgressReader(servers, topic_prefix).load(1)
+
+
+async def test_what_is_not_progress_is_refused_until_a_tombstone_removes_it(servers, topic_prefix):
+    await written(servers, topic_prefix, (b"m", b"something else"))
+    with pytest.raises(Unsafe, match="tombstone"):
+        await ProgressReader(servers, topic_prefix).load(1)
