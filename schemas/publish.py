@@ -154,7 +154,7 @@ def _topic_configuration(topic: TopicSpec) -> Document:
     for key, value in topic.settings.items():
         if key == "cleanup.policy":
             known[key] = value.split(",")
-        elif key in {"retention.ms", "delete.retention.ms"}:
+        elif key in {"retention.ms", "delete.retention.ms", "max.message.bytes"}:
             known[key] = int(value)
         else:
             known[key] = value

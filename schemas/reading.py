@@ -65,6 +65,11 @@ class SetAside(BaseModel):
     device_id: str | None = None
     source: SourceRecord
     arrived: EpochMs = Field(description="the broker's append time of the record")
-    reading: Any = Field(description="the reading as sent; bytes that are not JSON are given as base64 in `raw`")
-    raw: str | None = None
+    reading: Any = Field(description="the reading as sent; null where `raw` holds it")
+    raw: str | None = Field(
+        default=None, description="base64 of bytes that are not JSON, or of the beginning of a reading over 2 MiB"
+    )
+    whole_bytes: int | None = Field(
+        default=None, description="length of a reading of which `raw` is only the beginning; `source` says where it is"
+    )
     endpoint: str | None = Field(default=None, description="of a window: the endpoint it was refused for")

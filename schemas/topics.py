@@ -29,6 +29,8 @@ def _kept(days: int) -> dict[str, str]:
 
 _COMPACTED = {"cleanup.policy": "compact", "delete.retention.ms": str(30 * DAY_MS)}
 _RESTRICTED = {"cleanup.policy": "delete", "retention.ms": str(90 * DAY_MS)}
+# A record set aside is the record as it came and more: the largest that the broker takes must still fit.
+_WRAPS_OTHERS = {"max.message.bytes": str(4 * 1024 * 1024)}
 
 READINGS = TopicSpec(
     "telemetry.readings",
@@ -37,8 +39,10 @@ READINGS = TopicSpec(
     _kept(7) | {"message.timestamp.type": "LogAppendTime"},
 )
 WINDOWS = TopicSpec("vitals.windows", "tenant_id|patient_id", "every closed window", _kept(30))
-LATE_READINGS = TopicSpec("vitals.late", "device_id", "readings whose window had closed", _RESTRICTED)
-QUARANTINE = TopicSpec("vitals.quarantine", "device_id", "what was refused, with its reason", _RESTRICTED)
+LATE_READINGS = TopicSpec("vitals.late", "device_id", "readings whose window had closed", _RESTRICTED | _WRAPS_OTHERS)
+QUARANTINE = TopicSpec(
+    "vitals.quarantine", "device_id", "what was refused, with its reason", _RESTRICTED | _WRAPS_OTHERS
+)
 PROGRESS = TopicSpec(
     "vitals.progress",
     "tenant_id|device_id",
@@ -66,8 +70,12 @@ HEARTBEATS = TopicSpec(
     "which workers live",
     {"cleanup.policy": "compact,delete", "retention.ms": str(HOUR_MS)},
 )
-DLQ_TELEMETRY = TopicSpec("dlq.telemetry", "as it was", "records the telemetry role could not take", _kept(30))
-DLQ_CLINICAL = TopicSpec("dlq.clinical", "as it was", "records the clinical role could not take", _kept(30))
+DLQ_TELEMETRY = TopicSpec(
+    "dlq.telemetry", "as it was", "records the telemetry role could not take", _kept(30) | _WRAPS_OTHERS
+)
+DLQ_CLINICAL = TopicSpec(
+    "dlq.clinical", "as it was", "records the clinical role could not take", _kept(30) | _WRAPS_OTHERS
+)
 
 ALL: tuple[TopicSpec, ...] = (
     READINGS,

@@ -21,7 +21,7 @@ from streams.insist import insist
 from streams.kernel.compiled import NEVER
 from streams.kernel.partition import Aside, Closed, Ingested, PartitionKernel
 from streams.kernel.vital_table import VitalTable
-from streams.set_aside import aside_record, conflict_record
+from streams.set_aside import LONGEST_COPIED_BYTES, aside_record, conflict_record
 
 LoadProgress = Callable[[int], Awaitable[tuple[Sequence[DeviceProgress], PartitionProgress | None]]]
 SilentSince = Callable[[int, int], int | None]
@@ -102,9 +102,13 @@ class TelemetryRole:
             await self._on_its_way(batch.partition, [*asides, *self._dead_letters(batch, judged.rejected)])
 
     def _dead_letters(self, batch: Batch, rejected: Sequence[Aside]) -> Iterator[Outgoing]:
-        """Records that are no reading at all, as they were: what a mended sender or decoder can be fed with again."""
+        """Records that are no reading at all, as they were: what a mended sender or decoder can be fed with again.
+
+        One too long to be copied stays where it is; its quarantine record says where.
+        """
         for aside in rejected:
-            if aside.reason == Reason.MALFORMED and aside.device_id is None:
+            copied = len(aside.text) <= LONGEST_COPIED_BYTES
+            if copied and aside.reason == Reason.MALFORMED and aside.device_id is None:
                 record = batch.records[bisect_left(batch.records, aside.offset, key=lambda r: r.offset)]
                 yield dead_letter(DLQ_TELEMETRY, batch.topic, batch.partition, record, aside.reason)
 
