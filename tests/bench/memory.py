@@ -34,6 +34,7 @@ from tests.bench.readings import TENANT, VITALS, pairings
 from tests.bench.servers import PARTITIONS
 
 DEVICES, SECONDS = 100_000, 240
+PASSES_A_SECOND = 4
 BEGAN_MS = 1_767_607_200_000
 ENDS_WITHIN_S = 1800.0
 
@@ -76,19 +77,17 @@ async def _no_progress(_partition: int) -> tuple[list[DeviceProgress], Partition
     return [], None
 
 
-def _second(at: int, partition: int, devices: int) -> Iterator[Batch]:
-    """What the devices of one partition send in one second: each one reading, of its vitals in turn."""
+def _sent(at: int, pass_: int, partition: int, devices: int) -> Iterator[Batch]:
+    """What a partition gets in the part of second `at` before this closing pass: one reading a device and second."""
     vital, unit = VITALS[at % len(VITALS)]
-    now_ms, own = BEGAN_MS + at * 1000, range(partition, devices, PARTITIONS)
+    now_ms = BEGAN_MS + at * 1000 + pass_ * 1000 // PASSES_A_SECOND
+    own = range(partition + PARTITIONS * pass_, devices, PARTITIONS * PASSES_A_SECOND)
+    first = (at * PASSES_A_SECOND + pass_) * len(own)
     for start in range(0, len(own), MAX_BATCH_RECORDS):
-        yield Batch(
-            READINGS.name,
-            partition,
-            [
-                Record(at * len(own) + start + n, now_ms + 500, None, _reading(device, vital, unit, now_ms), ())
-                for n, device in enumerate(own[start : start + MAX_BATCH_RECORDS])
-            ],
-        )
+        part = own[start : start + MAX_BATCH_RECORDS]
+        values = [_reading(device, vital, unit, now_ms) for device in part]
+        records = [Record(first + start + n, now_ms + 200, None, value, ()) for n, value in enumerate(values)]
+        yield Batch(READINGS.name, partition, records)
 
 
 def _reading(device: int, vital: str, unit: str, now_ms: int) -> bytes:
@@ -99,6 +98,11 @@ def _reading(device: int, vital: str, unit: str, now_ms: int) -> bytes:
     ).encode()
 
 
+async def _confirmed() -> None:
+    """Nothing is on its way any more: a broker confirms before the next closing pass."""
+    await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
+
+
 async def _simulate(devices: int, seconds: int) -> dict[str, Any]:
     sink, reference = _Sink(), _Paired(devices)
     ports = TelemetryPorts(sink, reference, _no_progress, PrometheusObserver(), lambda: datetime.now(UTC))  # type: ignore[arg-type]
@@ -107,11 +111,13 @@ async def _simulate(devices: int, seconds: int) -> dict[str, Any]:
     before_mib = rss_mib()
     waiting: deque[Batch] = deque(maxlen=BUFFERED_BATCHES)
     for at in range(seconds):
-        for partition in range(PARTITIONS):
-            for batch in _second(at, partition, devices):
-                waiting.append(batch)
-                await role.take(batch)
-        await role.close_due()
+        for pass_ in range(PASSES_A_SECOND):
+            for partition in range(PARTITIONS):
+                for batch in _sent(at, pass_, partition, devices):
+                    waiting.append(batch)
+                    await role.take(batch)
+            await role.close_due()
+            await _confirmed()
     if sink.aside or not sink.windows:
         raise SystemExit("the telemetry role did not window the readings of the benchmark")
     about = {"devices": devices, "seconds": seconds, "readings": devices * seconds, "windows": sink.windows}
