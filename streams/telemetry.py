@@ -129,42 +129,39 @@ class TelemetryRole:
 
     async def close_due(self) -> None:
         """Begin a closing pass over every partition whose last pass is confirmed."""
-        for partition, kernel in list(self._kernels.items()):
+        for partition in list(self._kernels):
             last = self._passes.get(partition)
-            if kernel.position is None or (last is not None and not last.done()):
-                continue
-            parts = self._close(kernel, kernel.position)
-            before = self._unconfirmed.pop(partition, [])
-            self._passes[partition] = asyncio.create_task(or_end(self._tell(kernel, parts, before)))
-            await asyncio.sleep(0)
+            if last is None or last.done():
+                self._passes[partition] = asyncio.create_task(or_end(self._close(partition)))
+                await asyncio.sleep(0)
 
-    def _close(self, kernel: PartitionKernel, position: int) -> list[Closed]:
-        silent_ms = self.silent_since(kernel.partition, position)
-        began = perf_counter()
-        parts = list(kernel.close(None if silent_ms is None else silent_ms - CLOCK_MARGIN_MS))
-        self._observer.seconds("kernel_seconds", perf_counter() - began, step="close")
-        return parts
+    async def _close(self, partition: int) -> None:
+        """Pass after pass while more is due; readings are taken in between."""
+        more = True
+        while more and (kernel := self._kernels.get(partition)) is not None and kernel.position is not None:
+            silent_ms = self.silent_since(partition, kernel.position)
+            began = perf_counter()
+            closed = kernel.close(None if silent_ms is None else silent_ms - CLOCK_MARGIN_MS)
+            self._observer.seconds("kernel_seconds", perf_counter() - began, step="close")
+            await self._tell(kernel, closed, self._unconfirmed.pop(partition, []))
+            more = closed.more
 
-    async def _tell(
-        self, kernel: PartitionKernel, parts: Sequence[Closed], before: Sequence[asyncio.Task[None]]
-    ) -> None:
+    async def _tell(self, kernel: PartitionKernel, closed: Closed, before: Sequence[asyncio.Task[None]]) -> None:
         """Windows and refusals, then progress, then the settled offset: each only when what is before it is confirmed."""
         partition = kernel.partition
-        for part in parts:
-            out = [Outgoing(WINDOWS, window.key, window.value) for window in part.windows]
-            out += [conflict_record(c, self._topic, partition, kernel.arrival_ms) for c in part.conflicts]
-            await self._confirm(out)
-            self._count_windows(part)
+        out = [Outgoing(WINDOWS, window.key, window.value) for window in closed.windows]
+        out += [conflict_record(c, self._topic, partition, kernel.arrival_ms) for c in closed.conflicts]
+        await self._confirm(out)
+        self._count_windows(closed)
         await asyncio.gather(*before)
-        reached = parts[-1].partition
-        if reached is None:
+        if closed.partition is None:
             return
-        await self._confirm([_device_record(progress, partition) for progress in parts[-1].devices])
-        if reached != self._told.get(partition):
-            await self._confirm([_partition_record(reached)])
-            self._told[partition] = reached
+        await self._confirm([_device_record(progress, partition) for progress in closed.devices])
+        if closed.partition != self._told.get(partition):
+            await self._confirm([_partition_record(closed.partition)])
+            self._told[partition] = closed.partition
         if self._kernels.get(partition) is kernel:
-            self._settled[partition] = reached.settled
+            self._settled[partition] = closed.partition.settled
             self._gauges(kernel)
 
     async def _confirm(self, records: Sequence[Outgoing]) -> None:

@@ -45,14 +45,19 @@ class Conflicts(NamedTuple):
 
 
 @compiled
-def due(arrival_ms: int, devices: Devices, streams: Streams, vitals: VitalColumns, device_count: int, out: I32) -> int:
-    """Streams that hold rows of a closed window, into `out`; gives how many.
+def due(
+    arrival_ms: int, devices: Devices, streams: Streams, vitals: VitalColumns, device_count: int, most: int, out: I32
+) -> tuple[int, bool]:
+    """Streams that hold rows of a closed window, into `out`: (how many, whether there may be more).
 
-    `arrival_ms` is the partition's arrival clock: a device silent by it for its idle time is closed.
+    `arrival_ms` is the partition's arrival clock: a device silent by it for its idle time is closed. Ends after the device
+    with which there are at least `most`; a device is never divided, so that both halves of a panel close together.
     """
     count = vitals.window_ms.shape[0]
     found = 0
     for device in range(device_count):
+        if found >= most:
+            return found, True
         if devices.last_arrival[device] != NEVER and arrival_ms != NEVER:
             close_idle(device, arrival_ms - devices.last_arrival[device], streams, vitals)
         for vital in range(count):
@@ -66,7 +71,7 @@ def due(arrival_ms: int, devices: Devices, streams: Streams, vitals: VitalColumn
             if streams.oldest_end[stream] <= streams.closed_through[stream]:
                 out[found] = stream
                 found += 1
-    return found
+    return found, False
 
 
 @compiled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -49,15 +49,16 @@ class Ingested:
 
 @dataclass(slots=True)
 class Closed:
-    """Part of a closing pass: windows in the order in which a stream's windows follow each other, and contradicted readings.
+    """A closing pass: windows in the order in which a stream's windows follow each other, and contradicted readings.
 
-    The last part of a pass has the progress, which is true once everything before it is confirmed.
+    The progress is true once windows and refusals are confirmed. `more` says that another pass has work already.
     """
 
     windows: list[ClosedWindow] = field(default_factory=list)
     conflicts: list[Conflict] = field(default_factory=list)
     devices: list[DeviceProgress] = field(default_factory=list)
     partition: PartitionProgress | None = None
+    more: bool = False
 
 
 class PartitionKernel:
@@ -154,17 +155,13 @@ class PartitionKernel:
         offset, arrived_ms = int(columns.offsets[place]), int(columns.arrivals_ms[place])
         return Aside(reason, tenant_id, device_id, offset, index, arrived_ms, text)
 
-    def close(self, arrival_ms: int | None = None) -> Iterator[Closed]:
-        """Close what is due by event time, or by the arrival clock (given when the partition is silent), part by part.
-
-        Take all parts before the next `ingest`: the progress in the last one speaks of this moment.
-        """
+    def close(self, arrival_ms: int | None = None) -> Closed:
+        """Close what is due by event time, or by the arrival clock (given when the partition is silent), up to a bound."""
+        if self.position is None:
+            return Closed()
         clock = self.arrival_ms if arrival_ms is None else max(arrival_ms, self.arrival_ms)
-        for windows, conflicts in self._pass.run(clock, self.store, self.decoder, self.published):
-            yield Closed(windows, conflicts)
-        if self.position is not None:
-            devices = self._pass.progress(self.position - 1, self.store, self.decoder, self.published)
-            yield Closed(devices=devices, partition=self._progress(self.position))
+        passed = self._pass.run(clock, self.position, self.store, self.decoder, self.published)
+        return Closed(passed.windows, passed.conflicts, passed.devices, self._progress(self.position), passed.more)
 
     def _progress(self, position: int) -> PartitionProgress:
         return PartitionProgress(

@@ -14,7 +14,7 @@ from schemas.config import Vital
 from schemas.progress import DeviceProgress, StreamProgress
 from streams import publishing
 from streams.kernel.closing import ClosedWindows, Conflicts, close, due, lengths
-from streams.kernel.compiled import I32, I64, NEVER
+from streams.kernel.compiled import NEVER
 from streams.kernel.decode import Decoder
 from streams.kernel.identity import content_hash, window_id
 from streams.kernel.scan import NO_SEQ
@@ -22,8 +22,8 @@ from streams.kernel.store import Store
 from streams.kernel.vital_table import MICRO, VitalTable
 from streams.publishing import Published
 
-PART_ROWS = 50_000
-"""A part of a pass closes about so many readings: bounds memory, and how long the event loop is held."""
+MOST_STREAMS = 2_000
+"""A pass closes about so many streams: bounds memory, and how long the event loop is held."""
 
 
 class ClosedWindow(NamedTuple):
@@ -70,46 +70,40 @@ def halved(total: int, parts: int) -> int:
     return quotient + (2 * rest > parts or (2 * rest == parts and quotient % 2 == 1))
 
 
+class Passed(NamedTuple):
+    """What one pass closed, and whether more is due already."""
+
+    windows: list[ClosedWindow]
+    conflicts: list[Conflict]
+    devices: list[DeviceProgress]
+    more: bool
+
+
 class Pass:
     """Runs closing passes over a store."""
 
     def __init__(self, topic: str, partition: int, vitals: VitalTable, identity_key: bytes) -> None:
         self._topic, self._partition, self._vitals, self._key = topic, partition, vitals, identity_key
         self._configured: list[Vital] = [vitals.config.vitals[name] for name in vitals.names]
-        self._touched: set[int] = set()
 
     def run(
-        self, clock_ms: int, store: Store, decoder: Decoder, published: dict[int, Published]
-    ) -> Iterator[tuple[list[ClosedWindow], list[Conflict]]]:
-        """Parts of a pass at this arrival clock."""
-        found = np.empty(len(store.streams.head), np.int32)
-        n = due(clock_ms, store.devices, store.streams, self._vitals.columns, len(decoder.devices), found)
+        self, clock_ms: int, position: int, store: Store, decoder: Decoder, published: dict[int, Published]
+    ) -> Passed:
+        """One pass at this arrival clock, with the progress of the devices it closed, true up to `position`."""
+        vitals = self._vitals.columns
+        found = np.empty(MOST_STREAMS + len(self._vitals.names), np.int32)
+        n, more = due(clock_ms, store.devices, store.streams, vitals, len(decoder.devices), MOST_STREAMS, found)
         streams = found[:n]
         held = np.zeros(n, np.int64)
         lengths(streams, store.streams, store.rows, held)
-        for begin, end in self._parts(streams, held):
-            yield self._close(streams[begin:end], int(held[begin:end].sum()), store, decoder, published)
-
-    def _parts(self, streams: I32, held: I64) -> Iterator[tuple[int, int]]:
-        """Bounds of parts; a device is never divided, so that both halves of a panel are in one part."""
-        devices = streams // len(self._vitals.names)
-        begin = rows = 0
-        for at in range(len(streams)):
-            if rows >= PART_ROWS and devices[at] != devices[at - 1]:
-                yield begin, at
-                begin, rows = at, 0
-            rows += int(held[at])
-        if begin < len(streams):
-            yield begin, len(streams)
-
-    def _close(
-        self, streams: I32, size: int, store: Store, decoder: Decoder, published: dict[int, Published]
-    ) -> tuple[list[ClosedWindow], list[Conflict]]:
+        size = int(held.sum())
         out, conflicts = _blank_windows(size), _blank_conflicts(size)
         scratch = (np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size, np.int64))
-        w, k = close(streams, store.streams, store.rows, self._vitals.columns, *scratch, out, conflicts)
-        self._touched.update((streams // len(self._vitals.names)).tolist())
-        return self._windows(out, w, decoder, published), [self._conflict(conflicts, i, decoder) for i in range(k)]
+        w, k = close(streams, store.streams, store.rows, vitals, *scratch, out, conflicts)
+        windows = self._windows(out, w, decoder, published)
+        devices = np.unique(streams // len(self._vitals.names)).tolist()
+        progress = [self._device(device, position - 1, store, decoder, published) for device in devices]
+        return Passed(windows, [self._conflict(conflicts, i, decoder) for i in range(k)], progress, more)
 
     def _windows(
         self, out: ClosedWindows, n: int, decoder: Decoder, published: dict[int, Published]
@@ -190,13 +184,6 @@ class Pass:
             "seq": None if c.seq[i] == NO_SEQ else int(c.seq[i]),
         }  # fmt: skip
         return Conflict(tenant_id, device_id, int(c.offset[i]), int(c.place[i]), reading)
-
-    def progress(
-        self, offset: int, store: Store, decoder: Decoder, published: dict[int, Published]
-    ) -> list[DeviceProgress]:
-        """What each device that closed something since the last call has reached."""
-        touched, self._touched = self._touched, set()
-        return [self._device(device, offset, store, decoder, published) for device in sorted(touched)]
 
     def _device(
         self, device: int, offset: int, store: Store, decoder: Decoder, published: dict[int, Published]

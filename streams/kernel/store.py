@@ -78,18 +78,10 @@ class Store:
         needed = int(r.counters[USED] - r.counters[FREE]) + rows
         if len(r.time_ms) >= needed:
             return
-        size = max(needed, len(r.time_ms) + len(r.time_ms) // 4, 4096)
-        self.rows = OpenRows(
-            _filled(r.time_ms, size, 0),
-            _filled(r.value_micro, size, 0),
-            _filled(r.seq, size, 0),
-            _filled(r.offset, size, SETTLED),
-            _filled(r.place, size, 0),
-            _filled(r.patient, size, 0),
-            _filled(r.next_row, size, NOWHERE),
-            _filled(r.free, size, 0),
-            r.counters,
-        )
+        used, size = len(r.time_ms), max(needed, len(r.time_ms) + len(r.time_ms) // 4, 4096)
+        for column in r[:-1]:
+            column.resize(size, refcheck=False)  # in place: a copy of all columns would double the memory
+        r.offset[used:] = SETTLED
 
     @property
     def open_rows(self) -> int:

@@ -62,6 +62,14 @@ def _rfc3339(log: Sequence[Record]) -> list[Record]:
     return written
 
 
+def _closed(kernel: PartitionKernel) -> int:
+    windows, more = 0, True
+    while more:
+        closed = kernel.close()
+        windows, more = windows + len(closed.windows), closed.more
+    return windows
+
+
 def _run(form: str, log: Sequence[Record]) -> Run:
     known = {(pairing.tenant_id, pairing.device_id): pairing for pairing in pairings()}
     kernel = PartitionKernel("telemetry.readings", 0, VitalTable(Config()), b"benchmark")
@@ -70,7 +78,7 @@ def _run(form: str, log: Sequence[Record]) -> Run:
     for number, start in enumerate(range(0, len(log), BATCH), 1):
         opened += kernel.ingest(log[start : start + BATCH], known, 1).opened
         if number % BATCHES_A_PASS == 0:
-            windows += sum(len(closed.windows) for closed in kernel.close())
+            windows += _closed(kernel)
     run = Run(form, len(log), perf_counter() - began, process_time() - cpu_began)
     if opened != len(log) or not windows:
         raise SystemExit("the kernel did not window every reading of the benchmark")

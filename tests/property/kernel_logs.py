@@ -112,8 +112,11 @@ class Run:
         self.late += [(a.offset, a.place) for a in ingested.late]
         self.rejected += [(a.offset, a.place, str(a.reason)) for a in ingested.rejected]
 
-    def close(self, arrival_ms: int | None = None) -> None:
-        for closed in self.kernel.close(arrival_ms):
+    def close(self, arrival_ms: int | None = None, *, all_due: bool = True) -> None:
+        more = True
+        while more:
+            closed = self.kernel.close(arrival_ms)
+            more = closed.more and all_due
             for window in closed.windows:
                 value = orjson.loads(window.value)
                 again = self.windows.setdefault(value["window_id"], window.value)
@@ -134,7 +137,7 @@ def run(records: Sequence[Record], cuts: Sequence[int] = (), closes: Sequence[bo
     for i, (begin, end) in enumerate(itertools.pairwise(bounds)):
         r.add(r.kernel.ingest(records[begin:end], pairings(), 1))
         if i < len(closes) and closes[i]:
-            r.close()
+            r.close(all_due=False)
     if finish:
         r.close(records[-1].timestamp_ms + 10_000_000)
     return r

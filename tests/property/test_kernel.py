@@ -5,12 +5,23 @@ from __future__ import annotations
 import random
 
 import orjson
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.batches import Record
+from streams.kernel import passing
 from streams.kernel.partition import PartitionKernel
 from tests.property.kernel_logs import BASE_MS, KEY, TABLE, UNITS, logs, measured, new_run, pairings, run
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_passes():
+    """A pass closes two streams at most, so that crashes also come between the passes of one moment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passing, "MOST_STREAMS", 2)
+        yield
+
 
 CUTS = st.lists(st.integers(0, 80), max_size=8)
 CLOSES = st.lists(st.booleans(), max_size=10)
@@ -45,7 +56,7 @@ def test_replay_from_the_committed_offset_after_a_crash_gives_the_same_bytes(log
     crash = crash % len(log) + 1
     first = run(log[:crash], cuts, closes, finish=False)
     if pass_before:
-        first.close()
+        first.close(all_due=False)
     committed = first.partition.settled if first.partition else 0
     second = new_run()
     second.kernel.restore(first.devices.values(), first.partition)
@@ -129,5 +140,5 @@ def test_without_the_key_the_identity_of_a_window_cannot_be_found():
     log = [measured(0, BASE_MS)]
     other = PartitionKernel("telemetry.readings", 0, TABLE, KEY + b"!")
     other.ingest(log, pairings(), 1)
-    identity = next(orjson.loads(w.value)["window_id"] for c in other.close(BASE_MS + 10**7) for w in c.windows)
+    identity = orjson.loads(other.close(BASE_MS + 10**7).windows[0].value)["window_id"]
     assert identity not in run(log).windows
