@@ -26,7 +26,6 @@ from tests.bench.arithmetic import Run, alternating, by_contestant
 from tests.bench.plan import Found, Plan, raw
 from tests.bench.servers import Database, hapi, postgresql
 from tests.doubles.windows import window
-from tests.ehrs import hapi_ehr
 
 ENDPOINT = "north-fhir"
 PATIENTS, EACH = 200, 10
@@ -38,8 +37,7 @@ def measure(plan: Plan) -> Found:
     """Observations a second of both, and the ratio."""
     with hapi(plan.directory) as base_url, postgresql(plan.directory) as database:
         patients = [f"bench-{number}" for number in range(PATIENTS)]
-        for patient in plan.each("admitting patients", patients, lambda _: ""):
-            hapi_ehr(base_url).seed(patient)
+        _admit(base_url, patients)
         runs: list[tuple[int, Run]] = []
         turns = alternating([DELIVERY, HTTPX], plan.rounds + 1)
         for number, (turn, contestant) in enumerate(plan.each("delivery", turns, lambda at: at[1])):
@@ -47,6 +45,13 @@ def measure(plan: Plan) -> Found:
             run = _bare if contestant == HTTPX else _delivered(database, number)
             runs.append((turn, asyncio.run(run(base_url, intents))))
     return _found([run for turn, run in runs if turn > 0])
+
+
+def _admit(base_url: str, patients: Sequence[str]) -> None:
+    with httpx.Client(timeout=60, trust_env=False) as client:
+        for patient in patients:
+            about = {"resourceType": "Patient", "id": patient}
+            client.put(f"{base_url}/Patient/{patient}", json=about).raise_for_status()
 
 
 def _config(base_url: str) -> Config:
