@@ -53,7 +53,7 @@ VALUES: dict[str, TypeAdapter[Any]] = {
 _REFERENCE = (topics.PAIRINGS, topics.PATIENTS, topics.CONSENTS)
 ROLES: dict[str, dict[str, tuple[TopicSpec, ...]]] = {
     "telemetry": {
-        "receive": (topics.READINGS, topics.PAIRINGS),
+        "receive": (topics.READINGS, topics.PROGRESS, *_REFERENCE),
         "send": (
             topics.WINDOWS,
             topics.LATE_READINGS,
@@ -68,7 +68,7 @@ ROLES: dict[str, dict[str, tuple[TopicSpec, ...]]] = {
         "send": (topics.QUARANTINE, topics.AUDIT, topics.DLQ_CLINICAL, topics.HEARTBEATS),
     },
     "delivery": {
-        "receive": (topics.CONSENTS,),
+        "receive": _REFERENCE,
         "send": (topics.AUDIT, topics.HEARTBEATS),
     },
 }
