@@ -30,7 +30,7 @@ class Pace:
     """How quickly and how patiently delivery works."""
 
     poll_s: float = 0.025
-    settle_every_s: float = 0.02
+    settle_every_s: float = 0.1
     """Under load outcomes are written together; an outcome after a quiet time is written at once."""
     prefetch: int = 3
     """Operations claimed for each that the EHR may work on at once. A crash leaves no more than these in doubt."""

@@ -7,19 +7,25 @@ import logging
 import os
 from collections.abc import Awaitable
 
+from schemas.errors import VitalwireError
+
 _log = logging.getLogger(__name__)
 EXIT_UNSAFE = 70
 """The process's exit status when a role could not go on (EX_SOFTWARE)."""
 
 
 async def or_end(work: Awaitable[object]) -> None:
-    """Await; any error at all ends the process. The log names the error and the line, never the data."""
+    """Await; any error at all ends the process. The log names the error and the line, and never holds data.
+
+    Errors of our own say what to do next, and by their rule nothing of a patient; other errors may quote anything.
+    """
     try:
         await work
     except asyncio.CancelledError:
         raise
     except BaseException as error:
-        end(f"{type(error).__name__} at {_where(error)}")
+        told = f": {error}" if isinstance(error, VitalwireError) else ""
+        end(f"{type(error).__name__} at {_where(error)}{told}")
 
 
 def end(why: str) -> None:

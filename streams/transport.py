@@ -16,6 +16,7 @@ from faust.types import TP, ConsumerMessage
 
 from streams.batches import Batch, BatchRole
 from streams.columns import FetchedRecords
+from streams.ending import or_end
 
 FETCH_WAIT_MS = 250
 """How long the broker holds an empty fetch: bounds how late a silent partition is noticed."""
@@ -127,11 +128,11 @@ class Consumer(base.Consumer):  # type: ignore[misc]
         await super().on_partitions_revoked(revoked)
         for tp in revoked:
             self._committed.pop(tp, None)
-        await role_of(self.app).revoked([tp.partition for tp in revoked])
+        await or_end(role_of(self.app).revoked([tp.partition for tp in revoked]))
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """The role loads its state before the first batch can arrive."""
-        await role_of(self.app).assigned([tp.partition for tp in assigned])
+        await or_end(role_of(self.app).assigned([tp.partition for tp in assigned]))
         await super().on_partitions_assigned(assigned, generation_id)
 
     def silent_since_ms(self, partition: int, position: int) -> int | None:

@@ -7,7 +7,6 @@ again by the next owner, and nothing is lost.
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,6 @@ from streams.ending import end, or_end
 BUFFERED_BATCHES = 4
 MAX_BATCH_RECORDS = 20_000
 MAX_FETCH_BYTES = 4 << 20
-COLLECT_RARELY = (200_000, 20, 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +81,6 @@ async def run(
     started: Callable[[Any], None] | None = None,
 ) -> None:
     """Serve until `stop` is set. `tick` runs every `every_s` beside the batches; `started` is given the Faust app."""
-    # A batch is tens of thousands of young objects, none in a cycle: at the default thresholds the collector takes three
-    # quarters of the consumer thread (measured, docs/benchmarks.md).
-    gc.freeze()
-    gc.set_threshold(*COLLECT_RARELY)
     settings.scratch.mkdir(parents=True, exist_ok=True)
     app = make_app(settings, role)
     if started is not None:

@@ -72,9 +72,9 @@ class Decoder:
         return _in_log_order(rows, more), unreadable
 
     @staticmethod
-    def text(value: bytes | None, index: int) -> bytes:
-        """The bytes of one measurement of a record: of the whole record, or of one element of its frame."""
-        return next(text for at, text, _ in wire.read(value) if at == index)
+    def texts(value: bytes | None) -> list[bytes]:
+        """The bytes of each measurement of a record: of the whole record, or of the elements of its frame."""
+        return [text for _, text, _ in wire.read(value)]
 
     def _scan(self, values: Sequence[bytes | None]) -> Scanned:
         texts = [value or b"" for value in values]

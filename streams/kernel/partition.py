@@ -135,10 +135,19 @@ class PartitionKernel:
 
     def _sorted_out(self, columns: Columns, rows: Rows, fate: U8, unreadable: list[Unreadable]) -> Ingested:
         result = Ingested(int((fate == fates.OPENED).sum()), int((fate == fates.SETTLED_BEFORE).sum()))
-        for at in np.flatnonzero(fate > fates.SETTLED_BEFORE).tolist():
-            result.rejected.append(self._aside(columns, rows, at, fates.REASONS[int(fate[at])]))
-        for at in np.flatnonzero(fate == fates.LATE).tolist():
-            result.late.append(self._aside(columns, rows, at, LATE_REASON))
+        refused, late = (
+            np.flatnonzero(fate > fates.SETTLED_BEFORE).tolist(),
+            np.flatnonzero(fate == fates.LATE).tolist(),
+        )
+        # once a record, not once a measurement: a frame may hold thousands of both
+        texts = {
+            place: self.decoder.texts(columns.values[place])
+            for place in {int(rows.record[at]) for at in refused + late}
+        }
+        for at in refused:
+            result.rejected.append(self._aside(columns, rows, at, fates.REASONS[int(fate[at])], texts))
+        for at in late:
+            result.late.append(self._aside(columns, rows, at, LATE_REASON, texts))
         for u in unreadable:
             offset, arrived_ms = int(columns.offsets[u.record]), int(columns.arrivals_ms[u.record])
             result.rejected.append(Aside(u.reason, u.tenant_id, u.device_id, offset, u.index, arrived_ms, u.text))
@@ -148,12 +157,13 @@ class PartitionKernel:
             asides[:] = told
         return result
 
-    def _aside(self, columns: Columns, rows: Rows, at: int, reason: Reason | str) -> Aside:
+    def _aside(
+        self, columns: Columns, rows: Rows, at: int, reason: Reason | str, texts: Mapping[int, list[bytes]]
+    ) -> Aside:
         place, index = int(rows.record[at]), int(rows.index[at])
         tenant_id, device_id = self.decoder.devices.name(int(rows.device[at]))
-        text = self.decoder.text(columns.values[place], index)
         offset, arrived_ms = int(columns.offsets[place]), int(columns.arrivals_ms[place])
-        return Aside(reason, tenant_id, device_id, offset, index, arrived_ms, text)
+        return Aside(reason, tenant_id, device_id, offset, index, arrived_ms, texts[place][index])
 
     def close(self, arrival_ms: int | None = None) -> Closed:
         """Close what is due by event time, or by the arrival clock (given when the partition is silent), up to a bound."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -13,6 +16,7 @@ from schemas.errors import Unsafe
 from schemas.ports import Outgoing
 from schemas.progress import DeviceProgress, PartitionProgress, StreamProgress
 from schemas.topics import PROGRESS, READINGS
+from streams.ending import EXIT_UNSAFE
 
 WHOLE = PartitionProgress(partition=1, position=3, settled=2, open_readings=1, arrival_ms=5)
 
@@ -62,3 +66,25 @@ async def test_what_is_not_progress_is_refused_until_a_tombstone_removes_it(serv
     await written(servers, topic_prefix, (b"m", b"something else"))
     with pytest.raises(Unsafe, match="tombstone"):
         await ProgressReader(servers, topic_prefix).load(1)
+
+
+async def test_a_worker_whose_state_cannot_be_trusted_ends_instead_of_going_on(broker, topic_prefix, tmp_path):
+    create_or_verify(broker.bootstrap_servers, topic_prefix, 2, 1)
+    await written(broker.bootstrap_servers, topic_prefix, (b"#partition", WHOLE.model_dump_json().encode()), readings=1)
+    config = tmp_path / "vitalwire.yaml"
+    config.write_text(
+        "tenants:\n  n: {endpoints: [e]}\nendpoints:\n  e: {kind: fhir, base_url: 'https://fhir.example/r4'}\n"
+    )
+    environment = os.environ | {
+        "VITALWIRE_KAFKA": broker.bootstrap_servers,
+        "VITALWIRE_TOPIC_PREFIX": topic_prefix,
+        "VITALWIRE_CONFIG": str(config),
+        "VITALWIRE_DATA": str(tmp_path),
+        "VITALWIRE_IDENTITY_KEY": "5e" * 32,
+    }
+    worker = [sys.executable, "-m", "vitalwire", "worker", "telemetry"]
+    ended = await asyncio.to_thread(
+        subprocess.run, worker, env=environment, capture_output=True, text=True, timeout=90, check=False
+    )
+    assert ended.returncode == EXIT_UNSAFE
+    assert "made anew" in ended.stderr
