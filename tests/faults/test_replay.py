@@ -1,0 +1,110 @@
+"""The same log gives the same windows, however it is read and whoever reads it, and no result is charted twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from adapters.brokers import Broker
+from schemas.topics import READINGS, WINDOWS
+from tests.conditions import wait_until
+from tests.system.charted import assert_chart_is_true, sandbox_observations
+from tests.system.ehrs import SandboxProcess, sandbox_process
+from tests.system.installation import Installation
+from tests.system.recording import Recording, record
+from tests.system.ward import Ward
+
+
+@pytest.fixture
+def ehr(tmp_path: Path) -> Iterator[SandboxProcess]:
+    with sandbox_process("fhir", tmp_path) as process:
+        yield process
+
+
+@pytest.fixture
+def installation(broker: Broker, topic_prefix: str, tmp_path: Path, ehr: SandboxProcess) -> Iterator[Installation]:
+    with Installation(broker.bootstrap_servers, topic_prefix, tmp_path / "site", ehr.section) as installed:
+        yield installed
+
+
+@pytest.fixture
+def ward(broker: Broker, topic_prefix: str) -> Iterator[Ward]:
+    with Ward(broker.bootstrap_servers, topic_prefix) as network:
+        yield network
+
+
+def test_a_log_read_three_times_in_other_batches_by_other_workers_gives_the_same_bytes_and_no_second_observation(
+    installation: Installation, ward: Ward, ehr: SandboxProcess
+) -> None:
+    recording = record(4, devices=12, seconds=60, a_second=10)
+    ward.admit(recording)
+    ehr.admit(recording.patients)
+    ward.send(recording.messages)
+
+    worker, *_ = installation.start("telemetry", "clinical", "delivery")
+    assert_settled_and_true(installation, recording, ehr)
+    as_recorded = installation.windows()
+    worker.stop()
+
+    installation.forget_telemetry()
+    since = installation.ends(WINDOWS)
+    [killed] = installation.start("telemetry", batch_records=1)
+    wait_until(lambda: killed.metric("windows_total") > 0, what="windows of the second reading")
+    killed.kill()
+    assert len(installation.windows(since)) < len(as_recorded), "it was to be killed in the middle"
+    [successor] = installation.start("telemetry", batch_records=50)
+    installation.wait_until_settled(recording)
+    assert installation.windows(since) == as_recorded
+    successor.stop()
+
+    installation.forget_telemetry()
+    since = installation.ends(WINDOWS)
+    pair = installation.start("telemetry", "telemetry", batch_records=2)
+    wait_until(lambda: all(each.metric("windows_total") > 0 for each in pair), what="windows of both workers")
+    assert len(installation.windows(since)) < len(as_recorded), "one is to leave in the middle"
+    pair[0].stop()
+    installation.wait_until_settled(recording)
+    assert installation.windows(since) == as_recorded
+
+    installation.wait_until_taken("clinical", WINDOWS)
+    assert_settled_and_true(installation, recording, ehr)
+    installation.stop_workers()
+    installation.assert_no_canary(recording)
+
+
+def test_telemetry_workers_that_join_leave_and_die_under_load_lose_nothing_and_change_nothing(
+    installation: Installation, ward: Ward, ehr: SandboxProcess
+) -> None:
+    recording = record(9, devices=12, seconds=240)
+    ward.admit(recording)
+    ehr.admit(recording.patients)
+    [first, *_] = installation.start("telemetry", "clinical", "delivery")
+
+    ward.play(recording.messages)
+    ward.go_on(120)
+    [second] = installation.start("telemetry")
+    wait_until(lambda: second.metric("windows_total") > 0, what="windows of the worker that joined")
+    first.stop()
+    [third] = installation.start("telemetry")
+    wait_until(lambda: third.metric("windows_total") > 0, what="windows of the third worker")
+    second.kill()
+    ward.finish()
+    assert_settled_and_true(installation, recording, ehr)
+    under_load = installation.windows()
+    installation.stop_workers()
+    installation.assert_no_canary(recording)
+
+    installation.forget_telemetry()
+    since = installation.ends(WINDOWS)
+    installation.start("telemetry", "clinical")
+    installation.wait_until_settled(recording)
+    assert installation.windows(since) == under_load
+    installation.wait_until_taken("telemetry", READINGS)
+
+
+def assert_settled_and_true(installation: Installation, recording: Recording, ehr: SandboxProcess) -> None:
+    installation.wait_until_settled(recording)
+    installation.assert_accounts_for(recording)
+    assert_chart_is_true(sandbox_observations(ehr.origin), recording)
