@@ -17,7 +17,9 @@ from schemas.errors import RetryLater
 from schemas.operation import Intent, Operation, Outcome, State
 from schemas.ports import Clock, EhrEndpoint, Ledger, Observer
 from streams.attempt import Attempted, Attempts
+from streams.audit import AuditTrail
 from streams.backoff import backoff_s
+from streams.settlement_audit import SettlementAudit
 from streams.verdict import MESSAGES, Verdict
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,8 @@ class Pace:
     search_delays_s: tuple[float, ...] = (0.0, 0.5, 2.0)
     encounter_wait_s: float = 900.0
     stop_within_s: float = 40.0
+    audit_within_s: float = 5.0
+    """How long a worker that stops waits for Kafka to confirm its last audit events."""
 
 
 class Delivery:
@@ -54,6 +58,7 @@ class Delivery:
         consent: Callable[[Intent, datetime], bool],
         *,
         kind: EndpointKind,
+        audit: AuditTrail,
         spread: Callable[[], float] = lambda: 0.5,
         pace: Pace = Pace(),
     ) -> None:
@@ -69,7 +74,8 @@ class Delivery:
         self._concurrency = capabilities.concurrency
         self._longest_send_s = 3 * capabilities.timeout_s
         self._working: set[asyncio.Task[None]] = set()
-        self._outcomes: dict[str, Outcome] = {}
+        self._audit = SettlementAudit(audit)
+        self._outcomes: dict[str, tuple[Operation, Outcome]] = {}
         self._settle_now = asyncio.Event()
         self._stopping = False
         self._troubles = 0
@@ -94,6 +100,7 @@ class Delivery:
             self._settle_now.set()
             await asyncio.wait({settling}, timeout=self._pace.stop_within_s)
             settling.cancel()
+            await self._audit.finish(self._pace.audit_within_s)
             await self._ehr.close()
 
     def closed(self) -> str | None:
@@ -158,7 +165,7 @@ class Delivery:
             log.error("operation could not be handled", extra={"error": type(error).__name__})  # noqa: TRY400
             attempted = Attempted(Verdict(State.HELD, "internal_error", MESSAGES["internal_error"]))
         self._note_trouble(attempted)
-        self._outcomes[operation.operation_id] = self._outcome(operation, attempted)
+        self._outcomes[operation.operation_id] = operation, self._outcome(operation, attempted)
         self._settle_now.set()
         self._measure(operation, attempted.verdict)
 
@@ -221,17 +228,23 @@ class Delivery:
             self._settle_now.clear()
             batch, self._outcomes = self._outcomes, {}
             next_at_s = self._now_s() + self._pace.settle_every_s
-            while batch:
-                try:
-                    await asyncio.to_thread(self._ledger.settle, batch, self._clock())
-                    batch = {}
-                except RetryLater as away:
-                    self._observer.count("retries_total", dependency="ledger")
-                    await asyncio.sleep(away.after_s or LEDGER_AWAY_S)
+            await self._settle(batch)
             self.wake.set()
             await asyncio.sleep(0 if self._stopping else max(next_at_s - self._now_s(), 0))
             if self._stopping and not self._working and not self._outcomes:
                 return
+
+    async def _settle(self, batch: dict[str, tuple[Operation, Outcome]]) -> None:
+        outcomes = {operation_id: outcome for operation_id, (_, outcome) in batch.items()}
+        while True:
+            try:
+                await asyncio.to_thread(self._ledger.settle, outcomes, self._clock())
+            except RetryLater as away:
+                self._observer.count("retries_total", dependency="ledger")
+                await asyncio.sleep(away.after_s or LEDGER_AWAY_S)
+            else:
+                break
+        self._audit.settled(batch.values())
 
     async def _earlier(self, operation_id: str) -> Operation | None:
         return await asyncio.to_thread(self._ledger.operation, operation_id)

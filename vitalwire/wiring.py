@@ -68,16 +68,21 @@ def renderer(settings: Settings, config: Config) -> Render:
     return render
 
 
+def audit_trail(made: Base, sender: KafkaProducer, role: str) -> AuditTrail:
+    """The audit trail of this process's life."""
+    chain = AuditChain(role, f"{made.instance}-{now():%Y%m%dT%H%M%S%f}")
+    return AuditTrail(chain, sender, now, made.observer)
+
+
 def clinical_role(made: Base, opened: SqlLedger, sender: KafkaProducer) -> ClinicalRole:
     """The clinical role over its ports."""
-    chain = AuditChain("clinical", f"{made.instance}-{now():%Y%m%dT%H%M%S%f}")
     return ClinicalRole(
         ClinicalPorts(
             config=lambda: made.config,
             reference=made.reference,
             render=renderer(made.settings, made.config),
             ledger=opened,
-            audit=AuditTrail(chain, sender, now, made.observer),
+            audit=audit_trail(made, sender, "clinical"),
             observer=made.observer,
             clock=now,
         )
@@ -96,8 +101,9 @@ def consent_check(made: Base) -> Callable[[Intent, datetime], bool]:
     return permitted
 
 
-def deliveries(made: Base, opened: SqlLedger) -> list[Delivery]:
-    """One delivery for each configured endpoint that is written over HTTP."""
+def deliveries(made: Base, opened: SqlLedger, sender: KafkaProducer) -> list[Delivery]:
+    """One delivery for each configured endpoint that is written over HTTP. All write one audit chain."""
+    audit = audit_trail(made, sender, "delivery")
     return [
         Delivery(
             name,
@@ -108,6 +114,7 @@ def deliveries(made: Base, opened: SqlLedger) -> list[Delivery]:
             made.observer,
             consent_check(made),
             kind=endpoint.kind,
+            audit=audit,
             spread=random.SystemRandom().random,
         )
         for name, endpoint in made.config.endpoints.items()
@@ -160,7 +167,7 @@ def run_delivery(settings: Settings) -> bool:
 
 
 async def _deliver(made: Base, sender: KafkaProducer, opened: SqlLedger) -> bool:
-    endpoints = deliveries(made, opened)
+    endpoints = deliveries(made, opened, sender)
     if not endpoints:
         raise Misconfigured("The configuration names no endpoint, so there is nothing to deliver to.")
 

@@ -25,6 +25,7 @@ from streams.delivery import Delivery
 from tests.bench.arithmetic import Run, alternating, by_contestant
 from tests.bench.plan import Found, Plan, raw
 from tests.bench.servers import Database, hapi, postgresql
+from tests.doubles.ports import delivery_audit
 from tests.doubles.windows import window
 
 ENDPOINT = "north-fhir"
@@ -129,8 +130,17 @@ def _delivered(database: Database, number: int) -> Callable[[str, Sequence[Inten
 async def _deliver(base_url: str, ledger: SqlLedger, amount: int) -> Run:
     endpoint, verdicts, stop = _config(base_url).endpoints[ENDPOINT], _Verdicts(), asyncio.Event()
     ehr = connect(ENDPOINT, endpoint, _no_secret, _now, verdicts)
+    audit = delivery_audit(verdicts)
     delivery = Delivery(
-        ENDPOINT, ehr, ledger, endpoint.matrix, _now, verdicts, lambda _intent, _at: True, kind=endpoint.kind
+        ENDPOINT,
+        ehr,
+        ledger,
+        endpoint.matrix,
+        _now,
+        verdicts,
+        lambda _intent, _at: True,
+        kind=endpoint.kind,
+        audit=audit,
     )
     began, cpu_began = perf_counter(), process_time()
     working = asyncio.create_task(delivery.run(stop))

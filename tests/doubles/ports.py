@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from schemas.errors import RetryLater
-from schemas.ports import Outgoing
+from schemas.ports import Observer, Outgoing
 from schemas.reference import Consent, Pairing, PatientRecord, Provision
 from schemas.topics import TopicSpec
+from streams.audit import AuditChain, AuditTrail
 
 
 class MemoryProducer:
@@ -24,6 +25,11 @@ class MemoryProducer:
 
     def to(self, topic: TopicSpec) -> list[Outgoing]:
         return [record for record in self.sent if record.topic is topic]
+
+
+def delivery_audit(observer: Observer, producer: MemoryProducer | None = None) -> AuditTrail:
+    """The delivery role's audit trail, kept in memory."""
+    return AuditTrail(AuditChain("delivery", "d-1"), producer or MemoryProducer(), fixed_clock, observer)
 
 
 class StaticReference:

@@ -10,9 +10,13 @@ import pytest
 
 from adapters.sandbox_ehr.faults import Fault
 from schemas.errors import RetryLater
+from schemas.messages import AuditEvent
 from schemas.operation import TERMINAL, State
+from schemas.topics import AUDIT
+from streams.audit import broken_links
 from streams.delivery import Delivery, Pace
 from tests.doubles.memory_ledger import MemoryLedger
+from tests.doubles.ports import MemoryProducer, delivery_audit
 from tests.ehrs import NAME, Ehr, now, sandbox_ehr
 
 KINDS = ["epic", "oracle-health", "fhir"]
@@ -33,6 +37,7 @@ def ehr(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ehr]:
 def delivery(ehr: Ehr, ledger: MemoryLedger, pace: Pace = QUICK, **options: Any) -> Delivery:
     capabilities = ehr.endpoint(timeout_s=0.5).matrix
     consent = options.pop("consent", lambda intent, at: True)
+    audit = options.pop("audit", None) or delivery_audit(ehr.observer)
     return Delivery(
         NAME,
         ehr.connect(timeout_s=0.5),
@@ -42,6 +47,7 @@ def delivery(ehr: Ehr, ledger: MemoryLedger, pace: Pace = QUICK, **options: Any)
         ehr.observer,
         consent,
         kind=ehr.endpoint().kind,
+        audit=audit,
         pace=pace,
     )
 
@@ -348,6 +354,21 @@ async def test_a_ledger_that_goes_away_in_the_middle_neither_loses_nor_doubles(e
     assert ("retries_total", {"dependency": "ledger"}) in ehr.observer.counted
     assert ledger.states() == {NAME: {State.SUCCEEDED: len(PATIENTS) * len(MINUTES)}}
     assert_chart_agrees(ehr, ledger)
+
+
+async def test_what_was_charted_is_audited_though_kafka_is_away_for_a_while(
+    ehr: Ehr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.backoff.FIRST_S", 0.001)
+    ledger = MemoryLedger()
+    record_ward(ehr, ledger)
+    producer = MemoryProducer()
+    producer.away = 5
+    await deliver_until(delivery(ehr, ledger, audit=delivery_audit(ehr.observer, producer)), lambda: at_rest(ledger))
+    events = [AuditEvent.model_validate_json(record.value or b"") for record in producer.to(AUDIT)]
+    assert sorted(str(event.operation_id) for event in events) == sorted(ledger.operations)
+    assert {(event.action, event.outcome) for event in events} == {("observation.charted", "success")}
+    assert broken_links(events) == []
 
 
 async def test_a_stop_leaves_nothing_in_progress(ehr: Ehr) -> None:
