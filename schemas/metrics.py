@@ -83,7 +83,7 @@ _REFERENCE = (
 )
 
 _DELIVERY = (
-    _gauge("ledger_operations", "operations in the ledger", "endpoint", "state"),
+    _gauge("ledger_operations", "operations in the ledger, counted every few seconds", "endpoint", "state"),
     _counter("verdicts_total", "attempts judged, by the state they led to", "endpoint", "state"),
     _counter(
         "ehr_requests_total",

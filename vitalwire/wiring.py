@@ -11,12 +11,13 @@ from typing import Any
 
 from adapters.ehr import connect
 from adapters.kafka_producer import KafkaProducer
-from adapters.ledger import SqlLedger, migrate, open_ledger
+from adapters.ledger import ObservedLedger, SqlLedger, migrate, open_ledger
 from adapters.progress import ProgressReader
 from mappings.observation import ObservationMapper
 from schemas.config import Config
 from schemas.errors import Misconfigured, RetryLater
 from schemas.operation import Intent
+from schemas.ports import Ledger
 from schemas.topics import READINGS, WINDOWS
 from schemas.window import Window
 from streams.audit import AuditChain, AuditTrail
@@ -24,6 +25,7 @@ from streams.clinical import ClinicalPorts, ClinicalRole
 from streams.delivery import Delivery
 from streams.judgement import Render
 from streams.kernel.vital_table import VitalTable
+from streams.ledger_states import tell_states
 from streams.telemetry import TelemetryPorts, TelemetryRole
 from vitalwire import serving
 from vitalwire.base import Base, base, now
@@ -81,7 +83,7 @@ def clinical_role(made: Base, opened: SqlLedger, sender: KafkaProducer) -> Clini
             config=lambda: made.config,
             reference=made.reference,
             render=renderer(made.settings, made.config),
-            ledger=opened,
+            ledger=ObservedLedger(opened, made.observer),
             audit=audit_trail(made, sender, "clinical"),
             observer=made.observer,
             clock=now,
@@ -101,14 +103,14 @@ def consent_check(made: Base) -> Callable[[Intent, datetime], bool]:
     return permitted
 
 
-def deliveries(made: Base, opened: SqlLedger, sender: KafkaProducer) -> list[Delivery]:
+def deliveries(made: Base, ledger: Ledger, sender: KafkaProducer) -> list[Delivery]:
     """One delivery for each configured endpoint that is written over HTTP. All write one audit chain."""
     audit = audit_trail(made, sender, "delivery")
     return [
         Delivery(
             name,
             connect(name, endpoint, read_secret, now, made.observer),
-            opened,
+            ledger,
             endpoint.matrix,
             now,
             made.observer,
@@ -167,7 +169,8 @@ def run_delivery(settings: Settings) -> bool:
 
 
 async def _deliver(made: Base, sender: KafkaProducer, opened: SqlLedger) -> bool:
-    endpoints = deliveries(made, opened, sender)
+    observed = ObservedLedger(opened, made.observer)
+    endpoints = deliveries(made, observed, sender)
     if not endpoints:
         raise Misconfigured("The configuration names no endpoint, so there is nothing to deliver to.")
 
@@ -175,6 +178,7 @@ async def _deliver(made: Base, sender: KafkaProducer, opened: SqlLedger) -> bool
         async with asyncio.TaskGroup() as group:
             for delivery in endpoints:
                 group.create_task(delivery.run(stop))
+            group.create_task(tell_states(observed, made.config.endpoints.keys(), made.observer, stop))
 
     return await serving.until_stopped(made, sender, "delivery", all_endpoints)
 

@@ -1,6 +1,7 @@
 """The ledger over SQL: PostgreSQL for a hospital, SQLite embedded. `migrate(url)` once, then `open_ledger(url, key)`."""
 
 from adapters.ledger.engine import migrate
+from adapters.ledger.observed import ObservedLedger
 from adapters.ledger.store import SqlLedger, open_ledger
 
-__all__ = ["SqlLedger", "migrate", "open_ledger"]
+__all__ = ["ObservedLedger", "SqlLedger", "migrate", "open_ledger"]

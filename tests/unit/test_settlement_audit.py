@@ -5,30 +5,23 @@ import pytest
 
 from adapters.metrics import PrometheusObserver
 from schemas.messages import AuditEvent
-from schemas.operation import Intent, Operation, Outcome, State
+from schemas.operation import Operation, Outcome, State
 from schemas.topics import AUDIT
 from streams.audit import broken_links
 from streams.settlement_audit import SettlementAudit
+from tests.doubles.intents import intent
 from tests.doubles.ports import MemoryProducer, delivery_audit, fixed_clock
 
 QUIETLY_S = 20.0
 
 
 def settled(number: int, state: State, code: str | None = None) -> tuple[Operation, Outcome]:
-    intent = Intent(
-        tenant_id="north",
-        endpoint="north-epic",
-        patient_id="CANARY",
-        subject_id="CANARY",
-        source_event_id=f"w{number}",
-        content_hash="c",
-        source_ids=[f"w{number}", f"d{number}"],
-        vital_type="blood_pressure",
-        measured_at=fixed_clock(),
-        resource={"note": "CANARY"},
-    )
     operation = Operation(
-        operation_id=f"op-{number}", sequence=number, intent=intent, state=State.IN_PROGRESS, created_at=fixed_clock()
+        operation_id=f"op-{number}",
+        sequence=number,
+        intent=intent(f"w{number}"),
+        state=State.IN_PROGRESS,
+        created_at=fixed_clock(),
     )
     retry_at = fixed_clock() + timedelta(seconds=1) if state in (State.DEFERRED, State.UNKNOWN) else None
     return operation, Outcome(state=state, code=code, request=b"CANARY", response=b"CANARY", retry_at=retry_at)

@@ -1,0 +1,75 @@
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from adapters.ledger import ObservedLedger
+from adapters.metrics import PrometheusObserver
+from schemas.errors import RetryLater
+from schemas.operation import Outcome, State
+from streams.ledger_states import tell_states
+from tests.conditions import wait_until
+from tests.doubles.intents import intent
+from tests.doubles.memory_ledger import MemoryLedger
+from tests.doubles.ports import fixed_clock
+
+
+def seen(observer: PrometheusObserver, name: str, **labels: str) -> float | None:
+    return observer.registry.get_sample_value(f"vitalwire_{name}", labels)
+
+
+async def come_true(condition: Callable[[], bool]) -> None:
+    await asyncio.to_thread(wait_until, condition, 20)
+
+
+async def test_every_state_of_every_endpoint_is_told_and_what_was_emptied_is_told_to_be_empty():
+    ledger, observer, stop = MemoryLedger(), PrometheusObserver(), asyncio.Event()
+    (recorded,) = ledger.record([intent()], fixed_clock())
+    telling = asyncio.create_task(tell_states(ledger, ["north-epic", "quiet"], observer, stop, 0.001))
+
+    await come_true(lambda: seen(observer, "ledger_operations", endpoint="north-epic", state="pending") == 1)
+    assert [seen(observer, "ledger_operations", endpoint="quiet", state=state) for state in State] == [0] * len(State)
+    ledger.settle({recorded.operation_id: Outcome(state=State.HELD)}, fixed_clock())
+    await come_true(lambda: seen(observer, "ledger_operations", endpoint="north-epic", state="held") == 1)
+    assert seen(observer, "ledger_operations", endpoint="north-epic", state="pending") == 0
+
+    stop.set()
+    await telling
+
+
+async def test_a_database_that_is_away_is_counted_and_asked_again():
+    ledger, observer, stop = MemoryLedger(), PrometheusObserver(), asyncio.Event()
+    ledger.record([intent()], fixed_clock())
+    ledger.away = True
+    telling = asyncio.create_task(tell_states(ledger, [], observer, stop, 0.001))
+
+    await come_true(lambda: bool(seen(observer, "retries_total", dependency="ledger")))
+    ledger.away = False
+    await come_true(lambda: seen(observer, "ledger_operations", endpoint="north-epic", state="pending") == 1)
+
+    stop.set()
+    await telling
+
+
+def test_every_call_of_the_ledger_is_timed_and_answers_as_the_ledger_does():
+    plain, observer = MemoryLedger(), PrometheusObserver()
+    ledger = ObservedLedger(plain, observer)
+
+    (recorded,) = ledger.record([intent()], fixed_clock())
+    (claimed,) = ledger.claim("north-epic", 1, fixed_clock(), 60)
+    ledger.settle({claimed.operation_id: Outcome(state=State.SUCCEEDED)}, fixed_clock())
+
+    assert ledger.operation(recorded.operation_id) == plain.operations[claimed.operation_id]
+    assert ledger.states() == {"north-epic": {State.SUCCEEDED: 1}}
+    assert ledger.source_ids() == {"w1", "w1-diastolic"}
+    calls = ("record", "claim", "settle", "operation", "states", "source_ids")
+    assert [seen(observer, "ledger_seconds_count", call=call) for call in calls] == [1] * len(calls)
+
+
+def test_a_call_that_fails_is_timed_too():
+    plain, observer = MemoryLedger(), PrometheusObserver()
+    plain.away = True
+
+    with pytest.raises(RetryLater):
+        ObservedLedger(plain, observer).states()
+    assert seen(observer, "ledger_seconds_count", call="states") == 1
