@@ -83,6 +83,7 @@ class AuditEvent(BaseModel):
     endpoint: str | None = None
     source: str | None = Field(default=None, description="topic/partition/offset or window_id; never a value measured")
     reason: str | None = None
+    actor: str | None = Field(default=None, description="the account of the person who ordered it, if a person did")
     writer: str | None = Field(default=None, description="the process that wrote it: each writes a chain of its own")
     previous: str | None = None
     hash: str | None = None

@@ -29,6 +29,7 @@ class Step(NamedTuple):
     endpoint: str | None = None
     source: str | None = None
     reason: str | None = None
+    actor: str | None = None
 
 
 class AuditChain:

@@ -6,15 +6,16 @@ that what it concludes from them still holds when it commits. Locks are always t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection, Engine, bindparam, case, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from adapters.ledger.engine import READING, away_is_retry_later, connect, require_current
+from adapters.ledger.lanes import attempted, find_heads, lock, parts
 from adapters.ledger.rows import Attempt, Entry, attempt_row, attempt_seen, entry, instant, operation, operation_row, us
 from adapters.ledger.sealing import Seal
 from adapters.ledger.tables import attempts, lanes, ledger_key, operations
@@ -22,9 +23,8 @@ from schemas.errors import Misconfigured
 from schemas.operation import TERMINAL, Intent, Operation, Outcome, State
 from schemas.ports import Recorded
 
-T = TypeVar("T")
-_ROWS_A_STATEMENT = 1000
 _STARTED = (State.PENDING, State.DEFERRED)
+_LEASED = (State.IN_PROGRESS, State.UNKNOWN)
 
 
 def open_ledger(url: str, encryption_key: bytes | None) -> SqlLedger:
@@ -65,12 +65,12 @@ class SqlLedger:
         entries = [entry(intent, self._seal) for intent in intents]
         with self._writing() as db:
             touched = {e.lane: e.intent.endpoint for e in entries}
-            for part in _parts(sorted(touched.items())):
+            for part in parts(sorted(touched.items())):
                 db.execute(self._lock_lanes, [{"lane": lane, "endpoint": endpoint} for lane, endpoint in part])
             recorded, fresh = _told_apart(entries, *_known(db, entries))
             if fresh:
                 db.execute(self._insert_operations, [operation_row(e, amends, now, self._seal) for e, amends in fresh])
-            _find_heads(db, {e.lane for e, _ in fresh})
+            find_heads(db, {e.lane for e, _ in fresh})
         return recorded
 
     def claim(self, endpoint: str, limit: int, now: datetime, lease_s: float) -> list[Operation]:
@@ -85,7 +85,7 @@ class SqlLedger:
         )
         claimed: list[Operation] = []
         with self._writing() as db:
-            for part in _parts(db.execute(due).all()):
+            for part in parts(db.execute(due).all()):
                 take = (
                     update(operations)
                     .where(operations.c.sequence.in_([head for _, head in part]))
@@ -105,20 +105,48 @@ class SqlLedger:
         if not outcomes:
             return
         with self._writing() as db:
-            known = _attempted(db, outcomes)
-            _lock(db, {lane for lane, _ in known.values()})
+            known = attempted(db, outcomes)
+            lock(db, {lane for lane, _ in known.values()})
             history = [attempt_row(key, known[key][1], outcomes[key], now, self._seal) for key in known]
             changes = [_change(key, outcomes[key], now) for key in known]
             if history:
                 db.execute(_SETTLE, changes)
                 db.execute(insert(attempts), history)
-            _find_heads(db, {lane for lane, _ in known.values()})
+            find_heads(db, {lane for lane, _ in known.values()})
 
     def operation(self, operation_id: str) -> Operation | None:
         """One operation, or None."""
         with self._reading() as db:
             row = db.execute(select(operations).where(operations.c.operation_id == operation_id)).one_or_none()
             return operation(row, self._seal) if row else None
+
+    def find(
+        self, *, endpoint: str | None = None, state: State | None = None, code: str | None = None, limit: int
+    ) -> list[Operation]:
+        """The earliest operations of an endpoint, in a state, with a code; each condition left out holds for all."""
+        asked = (operations.c.endpoint, endpoint), (operations.c.state, state), (operations.c.code, code)
+        wanted = select(operations).where(*(column == value for column, value in asked if value is not None))
+        with self._reading() as db:
+            found = db.execute(wanted.order_by(operations.c.sequence).limit(limit))
+            return [operation(row, self._seal) for row in found]
+
+    def release(self, operation_ids: Collection[str], now: datetime) -> list[str]:
+        """Put held operations back to pending; gives the ids of those that were held, and leaves all others alone.
+
+        One that is overtaken by a write under way waits for that write's lease: at most one a patient.
+        """
+        with self._writing() as db:
+            known = attempted(db, operation_ids)
+            lock(db, {lane for lane, _ in known.values()})
+            freed: list[str] = []
+            for part in parts(sorted(known)):
+                freed += db.execute(_RELEASE, {"ids": part, "now_us": us(now)}).scalars()
+            evidence = Outcome(state=State.PENDING, code="released")
+            history = [attempt_row(key, known[key][1], evidence, now, self._seal) for key in freed]
+            if history:
+                db.execute(insert(attempts), history)
+            find_heads(db, {known[key][0] for key in freed})
+        return sorted(freed)
 
     def attempts(self, operation_id: str) -> list[Attempt]:
         """Everything that was tried for one operation, in order: the evidence."""
@@ -183,6 +211,26 @@ _SETTLE = (
 )
 
 
+_under_way = operations.alias()
+_lease_end = (
+    select(func.max(_under_way.c.due_us))
+    .where(_under_way.c.lane == operations.c.lane, _under_way.c.state.in_(_LEASED))
+    .scalar_subquery()
+)
+_RELEASE = (
+    update(operations)
+    .where(operations.c.operation_id.in_(bindparam("ids", expanding=True)), operations.c.state == State.HELD)
+    .values(
+        state=State.PENDING,
+        due_us=case((_lease_end > bindparam("now_us"), _lease_end), else_=bindparam("now_us")),
+        http_status=None,
+        code=None,
+        message=None,
+    )
+    .returning(operations.c.operation_id)
+)
+
+
 def _change(operation_id: str, outcome: Outcome, now: datetime) -> dict[str, Any]:
     done = outcome.state in TERMINAL
     waits = done or outcome.state is State.HELD
@@ -204,7 +252,7 @@ def _known(db: Connection, entries: Sequence[Entry]) -> tuple[dict[str, Recorded
     columns = operations.c.operation_id, operations.c.event_key, operations.c.state, operations.c.amends
     by_id: dict[str, Recorded] = {}
     latest: dict[str, str] = {}
-    for part in _parts(sorted({e.event_key for e in entries})):
+    for part in parts(sorted({e.event_key for e in entries})):
         wanted = select(*columns).where(operations.c.event_key.in_(part)).order_by(operations.c.sequence)
         for operation_id, event_key, state, amends in db.execute(wanted):
             by_id[operation_id] = Recorded(operation_id, State(state), True, amends)
@@ -228,35 +276,3 @@ def _told_apart(
         known[one.operation_id] = Recorded(one.operation_id, State.PENDING, True, amends)
         latest[one.event_key] = one.operation_id
     return recorded, fresh
-
-
-def _attempted(db: Connection, wanted: Iterable[str]) -> dict[str, tuple[str, int]]:
-    """operation_id → its lane and the number of the attempt."""
-    known: dict[str, tuple[str, int]] = {}
-    for part in _parts(sorted(wanted)):
-        rows = db.execute(
-            select(operations.c.operation_id, operations.c.lane, operations.c.attempts).where(
-                operations.c.operation_id.in_(part)
-            )
-        )
-        known |= {operation_id: (lane, attempt) for operation_id, lane, attempt in rows}
-    return known
-
-
-def _lock(db: Connection, wanted: set[str]) -> None:
-    for part in _parts(sorted(wanted)):
-        db.execute(select(lanes.c.lane).where(lanes.c.lane.in_(part)).order_by(lanes.c.lane).with_for_update()).all()
-
-
-def _find_heads(db: Connection, wanted: set[str]) -> None:
-    """Point each (locked) lane at its earliest open operation."""
-    mine = (operations.c.lane == lanes.c.lane) & operations.c.due_us.is_not(None)
-    head = select(operations.c.sequence).where(mine).order_by(operations.c.sequence).limit(1).scalar_subquery()
-    due = select(operations.c.due_us).where(mine).order_by(operations.c.sequence).limit(1).scalar_subquery()
-    for part in _parts(sorted(wanted)):
-        db.execute(update(lanes).where(lanes.c.lane.in_(part)).values(head=head, due_us=due))
-
-
-def _parts(rows: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(rows), _ROWS_A_STATEMENT):
-        yield rows[start : start + _ROWS_A_STATEMENT]

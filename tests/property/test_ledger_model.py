@@ -110,6 +110,27 @@ class LedgerMachine(RuleBasedStateMachine):
             modelled.state = state
             modelled.due = None if state in TERMINAL | {State.HELD} else retry_at
 
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        if not self.model:
+            return
+        modelled = data.draw(st.sampled_from(self.model))
+        operation_id = self.ids[modelled.key()]
+        held = modelled.state is State.HELD
+        assert self.ledger.release([operation_id], self.now) == ([operation_id] if held else [])
+        if held:
+            modelled.state = State.PENDING
+            modelled.due = max([self.now, *self.leases(modelled)])
+
+    def leases(self, beside: Modelled) -> list[datetime]:
+        return [
+            m.due
+            for m in self.model
+            if (m.intent.endpoint, m.intent.patient_id) == (beside.intent.endpoint, beside.intent.patient_id)
+            and m.due is not None
+            and m.state in {State.IN_PROGRESS, State.UNKNOWN}
+        ]
+
     def claimable(self, endpoint: str) -> list[Modelled]:
         heads: dict[str, Modelled] = {}
         for modelled in self.model:

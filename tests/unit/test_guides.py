@@ -1,15 +1,15 @@
 """What the guides say agrees with the program: links, reasons, codes, metrics, alarms, queries, and the worked example."""
 
 import re
-import sqlite3
+import shlex
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+import typer.main
 import yaml
 
-from adapters.ledger import migrate, open_ledger
 from adapters.sandbox_ehr.faults import FaultKind
 from schemas.capabilities import Capabilities
 from schemas.config import Config
@@ -22,6 +22,7 @@ from streams.ending import EXIT_UNSAFE
 from streams.kernel.vital_table import VitalTable
 from streams.verdict import BY_CLASS, BY_STATUS, HELD_CODES
 from tests.property.kernel_logs import new_run
+from vitalwire.cli.application import app
 
 ROOT = Path(__file__).parents[2]
 GUIDES = [*sorted((ROOT / "docs").rglob("*.md")), *(ROOT / f"{n}.md" for n in ("README", "SECURITY", "CONTRIBUTING"))]
@@ -142,14 +143,16 @@ def test_the_runbook_explains_how_a_worker_ends():
     assert {"0", "1", "2", str(EXIT_UNSAFE), "75"} <= {row.split("|")[1].strip() for row in table.splitlines()}
 
 
-def test_the_query_for_held_operations_runs_on_a_ledger(tmp_path: Path):
-    url = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
-    migrate(url)
-    open_ledger(url, None).close()
-    (query,) = re.findall(r"```sql held\n(.+?)\n```", OPERATIONS, re.DOTALL)
+COMMANDS = [line for block in re.findall(r"```console\n(.+?)```", OPERATIONS, re.DOTALL) for line in block.splitlines()]
 
-    with sqlite3.connect(tmp_path / "ledger.sqlite") as database:
-        assert database.execute(query).fetchall() == []
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_each_command_of_the_runbook_is_one_that_the_program_takes(line: str):
+    program, group, name, *arguments = shlex.split(line)
+    known = typer.main.get_command(app).commands[group].commands[name]  # type: ignore[attr-defined]
+
+    assert program == "vitalwire"
+    assert known.make_context(name, arguments).params["endpoint"] == "NAME"
 
 
 class Monitor:

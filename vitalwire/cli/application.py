@@ -148,11 +148,33 @@ def schemas(
 
 
 @ledger_app.command("list")
-def ledger_list(json: AsJson = False) -> None:
-    """How many operations stand in which state, endpoint by endpoint."""
-    from vitalwire.cli.ledger import run_list  # noqa: PLC0415
+def ledger_list(
+    state: Annotated[str | None, typer.Option(help="List the operations in this state, e.g. held.")] = None,
+    endpoint: Annotated[str | None, typer.Option(help="List the operations of this endpoint.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="List at most this many, the earliest first.")] = 100,
+    json: AsJson = False,
+) -> None:
+    """Operations in a state, of an endpoint; without either, how many there are in which state at each endpoint."""
+    from vitalwire.cli.ledger import run_list, run_list_operations  # noqa: PLC0415
 
-    run_list(as_json_document=json)
+    if state is None and endpoint is None:
+        run_list(as_json_document=json)
+    else:
+        run_list_operations(endpoint, state, limit, as_json_document=json)
+
+
+@ledger_app.command("release")
+def ledger_release(
+    reason: Annotated[str, typer.Option(help="Why, for the audit trail. Name no patient.")],
+    operation_ids: Annotated[list[str] | None, typer.Argument(help="Ids of held operations.")] = None,
+    endpoint: Annotated[str | None, typer.Option(help="With --code: all held operations of this endpoint.")] = None,
+    code: Annotated[str | None, typer.Option(help="With --endpoint: those that are held for this.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Let delivery try held operations again, after their cause was mended. Written to the audit trail with your name."""
+    from vitalwire.cli.ledger import run_release  # noqa: PLC0415
+
+    raise typer.Exit(run_release(operation_ids or [], endpoint, code, reason, as_json_document=json))
 
 
 @ledger_app.command("show")

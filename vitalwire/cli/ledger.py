@@ -1,11 +1,18 @@
-"""`vitalwire ledger list` and `vitalwire ledger show`. What is shown holds no patient data."""
+"""`vitalwire ledger list`, `show` and `release`. What is shown holds no patient data."""
 
 from __future__ import annotations
 
+import getpass
+
 from adapters.ledger import SqlLedger, open_ledger
-from schemas.errors import VitalwireError
-from vitalwire.cli.output import as_json, pairs, table
+from schemas.errors import Misconfigured, VitalwireError
+from schemas.operation import Operation, State
+from vitalwire.cli.output import as_json, complain, pairs, say, table
+from vitalwire.releasing import Order, release
 from vitalwire.settings import from_environment
+
+_LISTED = ("operation_id", "endpoint", "vital_type", "state", "code", "message", "created_at")
+_MOST_RELEASED = 10_000
 
 _SHOWN = (
     "operation_id",
@@ -32,6 +39,39 @@ def run_list(*, as_json_document: bool) -> None:
         table("Operations", ("endpoint", "state", "operations"), rows)
 
 
+def run_list_operations(endpoint: str | None, state: str | None, limit: int, *, as_json_document: bool) -> None:
+    """The earliest operations at an endpoint, in a state, or both."""
+    found = _ledger().find(endpoint=endpoint, state=_state(state), limit=limit)
+    listed = [_listed(operation) for operation in found]
+    if as_json_document:
+        as_json(listed)
+    else:
+        table("Operations", _LISTED, (one.values() for one in listed))
+        if len(listed) == limit:
+            complain(f"only the earliest {limit} are listed; ask for more with --limit")
+
+
+def run_release(
+    operation_ids: list[str], endpoint: str | None, code: str | None, reason: str, *, as_json_document: bool
+) -> int:
+    """Put held operations back to pending. 1 when one that was named is not held."""
+    if bool(operation_ids) == (endpoint is not None and code is not None) or (operation_ids and (endpoint or code)):
+        raise Misconfigured("Name operations to release by their ids, or all of one kind with --endpoint and --code.")
+    settings, ledger = from_environment(), _ledger()
+    if not operation_ids:
+        found = ledger.find(endpoint=endpoint, state=State.HELD, code=code, limit=_MOST_RELEASED)
+        operation_ids = [operation.operation_id for operation in found]
+    released = release(settings, ledger, Order(operation_ids, getpass.getuser(), reason))
+    others = sorted(set(operation_ids) - set(released))
+    if as_json_document:
+        as_json({"released": released, "not_held": others})
+    else:
+        say(f"{len(released)} released; delivery takes them up by itself")
+        for other in others:
+            complain(f"{other} is not held; it was left as it is")
+    return 1 if others else 0
+
+
 def run_show(operation_id: str, *, as_json_document: bool) -> None:
     """One operation without what it says of the patient."""
     ledger = _ledger()
@@ -46,6 +86,19 @@ def run_show(operation_id: str, *, as_json_document: bool) -> None:
         as_json(shown)
     else:
         pairs("Operation", shown)
+
+
+def _state(name: str | None) -> State | None:
+    try:
+        return None if name is None else State(name)
+    except ValueError:
+        raise Misconfigured(f"There is no state '{name}'; the states are {', '.join(State)}.") from None
+
+
+def _listed(operation: Operation) -> dict[str, str | None]:
+    of_operation = operation.model_dump(mode="json", include=set(_LISTED))
+    of_intent = {"endpoint": operation.intent.endpoint, "vital_type": operation.intent.vital_type}
+    return {name: (of_operation | of_intent)[name] for name in _LISTED}
 
 
 def _ledger() -> SqlLedger:

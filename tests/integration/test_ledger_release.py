@@ -1,0 +1,43 @@
+"""`vitalwire ledger release` on a real broker: the order is on `audit.events`, and delivery may take the operation."""
+
+from pathlib import Path
+
+import pytest
+
+from adapters.brokers import Broker
+from adapters.ledger import migrate, open_ledger
+from adapters.topic_reader import KafkaTopicReader
+from adapters.topics import create_or_verify
+from schemas.messages import AuditEvent
+from schemas.operation import Outcome, State
+from schemas.topics import AUDIT
+from tests.doubles.intents import intent
+from tests.doubles.ports import fixed_clock
+from vitalwire.cli import main
+
+
+def test_a_release_is_audited_on_kafka_before_delivery_sees_it(
+    embedded_broker: Broker, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_or_verify(embedded_broker.bootstrap_servers, topic_prefix, 1, 1)
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    for name, value in {
+        "KAFKA": embedded_broker.bootstrap_servers, "TOPIC_PREFIX": topic_prefix, "DATABASE": url
+    }.items():  # fmt: skip
+        monkeypatch.setenv(f"VITALWIRE_{name}", value)
+    migrate(url)
+    ledger = open_ledger(url, None)
+    ledger.record([intent()], fixed_clock())
+    (operation,) = ledger.claim("north-epic", 1, fixed_clock(), 60)
+    ledger.settle({operation.operation_id: Outcome(state=State.HELD, code="forbidden")}, fixed_clock())
+
+    with pytest.raises(SystemExit) as ended:
+        main(["ledger", "release", operation.operation_id, "--reason", "scopes granted"])
+
+    assert not ended.value.code
+    assert ledger.states() == {"north-epic": {State.PENDING: 1}}
+    ledger.close()
+    (stored,) = KafkaTopicReader(embedded_broker.bootstrap_servers, prefix=topic_prefix).read(AUDIT)
+    event = AuditEvent.model_validate_json(stored.value or b"")
+    assert (event.operation_id, event.reason) == (operation.operation_id, "scopes granted")
+    assert b"CANARY" not in (stored.value or b"")

@@ -1,0 +1,166 @@
+"""`vitalwire ledger`: what waits is listed without patient data, and released only with a name and a reason on record."""
+
+import getpass
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from adapters.ledger import SqlLedger, migrate, open_ledger
+from schemas.messages import AuditEvent
+from schemas.operation import Outcome, State
+from schemas.topics import AUDIT
+from streams.audit import broken_links
+from tests.doubles.intents import intent
+from tests.doubles.ports import MemoryProducer, fixed_clock
+from vitalwire import releasing
+from vitalwire.cli import main
+
+WHY = ("--reason", "scopes granted")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqlLedger]:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    monkeypatch.setenv("VITALWIRE_DATABASE", url)
+    monkeypatch.delenv("VITALWIRE_LEDGER_KEY_FILE", raising=False)
+    migrate(url)
+    opened = open_ledger(url, None)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def producer(monkeypatch: pytest.MonkeyPatch) -> MemoryProducer:
+    kept = MemoryProducer()
+
+    @contextmanager
+    def memory(_settings: object) -> Iterator[MemoryProducer]:
+        yield kept
+
+    monkeypatch.setattr(releasing, "producer", memory)
+    return kept
+
+
+def settled(ledger: SqlLedger, state: State, code: str, endpoint: str = "north-epic") -> str:
+    event = f"w{sum(sum(counts.values()) for counts in ledger.states().values())}"
+    ledger.record([intent(event, patient=event, endpoint=endpoint)], fixed_clock())
+    (operation,) = ledger.claim(endpoint, 1, fixed_clock(), 60)
+    ledger.settle({operation.operation_id: Outcome(state=state, code=code, message="why")}, fixed_clock())
+    return operation.operation_id
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["ledger", *arguments])
+    return int(ended.value.code or 0)
+
+
+def state_of(ledger: SqlLedger, operation_id: str) -> State:
+    operation = ledger.operation(operation_id)
+    assert operation is not None
+    return operation.state
+
+
+def test_held_operations_are_listed_with_code_and_message_and_nothing_of_the_patient(
+    ledger: SqlLedger, capsys: pytest.CaptureFixture[str]
+):
+    held = settled(ledger, State.HELD, "forbidden")
+    settled(ledger, State.SUCCEEDED, "accepted")
+    settled(ledger, State.HELD, "absent", endpoint="north-fhir")
+
+    assert run("list", "--state", "held", "--endpoint", "north-epic", "--json") == 0
+    shown = capsys.readouterr().out
+    assert json.loads(shown) == [
+        {
+            "operation_id": held,
+            "endpoint": "north-epic",
+            "vital_type": "blood_pressure",
+            "state": "held",
+            "code": "forbidden",
+            "message": "why",
+            "created_at": "2026-01-05T10:01:12Z",
+        }
+    ]
+    assert run("list", "--state", "held") == 0
+    table = capsys.readouterr().out
+    assert held in table
+    assert "CANARY" not in shown + table
+
+
+def test_without_conditions_operations_are_counted(ledger: SqlLedger, capsys: pytest.CaptureFixture[str]):
+    settled(ledger, State.HELD, "forbidden")
+    assert run("list", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"north-epic": {"held": 1}}
+
+
+def test_a_list_that_is_cut_says_so(ledger: SqlLedger, capsys: pytest.CaptureFixture[str]):
+    for _ in range(3):
+        settled(ledger, State.HELD, "forbidden")
+    assert run("list", "--state", "held", "--limit", "2") == 0
+    assert "--limit" in capsys.readouterr().err
+
+
+def test_all_that_is_held_for_a_code_is_released_and_who_ordered_it_is_audited(
+    ledger: SqlLedger, producer: MemoryProducer
+):
+    wanted = [settled(ledger, State.HELD, "forbidden") for _ in range(2)]
+    others = [settled(ledger, State.HELD, "absent"), settled(ledger, State.HELD, "forbidden", endpoint="north-fhir")]
+
+    assert run("release", "--endpoint", "north-epic", "--code", "forbidden", *WHY) == 0
+
+    assert [state_of(ledger, one) for one in wanted] == [State.PENDING, State.PENDING]
+    assert [state_of(ledger, one) for one in others] == [State.HELD, State.HELD]
+    events = [AuditEvent.model_validate_json(record.value or b"") for record in producer.to(AUDIT)]
+    assert [(e.operation_id, e.action, e.actor, e.reason, e.role) for e in events] == [
+        (one, "operation.release_ordered", getpass.getuser(), "scopes granted", "operator") for one in wanted
+    ]
+    assert broken_links(events) == []
+
+
+def test_of_ids_only_those_that_are_held_are_released_and_the_others_named(
+    ledger: SqlLedger, producer: MemoryProducer, capsys: pytest.CaptureFixture[str]
+):
+    held, done = settled(ledger, State.HELD, "forbidden"), settled(ledger, State.SUCCEEDED, "accepted")
+
+    assert run("release", held, done, "unheard-of", *WHY, "--json") == 1
+
+    assert json.loads(capsys.readouterr().out) == {"released": [held], "not_held": sorted([done, "unheard-of"])}
+    assert state_of(ledger, done) is State.SUCCEEDED
+    assert len(producer.to(AUDIT)) == 1
+
+
+def test_nothing_is_released_that_could_not_be_audited(
+    ledger: SqlLedger,
+    producer: MemoryProducer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    held = settled(ledger, State.HELD, "forbidden")
+    producer.away = 1_000_000
+    monkeypatch.setattr(releasing, "CONFIRMED_WITHIN_S", 0.01)
+
+    assert run("release", held, *WHY) == 1
+
+    assert state_of(ledger, held) is State.HELD
+    assert "nothing was released" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("release", "some-id"),
+        ("release", *WHY),
+        ("release", "--endpoint", "north-epic", *WHY),
+        ("release", "some-id", "--endpoint", "north-epic", "--code", "absent", *WHY),
+        ("release", "some-id", "--code", "absent", *WHY),
+        ("list", "--state", "stuck"),
+    ],
+)
+def test_a_release_without_reason_or_without_a_clear_choice_is_wrong_use(
+    ledger: SqlLedger, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+):
+    assert run(*arguments) == 2
+    assert capsys.readouterr().err.strip()
