@@ -11,6 +11,7 @@ import yaml
 
 from mappings.linting import check_config
 from schemas.metrics import CATALOGUE
+from streams.delivery import Pace
 from vitalwire.cli.application import app
 from vitalwire.settings import from_environment
 from vitalwire.wiring import ROLES
@@ -74,6 +75,33 @@ def test_each_setting_of_a_service_is_one_that_is_read(name: str, tmp_path: Path
 def test_our_services_have_a_read_only_system_and_no_capabilities(name: str):
     assert OURS[name]["read_only"] is True
     assert OURS[name]["cap_drop"] == ["ALL"]
+
+
+def options(mount: str) -> set[str]:
+    return set(mount.partition(":")[2].split(","))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_services_may_write_where_the_program_does_and_as_the_images_user(name: str):
+    service, environment = OURS[name], OURS[name]["environment"]
+    image = (ROOT / "deploy/Dockerfile").read_text()
+    (user,) = re.findall(r"^USER (\d+)$", image, re.MULTILINE)
+    in_memory = {mount.partition(":")[0]: options(mount) for mount in service["tmpfs"]}
+    kept = {volume.split(":")[1] for volume in service["volumes"] if not volume.endswith(":ro")}
+
+    assert f"uid={user}" in in_memory[environment["VITALWIRE_DATA"]]
+    assert environment["NUMBA_CACHE_DIR"] in kept
+    assert f"--owner={user} --mode=0700 {environment['NUMBA_CACHE_DIR']}" in image
+    for variable in ("VITALWIRE_DATA", "NUMBA_CACHE_DIR"):
+        assert f"{variable}={environment[variable]}" in image
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_service_that_is_stopped_has_time_to_end_in_order(name: str):
+    pace = Pace()
+    (given_s,) = re.findall(r"^(\d+)s$", OURS[name]["stop_grace_period"])
+
+    assert int(given_s) > 2 * pace.stop_within_s + pace.audit_within_s
 
 
 def test_every_published_port_is_on_loopback():
