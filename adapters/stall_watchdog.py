@@ -58,6 +58,7 @@ class StallWatchdog:
         self._every_s = min(5.0, stall_after_s / 4)
         self._end = end
         self._moved: dict[_Partition, tuple[int, float]] = {}
+        self._shown: set[_Partition] = set()
         self._stopped = Event()
         self._thread = Thread(target=self._run, name="stall-watchdog", daemon=True)
 
@@ -82,6 +83,7 @@ class StallWatchdog:
 
     def _look(self, consumer: Consumer) -> None:
         watched = [(topic, number) for topic, numbers in self._assigned().items() for number in sorted(numbers)]
+        self._show_no_lag_of(self._shown.difference(watched))
         try:
             committed = {at: _committed(consumer, at) for at in watched}
             ends = {at: consumer.get_watermark_offsets(TopicPartition(*at), _ANSWER_S) for at in watched}
@@ -93,10 +95,17 @@ class StallWatchdog:
             first, end = ends[at]
             self._judge(at, max(offset, first), end)
 
+    def _show_no_lag_of(self, moved_away: set[_Partition]) -> None:
+        """A partition's lag is told by the worker that has it now; a last number left standing would be taken for lag."""
+        for topic, number in moved_away:
+            self._observer.gauge("partition_lag", 0, topic=topic, partition=str(number))
+        self._shown -= moved_away
+
     def _judge(self, at: _Partition, offset: int, end: int) -> None:
         now = monotonic()
         topic, number = at
         self._observer.gauge("partition_lag", end - offset, topic=topic, partition=str(number))
+        self._shown.add(at)
         before, since = self._moved.get(at, (offset, now))
         if offset != before or offset >= end:
             since = now

@@ -76,7 +76,8 @@ class TelemetryRole:
         for partition in partitions:
             await self._let_through(partition)
             self._settled.pop(partition, None)
-            self._told.pop(partition, None)
+            if self._told.pop(partition, None):
+                self._show(partition, open_readings=0, age_s=0)
 
     async def _let_through(self, partition: int) -> None:
         under_way = self._unconfirmed.pop(partition, [])
@@ -109,6 +110,7 @@ class TelemetryRole:
         for aside in rejected:
             copied = len(aside.text) <= LONGEST_COPIED_BYTES
             if copied and aside.reason == Reason.MALFORMED and aside.device_id is None:
+                self._observer.count("dead_letters_total", stage="telemetry", code=aside.reason)
                 record = batch.records[bisect_left(batch.records, aside.offset, key=lambda r: r.offset)]
                 yield dead_letter(DLQ_TELEMETRY, batch.topic, batch.partition, record, aside.reason)
 
@@ -189,11 +191,13 @@ class TelemetryRole:
             self._observer.seconds("measurement_to_window_seconds", max(0.0, (now_ms - window.end_ms) / 1000))
 
     def _gauges(self, kernel: PartitionKernel) -> None:
-        partition = str(kernel.partition)
-        self._observer.gauge("open_readings", kernel.store.open_rows, partition=partition)
         oldest = kernel.store.oldest_open_end_ms()
         age_s = 0.0 if oldest is None or kernel.arrival_ms == NEVER else (kernel.arrival_ms - oldest) / 1000
-        self._observer.gauge("watermark_age_seconds", max(0.0, age_s), partition=partition)
+        self._show(kernel.partition, kernel.store.open_rows, max(0.0, age_s))
+
+    def _show(self, partition: int, open_readings: int, age_s: float) -> None:
+        self._observer.gauge("open_readings", open_readings, partition=str(partition))
+        self._observer.gauge("watermark_age_seconds", age_s, partition=str(partition))
 
 
 def _device_record(progress: DeviceProgress, partition: int) -> Outgoing:

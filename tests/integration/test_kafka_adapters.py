@@ -273,3 +273,23 @@ async def test_a_partition_that_moves_is_left_alone(kafka: str, topic_prefix: st
     wait_until(lambda: len(looks) > 12, what="a dozen looks")
     watchdog.stop()
     assert reasons == []
+
+
+async def test_the_lag_of_a_partition_that_moved_to_another_worker_is_no_longer_shown(
+    kafka: str, topic_prefix: str, producer: KafkaProducer
+):
+    topic = WINDOWS.prefixed(topic_prefix)
+    await producer.send([Outgoing(WINDOWS, b"k", b"%d" % n, n % 2) for n in range(6)])
+    observer = PrometheusObserver()
+    mine = [0, 1]
+
+    def lags() -> list[float | None]:
+        name = "vitalwire_partition_lag"
+        return [observer.registry.get_sample_value(name, {"topic": topic, "partition": p}) for p in ("0", "1")]
+
+    watchdog = StallWatchdog(kafka, "watched", lambda: {topic: mine}, observer, stall_after_s=2.0, end=lambda _: None)
+    watchdog.start()
+    wait_until(lambda: lags() == [3, 3], what="the lag of both")
+    mine.remove(1)
+    wait_until(lambda: lags() == [3, 0], what="the lag of one")
+    watchdog.stop()

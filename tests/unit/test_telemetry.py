@@ -69,11 +69,12 @@ class Ward:
 
     def __init__(self) -> None:
         self.producer, self.reference, self.kept = GatedProducer(), StaticPairings(), Kept()
+        self.observer = PrometheusObserver()
         ports = TelemetryPorts(
             self.producer,
             self.reference,
             self.kept.load,
-            PrometheusObserver(),
+            self.observer,
             lambda: datetime(2026, 1, 5, tzinfo=UTC),
         )
         self.role = TelemetryRole(TABLE, KEY, TOPIC, ports)
@@ -86,6 +87,9 @@ class Ward:
             self.role.silent_since = lambda _partition, _position: LONG_AFTER_MS
         await self.role.close_due()
         await self.settle()
+
+    def seen(self, name: str, **labels: str) -> float | None:
+        return self.observer.registry.get_sample_value(f"vitalwire_{name}", labels)
 
     async def settle(self) -> None:
         for _ in range(50):
@@ -145,6 +149,16 @@ async def test_bytes_that_are_no_reading_also_become_a_dead_letter_as_they_were(
     assert (letter.key, letter.value) == (b"mon-1", b"\xff not json")
     assert dict(letter.headers)["trace"] == b"1"
     assert dict(letter.headers)["__streams.errors.offset"] == b"5"
+    assert ward.seen("dead_letters_total", stage="telemetry", code="malformed") == 1
+
+
+async def test_a_partition_that_moves_away_leaves_no_open_readings_on_the_dashboard(ward):
+    await ward.role.take(Batch(TOPIC, 0, [measured(i, BASE_MS + i * 1000) for i in range(3)]))
+    await ward.close(silent=False)
+    assert ward.seen("open_readings", partition="0") == 3
+    await ward.role.revoked([0])
+    assert ward.seen("open_readings", partition="0") == 0
+    assert ward.seen("watermark_age_seconds", partition="0") == 0
 
 
 async def test_a_late_reading_goes_to_its_own_topic(ward):

@@ -7,6 +7,7 @@ import os
 import sys
 
 from schemas.errors import Misconfigured
+from vitalwire.logs import log_to_standard_error
 from vitalwire.settings import from_environment
 from vitalwire.wiring import ROLES
 
@@ -16,7 +17,7 @@ def run_worker(role: str) -> None:
     start = ROLES.get(role)
     if start is None:
         raise Misconfigured(f"'{role}' is no role. Choose one of {', '.join(ROLES)}.")
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    log_to_standard_error()
     if start(from_environment()):
         logging.getLogger(__name__).info("the configuration changed: starting anew with it")
         os.execv(sys.executable, [sys.executable, "-m", "vitalwire", "worker", role])  # noqa: S606
