@@ -6,9 +6,12 @@ Why Faust's acknowledgements are not used, and what its consumer does at a rebal
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, cast
 
+from aiokafka import TopicPartition
+from aiokafka.consumer import consumer as client
 from aiokafka.consumer import fetcher
 from aiokafka.errors import ConsumerStoppedError
 from faust.transport.drivers import aiokafka as base
@@ -34,8 +37,28 @@ class _LeanRecords(fetcher.PartitionRecords):  # type: ignore[misc]
         return record
 
 
+class _DatedFetcher(fetcher.Fetcher):  # type: ignore[misc]
+    """Remembers when it asked for what it was told last. An answer may lie unread for long, as in a frozen machine."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.asked_ms: dict[TopicPartition, int] = {}
+        super().__init__(*args, **kwargs)
+
+    async def _proc_fetch_request(self, assignment: Any, node_id: Any, request: Any) -> Any:
+        asked_ms = int(time.time() * 1000)
+        answered = await super()._proc_fetch_request(assignment, node_id, request)
+        for topic, partitions in request.topics:
+            for partition, *_ in partitions:
+                tp = TopicPartition(topic, partition)
+                taken_ms = assignment.state_value(tp).timestamp
+                if taken_ms is not None and taken_ms > asked_ms:
+                    self.asked_ms[tp] = asked_ms
+        return answered
+
+
 # The pinned client offers no other place to say so (docs/adr/0001).
 fetcher.PartitionRecords = _LeanRecords
+client.Fetcher = _DatedFetcher
 
 
 class ConsumerThread(base.AIOKafkaConsumerThread):  # type: ignore[misc]
@@ -47,13 +70,14 @@ class ConsumerThread(base.AIOKafkaConsumerThread):  # type: ignore[misc]
         return consumer
 
     def silent_since_ms(self, tp: TP, position: int) -> int | None:
-        """When the broker last said that nothing follows this position (wall clock, ms); None while something does."""
+        """When the broker was last asked and said that nothing follows this position (wall clock, ms); else None."""
         consumer = self._ensure_consumer()
         topic_partition = base.ensure_aiokafka_TP(tp)
         if topic_partition not in consumer.assignment():
             return None
-        end, polled_ms = consumer.highwater(topic_partition), consumer.last_poll_timestamp(topic_partition)
-        return polled_ms if end is not None and polled_ms is not None and position >= end else None
+        asked_ms = consumer._fetcher.asked_ms.get(topic_partition)  # before the end, which may be newer but not older
+        end = consumer.highwater(topic_partition)
+        return asked_ms if end is not None and position >= end else None
 
 
 class Consumer(base.Consumer):  # type: ignore[misc]

@@ -12,9 +12,12 @@ from schemas.topics import READINGS, WINDOWS
 from tests.conditions import wait_until
 from tests.system.charted import assert_chart_is_true, sandbox_observations
 from tests.system.ehrs import SandboxProcess, sandbox_process
-from tests.system.installation import Installation
+from tests.system.installation import Installation, Worker
 from tests.system.recording import Recording, record
 from tests.system.ward import Ward
+
+LONGER_THAN_IDLE = 550
+"""So many messages take the ward longer than a device may be silent before its windows close."""
 
 
 @pytest.fixture
@@ -102,6 +105,33 @@ def test_telemetry_workers_that_join_leave_and_die_under_load_lose_nothing_and_c
     installation.wait_until_settled(recording)
     assert installation.windows(since) == under_load
     installation.wait_until_taken("telemetry", READINGS)
+
+
+def test_a_worker_that_was_frozen_until_another_took_over_does_no_harm_when_it_thaws(
+    installation: Installation, ward: Ward, ehr: SandboxProcess
+) -> None:
+    recording = record(8, devices=12, seconds=240)
+    ward.admit(recording)
+    ehr.admit(recording.patients)
+    pair = installation.start("telemetry", "telemetry", "clinical", "delivery")[:2]
+
+    ward.play(recording.messages)
+    for frozen, other in (pair, pair[::-1]):
+        wait_until(lambda: all(each.metric("windows_total") > 0 for each in pair), what="windows of both workers")
+        frozen.freeze()
+        try:
+            ward.go_on(LONGER_THAN_IDLE)
+            wait_for_more_windows(other)
+        finally:
+            frozen.thaw()
+    ward.finish()
+    assert_settled_and_true(installation, recording, ehr)
+    assert len(installation.windows()) == len(recording.windows())
+
+
+def wait_for_more_windows(worker: Worker) -> None:
+    before = worker.metric("windows_total")
+    wait_until(lambda: worker.metric("windows_total") > before, what="more windows")
 
 
 def assert_settled_and_true(installation: Installation, recording: Recording, ehr: SandboxProcess) -> None:

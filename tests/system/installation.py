@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import secrets
+import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -66,6 +68,14 @@ class Worker:
         """SIGTERM."""
         self._remember_page()
         self._process.stop()
+
+    def freeze(self) -> None:
+        """Stop it in its tracks, as a suspended virtual machine is."""
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on, not knowing that time has passed."""
+        os.kill(self._process.pid, signal.SIGCONT)
 
     def kill(self) -> None:
         """kill -9."""
