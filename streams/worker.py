@@ -24,7 +24,7 @@ MAX_FETCH_BYTES = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """Where a worker reads and in which consumer group. `instance` makes its membership static, for quick restarts.
+    """Where a worker reads, and in which consumer group.
 
     `scratch` is a directory for Faust, which wants one even though nothing is kept there.
     """
@@ -35,7 +35,6 @@ class WorkerSettings:
     scratch: Path
     commit_every_s: float = 1.0
     session_timeout_s: float = 10.0
-    instance: str | None = None
 
 
 def make_app(settings: WorkerSettings, role: BatchRole) -> Any:
@@ -51,7 +50,6 @@ def make_app(settings: WorkerSettings, role: BatchRole) -> Any:
         stream_buffer_maxsize=BUFFERED_BATCHES,
         stream_wait_empty=True,
         consumer_auto_offset_reset="earliest",
-        consumer_group_instance_id=settings.instance,
         consumer_max_fetch_size=MAX_FETCH_BYTES,
         broker_max_poll_records=MAX_BATCH_RECORDS,
         broker_commit_interval=settings.commit_every_s,
