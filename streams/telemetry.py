@@ -95,7 +95,8 @@ class TelemetryRole:
         if kernel is None:
             return
         began = perf_counter()
-        judged = kernel.ingest(batch.records, self._reference.pairings(), self._reference.pairings_version())
+        version = self._reference.pairings_version()  # first: a change in between must look new at the next batch
+        judged = kernel.ingest(batch.records, self._reference.pairings(), version)
         self._observer.seconds("kernel_seconds", perf_counter() - began, step="ingest")
         self._count(batch, judged)
         asides = [aside_record(a, self._topic, batch.partition) for a in (*judged.rejected, *judged.late)]
