@@ -13,7 +13,7 @@ from typing import Any, cast
 from aiokafka import TopicPartition
 from aiokafka.consumer import consumer as client
 from aiokafka.consumer import fetcher
-from aiokafka.errors import ConsumerStoppedError
+from aiokafka.errors import ConsumerStoppedError, KafkaTimeoutError
 from faust.transport.drivers import aiokafka as base
 from faust.types import TP, ConsumerMessage
 
@@ -23,6 +23,8 @@ from streams.ending import or_end
 
 FETCH_WAIT_MS = 250
 """How long the broker holds an empty fetch: bounds how late a silent partition is noticed."""
+
+SEEK_AGAIN_S = 0.5
 
 
 def role_of(app: Any) -> BatchRole:
@@ -69,6 +71,23 @@ class ConsumerThread(base.AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
         return consumer
 
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """To where each partition is to be read from; where nothing was committed yet, to its beginning.
+
+        The client leaves those where they are, which is behind what it fetched and Faust dropped at a rebalance.
+        """
+        return cast(Mapping[TP, int], await self.call_thread(self._seek))
+
+    async def _seek(self) -> Mapping[Any, int | None]:
+        consumer = self._ensure_consumer()
+        assignment = consumer._subscription.subscription.assignment
+        committed: Mapping[Any, int | None] = await consumer.seek_to_committed()
+        untouched = [tp for tp, offset in committed.items() if not offset]
+        sought = not untouched or await consumer.seek_to_beginning(*untouched)
+        if not sought and assignment.active:  # else the next assignment seeks anew
+            raise KafkaTimeoutError
+        return committed
+
     def silent_since_ms(self, tp: TP, position: int) -> int | None:
         """When the broker was last asked and said that nothing follows this position (wall clock, ms); else None."""
         consumer = self._ensure_consumer()
@@ -107,11 +126,20 @@ class Consumer(base.Consumer):  # type: ignore[misc]
                 yield tp, self._batch_message(tp, records)
 
     async def _seek_quietly(self) -> None:
-        """Back to the committed offsets; while stopping there may be nobody to ask."""
-        try:
-            await self.perform_seek()
-        except (ConsumerStoppedError, base.IllegalStateError, base.KafkaError) as problem:
-            self.log.warning("seek to the committed offsets failed: %s", type(problem).__name__)
+        """Back to the committed offsets: what was fetched and is not handed on must be read again.
+
+        Partitions that are no longer ours are sought anew when they are assigned; a broker that is away is asked again.
+        """
+        while not self.should_stop:
+            try:
+                await self.perform_seek()
+            except (ConsumerStoppedError, base.IllegalStateError):
+                return
+            except base.KafkaError as problem:
+                self.log.warning("seek to the committed offsets failed: %s", type(problem).__name__)
+                await self.sleep(SEEK_AGAIN_S)
+            else:
+                return
 
     def _batch_message(self, tp: TP, records: list[Any]) -> Any:
         last = records[-1]

@@ -129,6 +129,23 @@ def test_a_worker_that_was_frozen_until_another_took_over_does_no_harm_when_it_t
     assert len(installation.windows()) == len(recording.windows())
 
 
+def test_partitions_that_move_before_any_window_has_closed_are_read_from_their_beginning(
+    installation: Installation, broker: Broker, topic_prefix: str, ehr: SandboxProcess
+) -> None:
+    recording = record(6, devices=12, seconds=60)
+    with Ward(broker.bootstrap_servers, topic_prefix, second_s=1.0) as slow_ward:
+        slow_ward.admit(recording)
+        ehr.admit(recording.patients)
+        [first, *_] = installation.start("telemetry", "clinical", "delivery")
+        slow_ward.play(recording.messages)
+        wait_until(lambda: first.metric("open_readings") > 0, what="readings in windows")
+        [second] = installation.start("telemetry")
+        wait_until(lambda: second.metric("open_readings") > 0, what="readings at the second worker")
+        second.stop()
+        slow_ward.finish()
+    assert_settled_and_true(installation, recording, ehr)
+
+
 def wait_for_more_windows(worker: Worker) -> None:
     before = worker.metric("windows_total")
     wait_until(lambda: worker.metric("windows_total") > before, what="more windows")
