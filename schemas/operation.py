@@ -42,6 +42,11 @@ class Intent(BaseModel):
     source_event_id: str = Field(description="the window_id; of a blood-pressure panel that of the systolic window")
     content_hash: str
     source_ids: list[str] = Field(description="every window_id that this resource reports")
+    device_id: str | None = Field(default=None, description="the device that measured, to compare with its pairing")
+    first_time: AwareDatetime | None = Field(
+        default=None, description="first reading: pairing and consent must hold from here"
+    )
+    last_time: AwareDatetime | None = Field(default=None, description="last reading: and until here, inclusive")
     vital_type: str = Field(description="the type (of a panel: blood_pressure), for consent")
     measured_at: AwareDatetime = Field(
         description="end of the window: the instant for which consent and encounter hold"
@@ -62,6 +67,10 @@ class Operation(BaseModel):
     intent: Intent
     state: State
     attempts: int = 0
+    fence: int = Field(default=0, description="token of the claim it was given under; only its holder may settle it")
+    in_doubt: bool = Field(
+        default=False, description="an earlier attempt may have been written: it was ambiguous, or its worker died"
+    )
     amends: str | None = Field(default=None, description="operation_id of the earlier write of the same source event")
     resource_id: str | None = Field(default=None, description="the id the EHR gave, e.g. of the Observation")
     version: str | None = None

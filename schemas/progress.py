@@ -39,3 +39,9 @@ class PartitionProgress(BaseModel):
     settled: int = Field(description="the committed offset: no open window has a reading before it")
     open_readings: int = Field(description="readings in windows still open, repeats included")
     arrival_ms: int = Field(description="the partition's arrival clock")
+    settled_arrival_ms: int | None = Field(
+        default=None, description="the arrival clock at `settled`: a replay from there sees the same clock"
+    )
+    removed_unread: int = Field(
+        default=0, ge=0, description="records that retention removed before they were read, since the topic began"
+    )

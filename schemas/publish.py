@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from schemas import topics
+from schemas.correction import Correction
 from schemas.messages import (
     AlertEvent,
     AuditEvent,
@@ -38,6 +39,7 @@ VALUES: dict[str, TypeAdapter[Any]] = {
     topics.PAIRINGS.name: TypeAdapter(Pairing),
     topics.PATIENTS.name: TypeAdapter(PatientRecord),
     topics.CONSENTS.name: TypeAdapter(Consent),
+    topics.CORRECTIONS.name: TypeAdapter(Correction),
     topics.COMMANDS_VITALS.name: TypeAdapter(VitalsCommand),
     topics.COMMANDS_DOCUMENTS.name: TypeAdapter(DocumentCommand),
     topics.COMMANDS_PATIENT_INFO.name: TypeAdapter(PatientInfoCommand),
@@ -60,6 +62,7 @@ ROLES: dict[str, dict[str, tuple[TopicSpec, ...]]] = {
             topics.QUARANTINE,
             topics.PROGRESS,
             topics.DLQ_TELEMETRY,
+            topics.AUDIT,
             topics.HEARTBEATS,
         ),
     },
@@ -69,7 +72,7 @@ ROLES: dict[str, dict[str, tuple[TopicSpec, ...]]] = {
     },
     "delivery": {
         "receive": _REFERENCE,
-        "send": (topics.AUDIT, topics.HEARTBEATS),
+        "send": (topics.AUDIT, topics.CORRECTIONS, topics.HEARTBEATS),
     },
 }
 """Which role reads and writes which topic in this version."""

@@ -22,6 +22,8 @@ class Reason(StrEnum):
     CONFLICTING_DUPLICATE = "conflicting_duplicate"
     UNKNOWN_PATIENT = "unknown_patient"
     NO_CONSENT = "no_consent"
+    OVERSIZED = "oversized"
+    UNREADABLE = "unreadable"
 
 
 LATE = "late"
@@ -42,4 +44,6 @@ EXPLANATIONS: dict[Reason, str] = {
     Reason.CONFLICTING_DUPLICATE: "Same device, vital and time with different values: none of them is trusted.",
     Reason.UNKNOWN_PATIENT: "The patient has no record, or no subject id at this endpoint, in `reference.patients`.",
     Reason.NO_CONSENT: "No active consent permits charting this vital of this patient at this endpoint.",
+    Reason.OVERSIZED: "The record is larger, or its frame holds more measurements, than is taken. Send smaller frames.",
+    Reason.UNREADABLE: "The record breaks Kafka's own format, so that no client can read it. Mend the producer.",
 }

@@ -66,12 +66,15 @@ class Consent(BaseModel):
     permits: list[Provision] = []
     denies: list[Provision] = []
 
-    def allows(self, purpose: Purpose, vital_type: str, endpoint: str, at: datetime) -> bool:
-        """Whether the patient permits this use at this instant. Fails closed.
+    def allows(
+        self, purpose: Purpose, vital_type: str, endpoint: str, at: datetime, through: datetime | None = None
+    ) -> bool:
+        """Whether the patient permits this use at this instant, or for the whole span up to `through`. Fails closed.
 
         A panel (blood_pressure) is permitted by its name or by all its members; a denial of one member denies it.
         """
-        if self.status != "active" or (self.since and at < self.since) or (self.until and at >= self.until):
+        last = at if through is None else through
+        if self.status != "active" or (self.since and at < self.since) or (self.until and last >= self.until):
             return False
         members = PANELS.get(vital_type, (vital_type,))
         if any(_covers(d, purpose, name, endpoint) for d in self.denies for name in (vital_type, *members)):

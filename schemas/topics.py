@@ -28,6 +28,8 @@ def _kept(days: int) -> dict[str, str]:
 
 
 _COMPACTED = {"cleanup.policy": "compact", "delete.retention.ms": str(30 * DAY_MS)}
+# Of two records for one key the one appended last is true, whatever partition it is in: so the broker dates them.
+_REFERENCE = _COMPACTED | {"message.timestamp.type": "LogAppendTime"}
 _RESTRICTED = {"cleanup.policy": "delete", "retention.ms": str(90 * DAY_MS)}
 # A record set aside is the record as it came and more: the largest that the broker takes must still fit.
 _WRAPS_OTHERS = {"max.message.bytes": str(4 * 1024 * 1024)}
@@ -50,10 +52,16 @@ PROGRESS = TopicSpec(
     _COMPACTED | {"min.compaction.lag.ms": str(10 * 60_000)},
 )
 PAIRINGS = TopicSpec(
-    "reference.pairings", "tenant_id|device_id", "which patient a device measured, and when", _COMPACTED
+    "reference.pairings", "tenant_id|device_id", "which patient a device measured, and when", _REFERENCE
 )
-PATIENTS = TopicSpec("reference.patients", "tenant_id|patient_id", "the patient's ids at each endpoint", _COMPACTED)
-CONSENTS = TopicSpec("reference.consents", "tenant_id|patient_id", "what the patient permits", _COMPACTED)
+PATIENTS = TopicSpec("reference.patients", "tenant_id|patient_id", "the patient's ids at each endpoint", _REFERENCE)
+CONSENTS = TopicSpec("reference.consents", "tenant_id|patient_id", "what the patient permits", _REFERENCE)
+CORRECTIONS = TopicSpec(
+    "vitals.corrections",
+    "tenant_id|patient_id",
+    "charted results that a corrected pairing or patient puts in doubt",
+    _RESTRICTED,
+)
 COMMANDS_VITALS = TopicSpec("commands.vitals", "tenant_id|patient_id", "vitals to chart at once", _kept(7))
 COMMANDS_DOCUMENTS = TopicSpec("commands.documents", "tenant_id|patient_id", "documents to file", _kept(7))
 COMMANDS_PATIENT_INFO = TopicSpec("commands.patient-info", "tenant_id|patient_id", "patient data asked for", _kept(7))
@@ -86,6 +94,7 @@ ALL: tuple[TopicSpec, ...] = (
     PAIRINGS,
     PATIENTS,
     CONSENTS,
+    CORRECTIONS,
     COMMANDS_VITALS,
     COMMANDS_DOCUMENTS,
     COMMANDS_PATIENT_INFO,

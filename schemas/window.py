@@ -9,6 +9,15 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 Cause = Literal["schedule", "threshold", "change", "late"]
 
 
+class Coordinates(BaseModel):
+    """Where one reading stands in the window's partition of the readings topic: its record, and its place in a frame."""
+
+    model_config = ConfigDict(frozen=True)
+
+    offset: int
+    index: int = 0
+
+
 class WindowSource(BaseModel):
     """The records a window was made of: its first and last offset in one partition of the readings topic."""
 
@@ -38,6 +47,10 @@ class Window(BaseModel):
     unit: str
     start: AwareDatetime
     end: AwareDatetime
+    first_time: AwareDatetime | None = Field(
+        default=None, description="when its first reading was measured; null from versions that did not say"
+    )
+    last_time: AwareDatetime | None = Field(default=None, description="when its last reading was measured")
     count: int = Field(ge=1, description="readings after dedupe")
     duplicates: int = Field(default=0, ge=0, description="readings dropped as exact repeats")
     mean: float
@@ -54,3 +67,7 @@ class Window(BaseModel):
         description="other types of the same panel (blood pressure) that closed in the same window",
     )
     source: WindowSource
+    supersedes: list[Coordinates] = Field(
+        default_factory=list,
+        description="its readings that an earlier run had set aside, e.g. before their pairing came: they count here",
+    )

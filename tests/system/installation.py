@@ -31,7 +31,7 @@ from schemas.ports import Stored
 from schemas.topics import PROGRESS, WINDOWS, TopicSpec
 from tests.conditions import wait_until
 from tests.system.command import command_in_batches_of, vitalwire_command
-from tests.system.recording import ENDPOINT, GRACE_MS, STATISTICS, TENANT, WINDOW_MS, Recording
+from tests.system.recording import CANARY, ENDPOINT, GRACE_MS, STATISTICS, TENANT, WINDOW_MS, Recording
 from vitalwire.reconciliation import reconciled
 from vitalwire.settings import from_environment
 
@@ -249,7 +249,8 @@ class Installation:
         return {at.partition: max(at.offset, 0) for at in futures[group].result().topic_partitions}
 
     def assert_no_canary(self, recording: Recording) -> None:
-        """No log and no metrics page of any worker has a name or a value of the ward."""
+        """No log and no metrics page of any worker has a name or a value of the ward, though the windows have them."""
+        assert all(CANARY.encode() in window for window in self.windows().values())
         texts = {str(worker.log_file): worker.log_file.read_text(errors="replace") for worker in self.workers}
         texts |= {f"metrics {worker.log_file}": "\n".join(worker.pages) for worker in self.workers}
         found = {name for name, text in texts.items() for canary in recording.canaries() if canary in text}
