@@ -19,6 +19,8 @@ from tests.bench.plan import Plan
 
 SUBJECTS = ("telemetry", "kernel", "memory", "catch_up", "fhir", "delivery", "latency")
 """Each is a module of this package with `measure(plan) -> Found`."""
+VERSIONS = "versions"
+"""So is this one, which needs another checkout and is measured only when named."""
 
 
 def _asked(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -26,11 +28,14 @@ def _asked(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"any of {', '.join(SUBJECTS)}; all by default")
     parser.add_argument("--readings", type=int, default=2_000_000, help="readings in the topic (default 2,000,000)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds that count, after one to warm up (default 3)")
+    parser.add_argument("--beside", type=Path, metavar="CHECKOUT", help="another checkout, for the subject `versions`")
     parser.add_argument("--out", type=Path, default=Path("bench.json"), help="where results go (default bench.json)")
     asked = parser.parse_args(arguments)
-    if unknown := sorted(set(asked.subjects) - set(SUBJECTS)):
-        parser.error(f"no such subject: {', '.join(unknown)}; choose from {', '.join(SUBJECTS)}")
-    if asked.readings < 400_000 and "telemetry" in (asked.subjects or SUBJECTS):
+    if unknown := sorted(set(asked.subjects) - {*SUBJECTS, VERSIONS}):
+        parser.error(f"no such subject: {', '.join(unknown)}; choose from {', '.join((*SUBJECTS, VERSIONS))}")
+    if (asked.beside is None) == (VERSIONS in asked.subjects):
+        parser.error("`versions` and `--beside CHECKOUT` go together")
+    if asked.readings < 400_000 and {"telemetry", VERSIONS} & set(asked.subjects or SUBJECTS):
         parser.error("--readings must be at least 400,000: fewer cover too little time for a window to close")
     return asked
 
@@ -47,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             tempfile.TemporaryDirectory(prefix="vitalwire-bench-") as directory,
             Progress(*columns, console=console) as bars,
         ):
-            plan = Plan(asked.readings, asked.rounds, Path(directory), bars)
+            plan = Plan(asked.readings, asked.rounds, Path(directory), bars, asked.beside and asked.beside.resolve())
             found = importlib.import_module(f"tests.bench.{name}").measure(plan)
         results |= found.results
         results["rounds"][name] = found.rounds

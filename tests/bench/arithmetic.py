@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -63,6 +64,21 @@ def percentile(values: Sequence[float], percent: float) -> float:
     """Nearest rank: the smallest value that at least `percent` of all values do not exceed."""
     ranked = sorted(values)
     return ranked[max(math.ceil(percent / 100 * len(ranked)), 1) - 1]
+
+
+def ratios(runs: Iterable[tuple[int, Run]], ours: str, theirs: str) -> list[float]:
+    """Readings a CPU second of one contestant over another's, round by round: what troubled a round troubled both."""
+    rounds: dict[int, dict[str, float]] = {}
+    for turn, run in runs:
+        rounds.setdefault(turn, {})[run.contestant] = run.per_cpu_s
+    return [rates[ours] / rates[theirs] for _, rates in sorted(rounds.items())]
+
+
+def lower_bound(values: Sequence[float], percent: float = 95, resamples: int = 20_000) -> float:
+    """The lower confidence bound of the median, by a percentile bootstrap; the same for the same values."""
+    draw = random.Random(len(values))
+    medians = [median(draw.choices(values, k=len(values))) for _ in range(resamples)]
+    return percentile(medians, 100 - percent)
 
 
 def alternating(contestants: Sequence[str], rounds: int) -> list[tuple[int, str]]:

@@ -36,6 +36,8 @@ BARS = (
     Bar("telemetry.vs_kafka_streams", "… a second, times Kafka Streams", least=1.0),
     Bar("telemetry.vs_kafka_streams_cpu", "… a CPU second, times Kafka Streams", least=1.2),
     Bar("telemetry.vs_faust", "… a second, times plain Faust", least=15),
+    Bar("versions.per_cpu_s_ratio", "telemetry role, readings a CPU second, times the checkout beside"),
+    Bar("versions.lower_95", "… lower 95 % bound of the median", least=0.93),
     Bar("kernel.readings_per_s", "window kernel alone, time as epoch ms"),
     Bar("kernel.rfc3339_readings_per_s", "window kernel alone, time as RFC 3339"),
     Bar("memory_100k_mib", "peak memory at 100,000 devices, MiB", most=1536),

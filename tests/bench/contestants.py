@@ -17,11 +17,12 @@ from adapters.local.process import ServerProcess
 from adapters.topics import create_or_verify
 from schemas.topics import LATE_READINGS, PROGRESS, QUARANTINE, READINGS, WINDOWS
 from tests.bench.arithmetic import Run
-from tests.bench.processes import start_role, worker_environment
+from tests.bench.processes import THIS_CHECKOUT, start_role, worker_environment
 from tests.bench.servers import PARTITIONS
 from tests.conditions import wait_until
 
 VITALWIRE = "vitalwire"
+BESIDE = "the checkout beside it"
 PLAIN_FAUST = "plain faust"
 STREAMS = {"kafka streams, 1 thread": 1, "kafka streams, 2 threads": 2}
 GROUP = "vitalwire-telemetry"
@@ -34,13 +35,14 @@ _numbers = itertools.count(1)
 class Contest:
     """Runs contestants over the filled topic of one broker."""
 
-    def __init__(self, bootstrap_servers: str, directory: Path) -> None:
+    def __init__(self, bootstrap_servers: str, directory: Path, beside: Path = THIS_CHECKOUT) -> None:
         self._bootstrap_servers, self._directory = bootstrap_servers, directory
+        self._checkouts = {VITALWIRE: THIS_CHECKOUT, BESIDE: beside}
         self.environment = worker_environment(bootstrap_servers, directory)
 
     def run(self, contestant: str, readings: int) -> Run:
         """One run from an empty start to this many readings taken."""
-        if contestant == VITALWIRE:
+        if contestant in self._checkouts:
             forget(self._bootstrap_servers)
         with self._started(contestant, readings) as (process, file):
             process.wait_until(file.exists, timeout_s=TAKES_AT_MOST_S)
@@ -52,8 +54,15 @@ class Contest:
         number = next(_numbers)
         file, log = self._directory / f"run-{number}.json", self._directory / f"run-{number}.log"
         state = self._directory / f"state-{number}"
-        if contestant == VITALWIRE:
-            process = start_role("telemetry", self.environment, self._directory, file, str(readings))
+        if contestant in self._checkouts:
+            process = start_role(
+                "telemetry",
+                self.environment,
+                self._directory,
+                file,
+                str(readings),
+                checkout=self._checkouts[contestant],
+            )
         else:
             command = self._command(contestant, readings, state, file)
             process = ServerProcess(contestant, command, log_file=log)
@@ -61,7 +70,7 @@ class Contest:
             yield process, file
         finally:
             # in order, so that its group has no member left
-            process.stop() if contestant == VITALWIRE else process.kill()
+            process.stop() if contestant in self._checkouts else process.kill()
             shutil.rmtree(state, ignore_errors=True)
 
     def _command(self, contestant: str, readings: int, state: Path, file: Path) -> Sequence[str]:

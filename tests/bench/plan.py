@@ -22,6 +22,8 @@ class Plan:
     rounds: int
     directory: Path
     bars: Progress
+    beside: Path | None = None
+    """Another checkout of the product, to be measured in turn with this one."""
 
     def each(self, what: str, items: Sequence[T], name: Callable[[T], str] = str) -> Iterator[T]:
         """Items one by one under a progress bar of their own."""

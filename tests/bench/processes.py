@@ -12,6 +12,8 @@ from typing import Any, cast
 
 from adapters.local.process import ServerProcess
 
+THIS_CHECKOUT = Path(__file__).resolve().parents[2]
+
 
 def result_of(module: str, arguments: Sequence[str], directory: Path, *, within_s: float) -> dict[str, Any]:
     """Run a module of this package to its end; what it wrote into the file that is its last argument."""
@@ -36,8 +38,11 @@ def worker_environment(bootstrap_servers: str, directory: Path, configuration: s
     }
 
 
-def start_role(role: str, environment: dict[str, str], directory: Path, file: Path, *more: str) -> ServerProcess:
-    """A role of the product with a stopwatch (`tests.bench.measured`)."""
+def start_role(
+    role: str, environment: dict[str, str], directory: Path, file: Path, *more: str, checkout: Path = THIS_CHECKOUT
+) -> ServerProcess:
+    """A role of the product with a stopwatch (`tests.bench.measured`), as it stands in a checkout."""
     given = [f"{name}={value}" for name, value in environment.items()]
-    command = ["/usr/bin/env", *given, sys.executable, "-m", "tests.bench.measured", role, str(file), *more]
+    there = ["/usr/bin/env", f"--chdir={checkout}", f"PYTHONPATH={checkout}", *given]
+    command = [*there, sys.executable, "-m", "tests.bench.measured", role, str(file), *more]
     return ServerProcess(f"The {role} worker", command, log_file=directory / f"{role}.log")

@@ -2,7 +2,17 @@
 
 import pytest
 
-from tests.bench.arithmetic import Run, Summary, alternating, best, by_contestant, percentile, summary
+from tests.bench.arithmetic import (
+    Run,
+    Summary,
+    alternating,
+    best,
+    by_contestant,
+    lower_bound,
+    percentile,
+    ratios,
+    summary,
+)
 
 
 def test_a_rate_is_the_amount_over_the_time_it_took() -> None:
@@ -46,3 +56,14 @@ def test_every_contestant_runs_once_a_round_and_none_always_first() -> None:
     turns = alternating(["a", "b", "c"], 3)
     assert [sorted(c for turn, c in turns if turn == n) for n in range(3)] == [["a", "b", "c"]] * 3
     assert [c for _, c in turns[::3]] == ["a", "b", "c"]
+
+
+def test_a_ratio_compares_the_runs_of_one_round() -> None:
+    runs = [(1, Run("new", 90, 1, 1)), (1, Run("old", 100, 1, 1)), (2, Run("old", 50, 1, 1)), (2, Run("new", 50, 1, 1))]
+    assert ratios(runs, "new", "old") == [0.9, 1.0]
+
+
+def test_a_lower_bound_lies_below_the_median_and_within_what_was_measured() -> None:
+    values = [0.9, 0.95, 0.96, 0.97, 0.98, 0.99, 1.0, 1.01, 1.2]
+    assert 0.9 < lower_bound(values) < 0.98
+    assert lower_bound([0.5] * 9) == 0.5
