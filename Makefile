@@ -1,6 +1,8 @@
-# make demo    the whole job on this machine, on embedded parts; needs Python 3.11 or newer and make
-# make test    every check and test, on real servers; fetches what those need
-# make bench   benchmarks; writes bench.json
+# make demo       the whole job on this machine, on embedded parts; needs Python 3.11 or newer and make
+# make test       every check and every test but the long ones, on real servers; fetches what those need
+# make test-unit  the tests that need no server: under a minute
+# make test-full  every check and every test, the long ones too, and how long the slowest took
+# make bench      benchmarks; writes bench.json
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -11,7 +13,7 @@ LOCK := $(VENV)/lock/bin/pip-compile --quiet --upgrade --generate-hashes --allow
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 OURSELVES := $(PIP) install --no-deps --no-build-isolation --editable .
 
-.PHONY: setup setup-dev demo test lint bench lock
+.PHONY: setup setup-dev demo test test-unit test-full lint bench lock
 
 setup: $(VENV)/.installed
 
@@ -22,6 +24,13 @@ demo: setup
 
 test: lint
 	$(BIN)/python -m pytest $(ARGS)
+
+test-unit: setup-dev
+	$(BIN)/python -m pytest tests/unit tests/golden $(ARGS)
+
+# An empty -m selects all: pyproject.toml leaves the long ones out.
+test-full: lint
+	$(BIN)/python -m pytest -m "" --durations=20 --durations-min=10 $(ARGS)
 
 lint: setup-dev
 	$(BIN)/ruff format --check .
