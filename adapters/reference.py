@@ -72,6 +72,7 @@ class KafkaReference:
         self._patients: dict[Key, PatientRecord] = {}
         self._consents: dict[Key, Consent] = {}
         self._version = 0
+        self._pairings_version = 0
         self._next: dict[_Partition, int] = {}
         self._followed_at: float | None = None
         self._followed = Condition()
@@ -94,13 +95,25 @@ class KafkaReference:
         if self._thread.is_alive():
             self._thread.join()
 
+    def version(self) -> int:
+        """Grows with every change of any record; read it before the records."""
+        return self._version
+
     def pairings_version(self) -> int:
         """Grows with every change of any pairing; read it before `pairings`."""
-        return self._version
+        return self._pairings_version
 
     def pairings(self) -> Mapping[Key, Pairing]:
         """(tenant_id, device_id) → history. What is returned never changes; a later call returns another."""
         return self._pairings
+
+    def patients(self) -> Mapping[Key, PatientRecord]:
+        """(tenant_id, patient_id) → record."""
+        return self._patients
+
+    def pairing(self, tenant_id: str, device_id: str) -> Pairing | None:
+        """The device's history, or None: not paired."""
+        return self._pairings.get((tenant_id, device_id))
 
     def patient(self, tenant_id: str, patient_id: str) -> PatientRecord | None:
         """The patient's record, or None."""
@@ -163,7 +176,9 @@ class KafkaReference:
         self._consents = _merged(self._consents, changed[CONSENTS])
         if changed[PAIRINGS]:
             self._pairings = _merged(self._pairings, changed[PAIRINGS])
-            self._version += 1  # after the dictionary, so that nobody keeps the old one under the new number
+            self._pairings_version += 1  # after the dictionary, so that nobody keeps the old one under the new number
+        if any(changed.values()):
+            self._version += 1
 
     def _read(self, message: Message, changed: dict[Key, Any]) -> None:
         key = _key(message.key())

@@ -57,12 +57,24 @@ class TopicReader(Protocol):
 class ReferenceData(Protocol):
     """Reference topics, read to the end before the first use and kept current. Fails closed."""
 
+    def version(self) -> int:
+        """Grows with every change of any record. Read it before the records: what changes in between looks new again."""
+        ...
+
     def pairings_version(self) -> int:
-        """Grows with every change of any pairing."""
+        """Grows with every change of any pairing; read it before `pairings`."""
         ...
 
     def pairings(self) -> Mapping[tuple[str, str], Pairing]:
-        """(tenant_id, device_id) → history."""
+        """(tenant_id, device_id) → history. Live: look up single keys; to go through it, copy first (`list(it.items())`)."""
+        ...
+
+    def patients(self) -> Mapping[tuple[str, str], PatientRecord]:
+        """(tenant_id, patient_id) → record. Live, as `pairings` is."""
+        ...
+
+    def pairing(self, tenant_id: str, device_id: str) -> Pairing | None:
+        """The device's history, or None: not paired."""
         ...
 
     def patient(self, tenant_id: str, patient_id: str) -> PatientRecord | None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from schemas.errors import RetryLater
 from schemas.ports import Observer, Outgoing
-from schemas.reference import Consent, Pairing, PatientRecord, Provision
+from schemas.reference import Consent, Pairing, PairingInterval, PatientRecord, Provision
 from schemas.topics import TopicSpec
 from streams.audit import AuditChain, AuditTrail
 
@@ -36,26 +36,43 @@ class StaticReference:
     """Reference data as a test sets it."""
 
     def __init__(self) -> None:
-        self.patients: dict[tuple[str, str], PatientRecord] = {}
+        self.records: dict[tuple[str, str], PatientRecord] = {}
         self.consents: dict[tuple[str, str], Consent] = {}
+        self.paired: dict[tuple[str, str], Pairing] = {}
+        self.changes = 0
         self.stale = 0
 
     def admit(self, patient_id: str, *, tenant_id: str = "north", **subject_ids: str) -> None:
         """A patient known at these endpoints (`north_fhir="id"`), who permits everything."""
         key = (tenant_id, patient_id)
         names = {name.replace("_", "-"): subject for name, subject in subject_ids.items()}
-        self.patients[key] = PatientRecord(tenant_id=tenant_id, patient_id=patient_id, subject_ids=names)
+        self.records[key] = PatientRecord(tenant_id=tenant_id, patient_id=patient_id, subject_ids=names)
         permits = [Provision(purpose="vitals")]
         self.consents[key] = Consent(tenant_id=tenant_id, patient_id=patient_id, status="active", permits=permits)
 
+    def pair(self, device_id: str, *intervals: PairingInterval, tenant_id: str = "north") -> None:
+        """The device measured these patients; replaces what was known of it."""
+        key = (tenant_id, device_id)
+        self.paired[key] = Pairing(tenant_id=tenant_id, device_id=device_id, intervals=list(intervals))
+        self.changes += 1
+
+    def version(self) -> int:
+        return self.changes
+
     def pairings_version(self) -> int:
-        return 0
+        return self.changes
 
     def pairings(self) -> dict[tuple[str, str], Pairing]:
-        return {}
+        return self.paired
+
+    def patients(self) -> dict[tuple[str, str], PatientRecord]:
+        return self.records
+
+    def pairing(self, tenant_id: str, device_id: str) -> Pairing | None:
+        return self.paired.get((tenant_id, device_id))
 
     def patient(self, tenant_id: str, patient_id: str) -> PatientRecord | None:
-        return self.patients.get((tenant_id, patient_id))
+        return self.records.get((tenant_id, patient_id))
 
     def consent(self, tenant_id: str, patient_id: str) -> Consent | None:
         return self.consents.get((tenant_id, patient_id))
