@@ -81,9 +81,9 @@ def _patient(pairings: Intervals, device: int, time_ms: int) -> int:
     found = -1
     for i in range(pairings.first[device], pairings.first[device + 1]):
         if pairings.since_ms[i] <= time_ms < pairings.until_ms[i]:
-            if found != -1:
+            if found != -1 and found != pairings.patient[i]:
                 return -2
-            found = pairings.patient[i]
+            found = int(pairings.patient[i])
     return found
 
 

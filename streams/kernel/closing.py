@@ -8,6 +8,7 @@ import numpy as np
 
 from streams.kernel.admit import close_idle, closed_by_watermark, window_end
 from streams.kernel.compiled import I32, I64, NEVER, compiled
+from streams.kernel.scan import NO_SEQ
 from streams.kernel.store import FREE, NOWHERE, OPEN, SETTLED, Devices, OpenRows, Streams
 from streams.kernel.vital_table import VitalColumns
 
@@ -28,6 +29,8 @@ class ClosedWindows(NamedTuple):
     high: I64
     first: I64
     last: I64
+    first_time_ms: I64
+    last_time_ms: I64
     first_offset: I64
     last_offset: I64
 
@@ -130,7 +133,8 @@ def _sort_by_time(ids: I32, n: int, rows: OpenRows) -> None:
 
 
 @compiled
-def _distinct_seqs(ids: I32, begin: int, end: int, rows: OpenRows) -> int:
+def _measurements(ids: I32, begin: int, end: int, rows: OpenRows) -> int:
+    """How many measurements these equal readings of one instant are: one a `seq`; those without one repeat any other."""
     if end - begin == 1:
         return 1
     seqs = np.empty(end - begin, np.int64)
@@ -139,7 +143,7 @@ def _distinct_seqs(ids: I32, begin: int, end: int, rows: OpenRows) -> int:
     seqs.sort()
     distinct = 1
     for i in range(1, end - begin):
-        if seqs[i] != seqs[i - 1]:
+        if seqs[i] != seqs[i - 1] and seqs[i - 1] != NO_SEQ:
             distinct += 1
     return distinct
 
@@ -176,10 +180,13 @@ def _emit_window(
                 )
                 k += 1
         else:
-            for _ in range(_distinct_seqs(ids, begin, after, rows)):
+            for _ in range(_measurements(ids, begin, after, rows)):
                 values[count] = rows.value_micro[ids[begin]]
                 total += values[count]
                 count += 1
+            if out.duplicates[w] == 0:
+                out.first_time_ms[w] = rows.time_ms[ids[begin]]
+            out.last_time_ms[w] = rows.time_ms[ids[begin]]
             for i in range(begin, after):
                 first_offset = min(first_offset, rows.offset[ids[i]])
                 last_offset = max(last_offset, rows.offset[ids[i]])

@@ -164,12 +164,13 @@ class Pass:
             "window_id": window_id(self._key, tenant_id, patient_id, device_id, name, (start_ms, end_ms)),
             "content_hash": content_hash(unit, (size, *s)),
             "tenant_id": tenant_id, "patient_id": patient_id, "device_id": device_id, "type": name, "unit": unit,
-            "start": rfc3339(start_ms), "end": rfc3339(end_ms), "count": size, "duplicates": duplicates,
+            "start": rfc3339(start_ms), "end": rfc3339(end_ms),
+            "first_time": rfc3339(row[11]), "last_time": rfc3339(row[12]), "count": size, "duplicates": duplicates,
             "mean": s.mean / MICRO, "median": s.median / MICRO, "min": s.min / MICRO, "max": s.max / MICRO,
             "first": s.first / MICRO, "last": s.last / MICRO,
             "revision": 0, "publish": cause is not None, "cause": cause, "companions": companions,
             "source": {
-                "topic": self._topic, "partition": self._partition, "first_offset": row[11], "last_offset": row[12],
+                "topic": self._topic, "partition": self._partition, "first_offset": row[13], "last_offset": row[14],
             },
         }  # fmt: skip
         key = f"{tenant_id}|{patient_id}".encode()
@@ -215,7 +216,7 @@ def _statistics(row: tuple[int, ...]) -> _Statistics:
 
 
 def _blank_windows(size: int) -> ClosedWindows:
-    i64 = (np.zeros(size, np.int64) for _ in range(11))
+    i64 = (np.zeros(size, np.int64) for _ in range(13))
     return ClosedWindows(np.zeros(size, np.int32), np.zeros(size, np.int32), *i64)
 
 

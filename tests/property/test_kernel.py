@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.reference import Pairing
 from streams.batches import Record
 from streams.kernel import passing
 from streams.kernel.partition import PartitionKernel
@@ -142,3 +143,35 @@ def test_without_the_key_the_identity_of_a_window_cannot_be_found():
     other.ingest(log, pairings(), 1)
     identity = orjson.loads(other.close(BASE_MS + 10**7).windows[0].value)["window_id"]
     assert identity not in run(log).windows
+
+
+def test_a_window_says_when_its_first_and_last_counted_readings_were_measured():
+    log = [measured(i, BASE_MS + at, value=value) for i, (at, value) in enumerate([(1000, 61), (3500, 62), (7250, 61)])]
+    log += [measured(3, BASE_MS + 500, value=61), measured(4, BASE_MS + 500, value=70), measured(5, BASE_MS + 7250)]
+    (value,) = run([r._replace(offset=i) for i, r in enumerate(log)]).windows.values()
+    window = orjson.loads(value)
+    assert (window["count"], window["duplicates"]) == (3, 1)
+    assert window["first_time"] == "2026-01-05T10:00:01.000Z", "a contradicted reading is not counted"
+    assert window["last_time"] == "2026-01-05T10:00:07.250Z"
+
+
+def _with_seq(record: Record, seq: int | None) -> Record:
+    return record._replace(value=orjson.dumps(orjson.loads(record.value) | {"seq": seq}))
+
+
+@pytest.mark.parametrize(("seqs", "counted"), [([None, 4], 1), ([4, None], 1), ([4, 5, None], 2), ([None, None], 1)])
+def test_a_reading_without_a_sequence_number_repeats_any_other_of_its_instant_and_value(seqs, counted):
+    log = [_with_seq(measured(i, BASE_MS), seq) for i, seq in enumerate(seqs)]
+    (value,) = run(log).windows.values()
+    window = orjson.loads(value)
+    assert (window["count"], window["duplicates"]) == (counted, len(seqs) - counted)
+
+
+def test_intervals_of_one_patient_that_overlap_are_not_ambiguous():
+    twice = {"patient_id": "p0", "from": "2026-01-05T09:00:00Z"}
+    pairing = Pairing.model_validate({"tenant_id": "north", "device_id": "d0", "intervals": [twice, twice]})
+    r = new_run()
+    r.add(r.kernel.ingest([measured(0, BASE_MS)], {("north", "d0"): pairing}, 1))
+    r.close(BASE_MS + 10**7)
+    assert not r.rejected
+    assert [orjson.loads(value)["patient_id"] for value in r.windows.values()] == ["p0"]
