@@ -67,7 +67,9 @@ class SetAside(BaseModel):
     arrived: EpochMs = Field(description="the broker's append time of the record")
     reading: Any = Field(description="the reading as sent; null where `raw` holds it")
     raw: str | None = Field(
-        default=None, description="base64 of bytes that are not JSON, or of the beginning of a reading over 2 MiB"
+        default=None,
+        description="base64 of bytes that are not JSON, or not JSON that every parser takes (1e400, 300 levels deep), "
+        "or of the beginning of a reading over 2 MiB",
     )
     whole_bytes: int | None = Field(
         default=None, description="length of a reading of which `raw` is only the beginning; `source` says where it is"

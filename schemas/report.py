@@ -24,6 +24,9 @@ class ReconciliationReport(BaseModel):
         default=0, description="windows in an intent for one endpoint that another endpoint refused"
     )
     late: int
+    unreadable: int = Field(
+        default=0, description="records on vitals.windows, vitals.quarantine and vitals.late that cannot be read back"
+    )
     windows: int
     windows_not_published: int
     windows_in_intents: int

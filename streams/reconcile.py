@@ -10,11 +10,12 @@ so that each window is counted once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
-import orjson
+import msgspec
 
+from schemas import aside_head
 from schemas.operation import State
 from schemas.ports import Ledger, Stored, TopicReader
 from schemas.progress import PartitionProgress
@@ -24,6 +25,18 @@ from streams.kernel import wire
 
 _Coordinates = tuple[int, int, int]
 _PARTITION_KEY = b"#partition"
+
+
+class _Window(msgspec.Struct, gc=False):
+    window_id: str
+    content_hash: str
+    count: int
+    publish: bool
+    duplicates: int = 0
+    revision: int = 0
+
+
+_window = msgspec.json.Decoder(_Window).decode
 
 
 class Readings(NamedTuple):
@@ -41,13 +54,15 @@ class Windows(NamedTuple):
     readings: int
     duplicates: int
     contradictions: int
+    unreadable: int
 
 
 class Refused(NamedTuple):
-    """The quarantine: readings by coordinates and windows by id, each with its reason."""
+    """The quarantine: readings by coordinates and windows by id, each with its reason; and what cannot be told."""
 
     readings: dict[_Coordinates, str]
     windows: dict[str, str]
+    unreadable: int
 
 
 def reconcile(topics: TopicReader, ledger: Ledger) -> ReconciliationReport:
@@ -56,10 +71,10 @@ def reconcile(topics: TopicReader, ledger: Ledger) -> ReconciliationReport:
     readings = count_readings(topics.read(READINGS), {p: at.position for p, at in progress.items()})
     windows = count_windows(topics.read(WINDOWS))
     refused = count_refused(topics.read(QUARANTINE), progress)
-    late = count_refused(topics.read(LATE_READINGS), progress).readings
+    late = count_refused(topics.read(LATE_READINGS), progress)
     letters = sum(1 for topic in (DLQ_TELEMETRY, DLQ_CLINICAL) for _ in topics.read(topic))
     open_readings = sum(at.open_readings for at in progress.values())
-    return _report(readings, windows, refused, len(late), open_readings, ledger, letters)
+    return _report(readings, windows, refused, late, open_readings, ledger, letters)
 
 
 def count_readings(records: Iterable[Stored], positions: dict[int, int]) -> Readings:
@@ -77,18 +92,25 @@ def count_readings(records: Iterable[Stored], positions: dict[int, int]) -> Read
 
 def count_windows(records: Iterable[Stored]) -> Windows:
     """Distinct windows. An amendment repeats readings that were counted before, or as late: the first revision counts."""
-    first: dict[str, dict[str, Any]] = {}
+    first: dict[str, _Window] = {}
     hashes: dict[tuple[str, int], set[str]] = {}
-    for value in _objects(records):
-        known = first.get(value["window_id"])
-        if known is None or value["revision"] < known["revision"]:
-            first[value["window_id"]] = value
-        hashes.setdefault((value["window_id"], value["revision"]), set()).add(value["content_hash"])
+    unreadable = 0
+    for record in records:
+        try:
+            window = _window(record.value or b"")
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            unreadable += 1
+            continue
+        known = first.get(window.window_id)
+        if known is None or window.revision < known.revision:
+            first[window.window_id] = window
+        hashes.setdefault((window.window_id, window.revision), set()).add(window.content_hash)
     return Windows(
-        {window_id: value["publish"] for window_id, value in first.items()},
-        sum(value["count"] for value in first.values()),
-        sum(value.get("duplicates", 0) for value in first.values()),
+        {window_id: window.publish for window_id, window in first.items()},
+        sum(window.count for window in first.values()),
+        sum(window.duplicates for window in first.values()),
         sum(1 for contents in hashes.values() if len(contents) > 1),
+        unreadable,
     )
 
 
@@ -96,17 +118,27 @@ def count_refused(records: Iterable[Stored], progress: dict[int, PartitionProgre
     """Distinct readings and windows set aside. Those of readings not yet judged (a crash in between) come again."""
     readings: dict[_Coordinates, str] = {}
     windows: dict[str, str] = {}
-    for value in _objects(records):
-        source = value["source"]
-        if value["kind"] == "window":
-            windows.setdefault(value["reading"]["window_id"], value["reason"])
-        elif (at := progress.get(source["partition"])) and source["offset"] < at.position:
-            readings[source["partition"], source["offset"], source.get("index", 0)] = value["reason"]
-    return Refused(readings, windows)
+    unreadable = 0
+    for record in records:
+        aside = aside_head.head(record.value)
+        window_id = aside_head.window_id(aside) if aside is not None and aside.kind == "window" else None
+        if aside is None or (aside.kind == "window" and window_id is None):
+            unreadable += 1
+        elif window_id is not None:
+            windows.setdefault(window_id, aside.reason)
+        elif (at := progress.get(aside.source.partition)) and aside.source.offset < at.position:
+            readings[aside.source.partition, aside.source.offset, aside.source.index] = aside.reason
+    return Refused(readings, windows, unreadable)
 
 
 def _report(
-    readings: Readings, windows: Windows, refused: Refused, late: int, open_readings: int, ledger: Ledger, letters: int
+    readings: Readings,
+    windows: Windows,
+    refused: Refused,
+    late: Refused,
+    open_readings: int,
+    ledger: Ledger,
+    letters: int,
 ) -> ReconciliationReport:
     in_intents = ledger.source_ids() & set(windows.published)
     refused_windows = {w: reason for w, reason in refused.windows.items() if w in windows.published}
@@ -124,7 +156,8 @@ def _report(
         quarantined_readings=len(refused.readings),
         quarantined_windows=len(refused_everywhere),
         windows_refused_somewhere=len(refused_windows.keys() & in_intents),
-        late=late,
+        late=len(late.readings),
+        unreadable=windows.unreadable + refused.unreadable + late.unreadable,
         windows=len(windows.published),
         windows_not_published=len(held_back),
         windows_in_intents=len(in_intents),
@@ -166,6 +199,8 @@ def _explanations(
         "dlq.clinical": unplaced > 0,
         f"{-unplaced} windows are in two places": unplaced < 0,
         f"{contradictions} windows came out in two ways: a replay did not give the same content": contradictions,
+        f"{report.unreadable} records on vitals.windows, vitals.quarantine or vitals.late cannot be read and are not "
+        "counted: something else writes there; find it": report.unreadable,
         f"{letters} records are in dead-letter topics and wait for a person": letters,
         f"{report.windows_refused_somewhere} windows in intents were refused by another endpoint of their tenant": (
             report.windows_refused_somewhere
@@ -190,9 +225,3 @@ def _measurements(value: bytes) -> int:
     if b"readings" not in value and b"\\u" not in value:
         return 1
     return sum(1 for _ in wire.read(value))
-
-
-def _objects(records: Iterable[Stored]) -> Iterator[dict[str, Any]]:
-    for record in records:
-        if record.value is not None:
-            yield orjson.loads(record.value)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-import msgspec
 import orjson
+from pydantic_core import from_json
 
 from schemas.ports import Outgoing
 from schemas.reasons import LATE, Reason
@@ -17,8 +17,6 @@ from streams.kernel.passing import Conflict
 LONGEST_COPIED_BYTES = 2 * 1024 * 1024
 """Base64 makes a third more of it, and the topics of what is set aside take records of 4 MiB."""
 KEPT_OF_LONGER_BYTES = 64 * 1024
-
-_is_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 def aside_record(aside: Aside, topic: str, partition: int) -> Outgoing:
@@ -60,11 +58,15 @@ def _source(topic: str, partition: int, offset: int, place: int) -> dict[str, An
 
 
 def _as_sent(text: bytes) -> tuple[Any, str | None]:
-    """The reading's own JSON, unchanged; or, when it is none, its bytes as base64."""
+    """The reading's own JSON, unchanged, where every reader of the topic can take it; else its bytes as base64.
+
+    JSON knows numbers of any size and any depth, parsers do not: so two of them are asked, the second as deep as the
+    reading will stand in its record.
+    """
     try:
-        _is_json(text)
-        text.decode()
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+        orjson.loads(text)
+        from_json(b"[" + text + b"]")
+    except ValueError:
         return None, _base64(text)
     return orjson.Fragment(text), None
 

@@ -225,3 +225,32 @@ def test_records_that_retention_removed_are_told(log: Log, ledger: SqlLedger):
     assert report.balanced
     (told,) = report.explanations
     assert told.startswith("40 records before the first ones kept were removed by retention")
+
+
+def test_records_that_cannot_be_read_are_counted_and_told_and_hide_nothing_else(log: Log, ledger: SqlLedger):
+    log.add(READINGS, READING)
+    log.progress(1)
+    for topic in (QUARANTINE, LATE_READINGS, WINDOWS):
+        for hostile in (b"", b"\xff", b"1e400", b"[" * 5000, b'{"kind":"window","reading":{}}', b'{"window_id":1e400}'):
+            log.add(topic, hostile)
+    log.add(QUARANTINE, b'{"kind":"window","reason":"no_consent","source":{"partition":0,"offset":0},"reading":9}')
+    log.aside(QUARANTINE, "unpaired", 0)
+    report = reconcile(log, ledger)
+    assert (report.unreadable, report.quarantined_readings, report.readings) == (19, 1, 1)
+    assert report.balanced
+    assert any("19 records" in told and "cannot be read" in told for told in report.explanations)
+
+
+@pytest.mark.parametrize("reading", [b"1e400", b"9" * 400, b"[" * 930 + b"]" * 930, b'{"a":1,"a":"\\u0000"}'])
+def test_what_earlier_versions_set_aside_as_it_came_is_read(log: Log, ledger: SqlLedger, reading: bytes):
+    log.add(READINGS, b"\xff")
+    log.progress(1)
+    log.add(
+        QUARANTINE,
+        b'{"kind":"reading","reason":"malformed","tenant_id":null,"device_id":null,"source":{"topic":"telemetry.readings",'
+        b'"partition":0,"offset":0,"index":0},"arrived":1,"reading":%s,"raw":null,"whole_bytes":null}' % reading,
+    )
+    report = reconcile(log, ledger)
+    assert report.quarantined == {"malformed": 1}
+    assert report.balanced
+    assert report.explanations == []
