@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -141,6 +141,10 @@ class EhrAnswer(NamedTuple):
     error: str | None = None
 
 
+LastCheck = Callable[[], bool]
+"""Asked when the first byte of a write would go out: false keeps it here, and nothing was sent."""
+
+
 class EhrEndpoint(Protocol):
     """One EHR. Never raises for what the EHR does: every answer, refusal and silence is an EhrAnswer."""
 
@@ -148,12 +152,20 @@ class EhrEndpoint(Protocol):
         """Reference of the patient's active encounter (`Encounter/…`), or None with the answer that told so."""
         ...
 
-    async def create(self, resource: Mapping[str, Any], intent: Intent) -> EhrAnswer:
+    async def create(
+        self, resource: Mapping[str, Any], intent: Intent, last_check: LastCheck | None = None
+    ) -> EhrAnswer:
         """POST a resource, once."""
         ...
 
-    async def update(self, resource_id: str, version: str | None, resource: Mapping[str, Any]) -> EhrAnswer:
-        """PUT an amendment."""
+    async def update(
+        self,
+        resource_id: str,
+        version: str | None,
+        resource: Mapping[str, Any],
+        last_check: LastCheck | None = None,
+    ) -> EhrAnswer:
+        """PUT an amendment, once."""
         ...
 
     async def find(self, intent: Intent) -> tuple[list[Mapping[str, Any]], EhrAnswer]:

@@ -1,4 +1,4 @@
-"""One attempt to write one operation: consent, encounter, one request, the verdict; and the search that settles doubt.
+"""One attempt to write one operation: review, encounter, one request, the verdict; and the search that settles doubt.
 
 Nothing here decides what an answer means (`streams.verdict`) or when to try again (`streams.delivery`).
 """
@@ -15,13 +15,15 @@ import orjson
 
 from schemas.capabilities import Capabilities, EndpointKind
 from schemas.errors import RetryLater
-from schemas.operation import TERMINAL, Intent, Operation, State
+from schemas.operation import TERMINAL, Operation, State
 from schemas.ports import Clock, EhrAnswer, EhrEndpoint
 from streams.answers import Written
 from streams.matching import compare
+from streams.review import Readdress, Review, Stop
 from streams.verdict import MESSAGES, Action, Asked, Found, Verdict, judge, judge_search
 
-Consent = Callable[[Intent, datetime], bool]
+Reviewing = Callable[[Operation, datetime], Review]
+"""Compares an operation with the current records; RetryLater while they are not current."""
 LONGEST_AMENDMENT_CHAIN = 100
 
 
@@ -58,6 +60,18 @@ class _Plan(NamedTuple):
     target: Written | None
 
 
+class _LastCheck:
+    """Asked when the first byte of a write would go out; keeps why it was refused."""
+
+    def __init__(self, decide: Callable[[], Verdict | None]) -> None:
+        self._decide = decide
+        self.refusal: Verdict | None = None
+
+    def __call__(self) -> bool:
+        self.refusal = self._decide()
+        return self.refusal is None
+
+
 @dataclass(frozen=True)
 class Attempts:
     """How operations of one endpoint are attempted."""
@@ -65,7 +79,7 @@ class Attempts:
     kind: EndpointKind
     capabilities: Capabilities
     ehr: EhrEndpoint
-    consent: Consent
+    review: Reviewing
     clock: Clock
     gate: Gate
     earlier: Earlier
@@ -74,15 +88,15 @@ class Attempts:
 
     async def make(self, operation: Operation, send_before: Callable[[], bool]) -> Attempted:
         """One attempt. `send_before` tells whether the lease leaves time to send."""
+        if operation.state is State.UNKNOWN:
+            return await self._settle_doubt(operation)
+        refused = self._refused(operation)
+        if refused is not None:
+            return Attempted(refused)
         planned = await self._plan(operation)
         if isinstance(planned, Verdict):
             return Attempted(planned)
-        asked = Asked(self.kind, self.capabilities, planned.action, operation.attempts, operation.code)
-        if operation.state is State.UNKNOWN:
-            return await self._look(operation, planned, asked, operation.code)
-        refused = self._consent_refused(operation.intent)
-        if refused is not None:
-            return Attempted(refused)
+        asked = self._asked(operation, planned)
         if self.capabilities.encounter == "required":
             found = await self._encounter(operation, asked)
             if isinstance(found, Attempted):
@@ -93,14 +107,18 @@ class Attempts:
     async def _write(
         self, operation: Operation, planned: _Plan, asked: Asked, send_before: Callable[[], bool]
     ) -> Attempted:
+        last = _LastCheck(lambda: self._kept_back(operation, send_before))
         async with self.gate.places:
-            closed = self.gate.closed() or (None if send_before() else "lease_short")
-            if closed is not None:
-                return Attempted(_verdict(State.DEFERRED, closed))
+            kept_back = self._kept_back(operation, send_before)
+            if kept_back is not None:
+                return Attempted(kept_back)
             if planned.target is not None and planned.target.resource_id is not None:
-                answer = await self.ehr.update(planned.target.resource_id, planned.target.version, planned.resource)
+                target = planned.target
+                answer = await self.ehr.update(str(target.resource_id), target.version, planned.resource, last)
             else:
-                answer = await self.ehr.create(planned.resource, operation.intent)
+                answer = await self.ehr.create(planned.resource, operation.intent, last)
+        if last.refusal is not None and not answer.sent:
+            return Attempted(last.refusal)
         verdict = judge(asked, operation.intent.resource_type, answer, self.clock())
         if planned.target is not None and verdict.state is State.SUCCEEDED and verdict.resource_id is None:
             verdict = verdict._replace(resource_id=planned.target.resource_id)
@@ -108,6 +126,24 @@ class Attempts:
             looked = await self._look(operation, planned, asked, verdict.code)
             return looked._replace(http_status=answer.status, request=_bytes(planned), response=answer.body or None)
         return Attempted(verdict, answer.status, _bytes(planned), answer.body or None)
+
+    def _kept_back(self, operation: Operation, send_before: Callable[[], bool]) -> Verdict | None:
+        """Why it may not be sent at this very moment, or None."""
+        closed = self.gate.closed() or (None if send_before() else "lease_short")
+        return _verdict(State.DEFERRED, closed) if closed is not None else self._refused(operation)
+
+    def _refused(self, operation: Operation) -> Verdict | None:
+        """What the current records say against it, or None."""
+        try:
+            reviewed = self.review(operation, self.clock())
+        except RetryLater as away:
+            return _verdict(State.DEFERRED, "consent_unavailable")._replace(retry_after_s=away.after_s)
+        if isinstance(reviewed, Stop):
+            return _verdict(reviewed.state, reviewed.code)
+        return _verdict(State.DEFERRED, "readdressed") if isinstance(reviewed, Readdress) else None
+
+    def _asked(self, operation: Operation, planned: _Plan) -> Asked:
+        return Asked(self.kind, self.capabilities, planned.action, operation.attempts, operation.code)
 
     # -- what is to be written ----------------------------------------------------------------------------------------
 
@@ -133,13 +169,6 @@ class Attempts:
         target = Written(earlier.resource_id, earlier.version)
         return _Plan("update", resource | {"status": "amended"}, target)
 
-    def _consent_refused(self, intent: Intent) -> Verdict | None:
-        try:
-            permitted = self.consent(intent, self.clock())
-        except RetryLater as away:
-            return _verdict(State.DEFERRED, "consent_unavailable")._replace(retry_after_s=away.after_s)
-        return None if permitted else _verdict(State.QUARANTINED, "no_consent")
-
     async def _encounter(self, operation: Operation, asked: Asked) -> str | Attempted:
         async with self.gate.places:
             closed = self.gate.closed()
@@ -160,6 +189,12 @@ class Attempts:
         return Attempted(_verdict(State.DEFERRED, "no_encounter"), answer.status if answer else None)
 
     # -- settling doubt -----------------------------------------------------------------------------------------------
+
+    async def _settle_doubt(self, operation: Operation) -> Attempted:
+        planned = await self._plan(operation)
+        if isinstance(planned, Verdict):
+            return Attempted(planned)
+        return await self._look(operation, planned, self._asked(operation, planned), operation.code)
 
     async def _look(self, operation: Operation, planned: _Plan, asked: Asked, cause: str | None) -> Attempted:
         """Search the chart, several times because an index may lag, until the result is there or surely is not."""

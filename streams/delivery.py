@@ -14,9 +14,9 @@ from datetime import datetime, timedelta
 
 from schemas.capabilities import Capabilities, EndpointKind
 from schemas.errors import RetryLater
-from schemas.operation import Intent, Operation, Outcome, State
+from schemas.operation import Operation, Outcome, State
 from schemas.ports import Clock, EhrEndpoint, Ledger, Observer
-from streams.attempt import Attempted, Attempts
+from streams.attempt import Attempted, Attempts, Reviewing
 from streams.audit import AuditTrail
 from streams.backoff import backoff_s
 from streams.settlement_audit import SettlementAudit
@@ -55,7 +55,7 @@ class Delivery:
         capabilities: Capabilities,
         clock: Clock,
         observer: Observer,
-        consent: Callable[[Intent, datetime], bool],
+        review: Reviewing,
         *,
         kind: EndpointKind,
         audit: AuditTrail,
@@ -81,7 +81,7 @@ class Delivery:
         self._troubles = 0
         self._paused_until = 0.0
         self._attempts = Attempts(
-            kind, capabilities, ehr, consent, clock, self, self._earlier, pace.search_delays_s, pace.encounter_wait_s
+            kind, capabilities, ehr, review, clock, self, self._earlier, pace.search_delays_s, pace.encounter_wait_s
         )
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -55,8 +55,13 @@ MESSAGES: dict[str, str] = {
     "no_encounter_held": "The patient had no active encounter for long. Release it when there is one, or dismiss it.",
     "amend_unsupported": "A later reading changed this result, and this EHR takes no amendments. Correct it by hand.",
     "amends_unsettled": "It amends a result that a person has not decided about yet. Decide that one first.",
-    "no_consent": "The patient's consent does not permit charting this here now.",
+    "no_consent": "The patient's consent does not permit charting this here now, or did not when it was measured.",
     "consent_unavailable": "Consents cannot be read at present; nothing is charted without.",
+    "pairing_changed": "Today's pairing does not give the device to this patient for the whole time. Compare the chart.",
+    "subject_changed": "The patient's id at the EHR was corrected after this may have been written under the old one.",
+    "unknown_patient": "The patient has no id at this endpoint any more. Correct `reference.patients`, then release it.",
+    "readdressed": "The patient's id at the EHR was corrected while it was on its way; nothing was sent.",
+    "stale_claim": "Another worker has taken it over; nothing was sent.",
     "endpoint_paused": "The endpoint is paused after trouble; nothing was sent.",
     "stopping": "The worker stopped before it was sent.",
     "lease_short": "It waited too long in the worker; nothing was sent.",
@@ -168,7 +173,8 @@ def _accepted(asked: Asked, resource_type: str, answer: EhrAnswer) -> Row:
     if asked.action == "search":
         clear = (json_object(answer.body) or {}).get("resourceType") == "Bundle"
     else:
-        clear = written(answer, resource_type).resource_id is not None or (asked.action == "update" and not answer.body)
+        said_nothing = not answer.body and answer.error is None
+        clear = written(answer, resource_type).resource_id is not None or (asked.action == "update" and said_nothing)
     return (State.SUCCEEDED, None, None) if clear else (State.UNKNOWN, "unclear_answer", None)
 
 

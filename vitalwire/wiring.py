@@ -16,16 +16,18 @@ from adapters.progress import ProgressReader
 from mappings.observation import ObservationMapper
 from schemas.config import Config
 from schemas.errors import Misconfigured, RetryLater
-from schemas.operation import Intent
+from schemas.operation import Operation
 from schemas.ports import Ledger
 from schemas.topics import READINGS, WINDOWS
 from schemas.window import Window
+from streams.attempt import Reviewing
 from streams.audit import AuditChain, AuditTrail
 from streams.clinical import ClinicalPorts, ClinicalRole
 from streams.delivery import Delivery
 from streams.judgement import Render
 from streams.kernel.vital_table import VitalTable
 from streams.ledger_states import tell_states
+from streams.review import Review, review
 from streams.telemetry import TelemetryPorts, TelemetryRole
 from vitalwire import serving
 from vitalwire.base import Base, base, now
@@ -91,16 +93,15 @@ def clinical_role(made: Base, opened: SqlLedger, sender: KafkaProducer) -> Clini
     )
 
 
-def consent_check(made: Base) -> Callable[[Intent, datetime], bool]:
-    """Whether the patient permits this write now. Asked before every attempt; without current data nothing is sent."""
+def reviewing(made: Base) -> Reviewing:
+    """Compares an operation with the current reference data; without current data nothing is sent."""
 
-    def permitted(intent: Intent, at: datetime) -> bool:
+    def reviewed(operation: Operation, at: datetime) -> Review:
         if not made.reference.is_current():
             raise RetryLater("reference data is not current; nothing is sent until it is")
-        consent = made.reference.consent(intent.tenant_id, intent.patient_id)
-        return consent is not None and consent.allows("vitals", intent.vital_type, intent.endpoint, at)
+        return review(operation, made.reference, at)
 
-    return permitted
+    return reviewed
 
 
 def deliveries(made: Base, ledger: Ledger, sender: KafkaProducer) -> list[Delivery]:
@@ -114,7 +115,7 @@ def deliveries(made: Base, ledger: Ledger, sender: KafkaProducer) -> list[Delive
             endpoint.matrix,
             now,
             made.observer,
-            consent_check(made),
+            reviewing(made),
             kind=endpoint.kind,
             audit=audit,
             spread=random.SystemRandom().random,

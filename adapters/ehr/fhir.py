@@ -19,7 +19,7 @@ from adapters.ehr.encounters import choose_active
 from adapters.ehr.http import Conversation, Params
 from schemas.config import Endpoint
 from schemas.operation import Intent
-from schemas.ports import EhrAnswer, Observer
+from schemas.ports import EhrAnswer, LastCheck, Observer
 
 ENCOUNTER_KEPT_S = 60.0
 ENCOUNTERS_KEPT = 10_000
@@ -58,24 +58,35 @@ class FhirEndpoint:
             self._encounters[subject_id] = (monotonic() + ENCOUNTER_KEPT_S, encounter)
         return encounter, answer
 
-    async def create(self, resource: Mapping[str, Any], intent: Intent) -> EhrAnswer:
+    async def create(
+        self, resource: Mapping[str, Any], intent: Intent, last_check: LastCheck | None = None
+    ) -> EhrAnswer:
         """POST once; conditionally where the server declares it."""
         headers = dict(_JSON)
         identifier = _identifier(resource)
         if self.capabilities.conditional_create and identifier is not None:
             headers["If-None-Exist"] = f"identifier={quote(identifier, safe=':')}"
         kind = intent.resource_type
-        answer = await self._http.ask(f"{kind}.create", "POST", kind, content=orjson.dumps(resource), headers=headers)
+        answer = await self._http.ask(
+            f"{kind}.create", "POST", kind, content=orjson.dumps(resource), headers=headers, last_check=last_check
+        )
         if answer.status is not None and 400 <= answer.status < 500:
             self._encounters.pop(intent.subject_id, None)  # it may have closed since it was looked up
         return answer
 
-    async def update(self, resource_id: str, version: str | None, resource: Mapping[str, Any]) -> EhrAnswer:
+    async def update(
+        self,
+        resource_id: str,
+        version: str | None,
+        resource: Mapping[str, Any],
+        last_check: LastCheck | None = None,
+    ) -> EhrAnswer:
         """PUT an amendment, of the version we know."""
         kind = str(resource["resourceType"])
         headers = _JSON | ({"If-Match": f'W/"{version}"'} if version is not None else {})
         body = orjson.dumps(dict(resource) | {"id": resource_id})
-        return await self._http.ask(f"{kind}.update", "PUT", f"{kind}/{resource_id}", content=body, headers=headers)
+        url = f"{kind}/{resource_id}"
+        return await self._http.ask(f"{kind}.update", "PUT", url, content=body, headers=headers, last_check=last_check)
 
     async def find(self, intent: Intent) -> tuple[list[Mapping[str, Any]], EhrAnswer]:
         """By our identifier where the server finds it, else by patient, code and time."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Mapping
 from time import monotonic
 
 import httpx
 
+from adapters.ehr.departure import Departure, WithheldError
 from adapters.ehr.lanes import Lanes
 from adapters.smart_auth import TokenRefusedError
 from schemas.capabilities import Capabilities
-from schemas.ports import EhrAnswer, Observer
+from schemas.ports import EhrAnswer, LastCheck, Observer
 
 LARGEST_ANSWER_BYTES = 8 * 1024 * 1024
 KEEPALIVE_S = 15.0
@@ -20,16 +22,7 @@ KEEPALIVE_S = 15.0
 
 _ONE = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE_S)
 
-_NEVER_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-    httpx.LocalProtocolError,
-)
-
-
+_log = logging.getLogger(__name__)
 Params = list[tuple[str, str | int | float | bool | None]]
 
 
@@ -75,21 +68,32 @@ class Conversation:
         params: Params | None = None,
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        last_check: LastCheck | None = None,
     ) -> EhrAnswer:
-        """Send one request and read its whole answer; counted and timed under `operation`."""
+        """Send one request and read its whole answer; counted and timed under `operation`.
+
+        `last_check` is asked when place, pace, token and connection are there and the next byte would go.
+        """
         await self._pace()
         started = monotonic()
-        request = self._client.build_request(method, url, params=params, content=content, headers=headers)
+        departure = Departure(last_check)
+        request = self._client.build_request(
+            method, url, params=params, content=content, headers=headers, extensions={"trace": departure.trace}
+        )
         try:
             async with asyncio.timeout(2 * self._timeout_s):  # a trickled answer must not hold a patient for ever
                 answer = await self._exchange(request)
         except TokenRefusedError as refused:
             answer = EhrAnswer(401, {}, b"", sent=False, error=refused.code)
-        except httpx.RequestError as error:
-            unsent = isinstance(error, _NEVER_SENT) or error.request is not request
-            answer = EhrAnswer(None, {}, b"", sent=not unsent, error=type(error).__name__)
+        except WithheldError:
+            answer = EhrAnswer(None, {}, b"", sent=departure.left, error="withheld")
         except TimeoutError:
-            answer = EhrAnswer(None, {}, b"", sent=True, error="timeout")
+            answer = EhrAnswer(None, {}, b"", sent=departure.left, error="timeout")
+        except Exception as error:
+            # Of the network, of the other side, or of the HTTP library over what the other side said: no answer.
+            if not isinstance(error, httpx.RequestError):
+                _log.error("an EHR's answer could not be read", extra={"error": type(error).__name__})
+            answer = EhrAnswer(None, {}, b"", sent=departure.left, error=type(error).__name__)
         status = "none" if answer.status is None else str(answer.status)
         self._observer.count("ehr_requests_total", endpoint=self._name, operation=operation, status=status)
         self._observer.seconds("ehr_request_seconds", monotonic() - started, endpoint=self._name, operation=operation)
@@ -97,6 +101,9 @@ class Conversation:
 
     async def _exchange(self, request: httpx.Request) -> EhrAnswer:
         response = await self._client.send(request, stream=True)
+        if not 100 <= response.status_code <= 599:
+            await response.aclose()
+            return EhrAnswer(None, {}, b"", sent=True, error="no_http_status")
         body = bytearray()
         try:
             async for chunk in response.aiter_bytes():

@@ -12,7 +12,7 @@ import orjson
 
 from adapters.ehr.fhir import FhirEndpoint
 from adapters.ehr.http import Params
-from schemas.ports import EhrAnswer
+from schemas.ports import EhrAnswer, LastCheck
 
 
 class OracleHealthEndpoint(FhirEndpoint):
@@ -22,15 +22,29 @@ class OracleHealthEndpoint(FhirEndpoint):
         """One status value; `status` is allowed with `patient`."""
         return [("patient", subject_id), ("status", "in-progress")]
 
-    async def update(self, resource_id: str, version: str | None, resource: Mapping[str, Any]) -> EhrAnswer:
+    async def update(
+        self,
+        resource_id: str,
+        version: str | None,
+        resource: Mapping[str, Any],
+        last_check: LastCheck | None = None,
+    ) -> EhrAnswer:
         """Read, take over the server's identifier, PUT with the version we wrote (or, unknown, the one just read)."""
         kind = str(resource["resourceType"])
         read = await self._http.ask(f"{kind}.read", "GET", f"{kind}/{resource_id}")
         current = _resource(read, kind)
         if current is None:
-            return read._replace(sent=False) if read.status is None else read
+            return _not_read(read)
         known = version or current.get("meta", {}).get("versionId")
-        return await super().update(resource_id, known, dict(resource) | {"identifier": current.get("identifier", [])})
+        amended = dict(resource) | {"identifier": current.get("identifier", [])}
+        return await super().update(resource_id, known, amended, last_check)
+
+
+def _not_read(read: EhrAnswer) -> EhrAnswer:
+    """The update was not sent. What a read says of itself must not pass for a written update."""
+    if read.status is None:
+        return read._replace(sent=False)
+    return read._replace(headers={}, body=b"", error=read.error or "not_read") if read.status < 300 else read
 
 
 def _resource(answer: EhrAnswer, kind: str) -> dict[str, Any] | None:

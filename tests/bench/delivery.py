@@ -138,7 +138,7 @@ async def _deliver(base_url: str, ledger: SqlLedger, amount: int) -> Run:
         endpoint.matrix,
         _now,
         verdicts,
-        lambda _intent, _at: True,
+        lambda _operation, _at: None,
         kind=endpoint.kind,
         audit=audit,
     )

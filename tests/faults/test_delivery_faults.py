@@ -1,7 +1,6 @@
 """Delivery against EHRs that fail in every way an EHR can: nothing twice, nothing lost, nothing claimed that is not so."""
 
-import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,11 @@ import pytest
 from adapters.sandbox_ehr.faults import Fault
 from schemas.errors import RetryLater
 from schemas.messages import AuditEvent
-from schemas.operation import TERMINAL, State
+from schemas.operation import Operation, State
 from schemas.topics import AUDIT
 from streams.audit import broken_links
-from streams.delivery import Delivery, Pace
+from streams.review import Stop
+from tests.delivering import at_rest, deliver_until, delivery
 from tests.doubles.memory_ledger import MemoryLedger
 from tests.doubles.ports import MemoryProducer, delivery_audit
 from tests.ehrs import NAME, Ehr, now, sandbox_ehr
@@ -22,8 +22,6 @@ from tests.ehrs import NAME, Ehr, now, sandbox_ehr
 KINDS = ["epic", "oracle-health", "fhir"]
 PATIENTS = [f"p{n}" for n in range(6)]
 MINUTES = range(3)
-QUICK = Pace(search_delays_s=(0.0, 0.02, 0.05), poll_s=0.005)
-RESTING = TERMINAL | {State.HELD}
 
 
 @pytest.fixture(params=KINDS)
@@ -32,41 +30,6 @@ def ehr(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ehr]:
         for patient in PATIENTS:
             sandboxed.seed(patient)
         yield sandboxed
-
-
-def delivery(ehr: Ehr, ledger: MemoryLedger, pace: Pace = QUICK, **options: Any) -> Delivery:
-    capabilities = ehr.endpoint(timeout_s=0.5).matrix
-    consent = options.pop("consent", lambda intent, at: True)
-    audit = options.pop("audit", None) or delivery_audit(ehr.observer)
-    return Delivery(
-        NAME,
-        ehr.connect(timeout_s=0.5),
-        ledger,
-        capabilities,
-        now,
-        ehr.observer,
-        consent,
-        kind=ehr.endpoint().kind,
-        audit=audit,
-        pace=pace,
-    )
-
-
-async def deliver_until(role: Delivery, condition: Callable[[], bool], timeout_s: float = 60) -> None:
-    stop = asyncio.Event()
-    running = asyncio.create_task(role.run(stop))
-    try:
-        async with asyncio.timeout(timeout_s):
-            while not condition():
-                assert not running.done(), running
-                await asyncio.sleep(0.005)
-    finally:
-        stop.set()
-        await running
-
-
-def at_rest(ledger: MemoryLedger) -> bool:
-    return all(operation.state in RESTING for operation in ledger.operations.values())
 
 
 def record_ward(ehr: Ehr, ledger: MemoryLedger) -> None:
@@ -228,7 +191,11 @@ async def test_withdrawn_consent_stops_what_was_recorded_under_it(ehr: Ehr) -> N
     ledger = MemoryLedger()
     record_ward(ehr, ledger)
     withdrawn = {"p1", "p2"}
-    role = delivery(ehr, ledger, consent=lambda intent, at: intent.patient_id not in withdrawn)
+
+    def review(operation: Operation, at: object) -> Stop | None:
+        return Stop(State.QUARANTINED, "no_consent") if operation.intent.patient_id in withdrawn else None
+
+    role = delivery(ehr, ledger, review=review)
     await deliver_until(role, lambda: at_rest(ledger))
     refused = [o for o in ledger.operations.values() if o.state is State.QUARANTINED]
     assert {o.intent.patient_id for o in refused} == withdrawn
@@ -241,13 +208,12 @@ async def test_consent_that_cannot_be_read_sends_nothing_and_loses_nothing(ehr: 
     ledger.record([ehr.intent("p0")], now())
     asked: list[bool] = []
 
-    def consent(intent: object, at: object) -> bool:
+    def review(operation: Operation, at: object) -> None:
         asked.append(True)
         if len(asked) < 3:
             raise RetryLater("consents are not current", after_s=0.01)
-        return True
 
-    role = delivery(ehr, ledger, consent=consent)
+    role = delivery(ehr, ledger, review=review)
     await deliver_until(role, lambda: at_rest(ledger))
     assert ledger.states() == {NAME: {State.SUCCEEDED: 1}}
     assert [o.code for o in ledger.history["op-1"]] == ["consent_unavailable", "consent_unavailable", None]

@@ -23,7 +23,7 @@ def worker(ehr: Ehr, ledger: SqlLedger) -> Delivery:
         ehr.endpoint(timeout_s=1.0).matrix,
         now,
         ehr.observer,
-        lambda intent, at: True,
+        lambda operation, at: None,
         kind=ehr.endpoint().kind,
         audit=delivery_audit(ehr.observer),
         pace=Pace(search_delays_s=(0.0, 0.05)),

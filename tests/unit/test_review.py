@@ -1,0 +1,190 @@
+"""What becomes of a recorded intent when pairing, consent or the patient's record no longer are what they were."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from schemas.operation import Intent, Operation, State
+from schemas.reference import PairingInterval
+from streams.review import Readdress, Stop, review
+from tests.doubles.ports import StaticReference, fixed_clock
+
+NOW = fixed_clock()
+FIRST, LAST = NOW.replace(minute=0, second=0), NOW.replace(minute=0, second=59)
+PAIRING_CHANGED, SUBJECT_CHANGED = Stop(State.HELD, "pairing_changed"), Stop(State.HELD, "subject_changed")
+NO_CONSENT = Stop(State.QUARANTINED, "no_consent")
+
+
+def intent(**differs: Any) -> Intent:
+    return Intent.model_validate(
+        {
+            "tenant_id": "north",
+            "endpoint": "north-fhir",
+            "patient_id": "p-9",
+            "subject_id": "a",
+            "source_event_id": "w1",
+            "content_hash": "c1",
+            "source_ids": ["w1"],
+            "device_id": "mon-17",
+            "first_time": FIRST,
+            "last_time": LAST,
+            "vital_type": "heart_rate",
+            "measured_at": FIRST + timedelta(minutes=1),
+            "resource": {"resourceType": "Observation", "subject": {"reference": "Patient/a"}, "status": "final"},
+        }
+        | differs
+    )
+
+
+def operation(state: State = State.IN_PROGRESS, in_doubt: bool = False, **differs: Any) -> Operation:
+    return Operation(
+        operation_id="op-1", sequence=1, intent=intent(**differs), state=state, in_doubt=in_doubt, created_at=NOW
+    )
+
+
+def span(since: datetime, until: datetime | None = None, patient: str = "p-9") -> PairingInterval:
+    return PairingInterval(patient_id=patient, since=since, until=until)
+
+
+@pytest.fixture
+def reference() -> StaticReference:
+    made = StaticReference()
+    made.admit("p-9", north_fhir="a")
+    made.pair("mon-17", span(FIRST - timedelta(hours=1)))
+    return made
+
+
+def consent_during(reference: StaticReference, since: datetime | None, until: datetime | None) -> None:
+    old = reference.consents["north", "p-9"]
+    reference.consents["north", "p-9"] = old.model_copy(update={"since": since, "until": until})
+
+
+def test_what_still_agrees_goes_on_as_it_is(reference: StaticReference) -> None:
+    assert review(operation(), reference, NOW) is None
+
+
+@pytest.mark.parametrize(
+    "intervals",
+    [
+        [],
+        [span(FIRST, patient="p-10")],
+        [span(FIRST + timedelta(milliseconds=1))],
+        [span(FIRST, LAST)],
+        [span(FIRST, LAST), span(LAST, patient="p-10")],
+        [span(FIRST, LAST - timedelta(seconds=20)), span(LAST - timedelta(seconds=10))],
+        [span(FIRST), span(LAST, patient="p-10")],
+        [span(LAST, FIRST)],
+    ],
+)
+def test_a_device_that_was_not_this_patients_from_first_to_last_reading_holds_the_result(
+    reference: StaticReference, intervals: list[PairingInterval]
+) -> None:
+    reference.pair("mon-17", *intervals)
+    assert review(operation(), reference, NOW) == PAIRING_CHANGED
+
+
+@pytest.mark.parametrize(
+    "intervals",
+    [
+        [span(FIRST, LAST + timedelta(milliseconds=1))],
+        [span(FIRST - timedelta(days=1), FIRST, "p-10"), span(FIRST)],
+        [span(FIRST), span(LAST + timedelta(seconds=1), patient="p-10")],
+        [span(LAST - timedelta(seconds=9)), span(FIRST, LAST - timedelta(seconds=9))],
+        [span(FIRST), span(FIRST - timedelta(days=1), LAST)],
+        [span(LAST, FIRST, "p-10"), span(FIRST)],
+    ],
+)
+def test_a_history_corrected_elsewhere_holds_nothing(
+    reference: StaticReference, intervals: list[PairingInterval]
+) -> None:
+    reference.pair("mon-17", *intervals)
+    assert review(operation(), reference, NOW) is None
+
+
+def test_a_device_without_any_pairing_left_holds_the_result(reference: StaticReference) -> None:
+    reference.paired.clear()
+    assert review(operation(), reference, NOW) == PAIRING_CHANGED
+
+
+def test_an_intent_of_a_version_that_did_not_name_the_device_is_compared_by_the_rest(
+    reference: StaticReference,
+) -> None:
+    reference.paired.clear()
+    old = operation(device_id=None, first_time=None, last_time=None)
+    assert review(old, reference, NOW) is None
+    reference.consents.clear()
+    assert review(old, reference, NOW) == NO_CONSENT
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "permitted"),
+    [
+        (FIRST, None, True),
+        (FIRST + timedelta(microseconds=1), None, False),
+        (LAST, None, False),
+        (None, LAST, False),
+        (None, NOW, False),
+        (None, NOW + timedelta(microseconds=1), True),
+    ],
+)
+def test_consent_must_hold_from_first_to_last_reading_and_now(
+    reference: StaticReference, since: datetime | None, until: datetime | None, permitted: bool
+) -> None:
+    consent_during(reference, since, until)
+    assert review(operation(), reference, NOW) == (None if permitted else NO_CONSENT)
+
+
+def test_consent_that_ended_inside_the_window_does_not_come_back_later(reference: StaticReference) -> None:
+    consent_during(reference, None, LAST)
+    assert review(operation(), reference, LAST - timedelta(seconds=1)) == NO_CONSENT
+
+
+def test_the_end_of_an_old_intents_window_is_not_part_of_it(reference: StaticReference) -> None:
+    consent_during(reference, NOW.replace(second=0), None)
+    old = operation(device_id=None, first_time=None, last_time=None, measured_at=NOW.replace(second=0))
+    assert review(old, reference, NOW) == NO_CONSENT
+
+
+def test_a_corrected_id_at_the_ehr_readdresses_what_was_never_sent(reference: StaticReference) -> None:
+    reference.admit("p-9", north_fhir="b")
+    readdressed = review(operation(), reference, NOW)
+    assert isinstance(readdressed, Readdress)
+    assert readdressed.intent.subject_id == "b"
+    assert readdressed.intent.resource == intent().resource | {"subject": {"reference": "Patient/b"}}
+    assert readdressed.intent.content_hash == "c1"
+
+
+@pytest.mark.parametrize("doubtful", [operation(State.UNKNOWN), operation(in_doubt=True)])
+def test_a_corrected_id_holds_what_may_have_been_written_under_the_old_one(
+    reference: StaticReference, doubtful: Operation
+) -> None:
+    assert review(doubtful, reference, NOW) is None
+    reference.admit("p-9", north_fhir="b")
+    assert review(doubtful, reference, NOW) == SUBJECT_CHANGED
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        {"subject": {"reference": "Patient/other"}},
+        {"subject": None},
+        {},
+        {"subject": {"reference": "Patient/a"}, "performer": [{"reference": "Patient/a"}]},
+        {"subject": {"reference": "Patient/a", "identifier": {"value": "a"}}},
+        {"subject": {"reference": "Patient/a"}, "note": [{"text": "of Patient/a at night"}]},
+    ],
+)
+def test_a_resource_that_names_the_patient_elsewhere_is_held_and_not_half_corrected(
+    reference: StaticReference, resource: dict[str, Any]
+) -> None:
+    reference.admit("p-9", north_fhir="b")
+    assert review(operation(resource=resource), reference, NOW) == SUBJECT_CHANGED
+
+
+@pytest.mark.parametrize("subject_ids", [{}, {"north_epic": "a"}, {"north_fhir": ""}, {"north_fhir": "a/../b"}])
+def test_a_patient_no_longer_known_at_the_endpoint_holds_the_result(
+    reference: StaticReference, subject_ids: dict[str, str]
+) -> None:
+    reference.admit("p-9", **subject_ids)
+    assert review(operation(), reference, NOW) == Stop(State.HELD, "unknown_patient")
