@@ -14,9 +14,10 @@ Source: https://hl7.org/fhir/R4/consent.html; nested provisions are exceptions t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime
 from typing import Any, get_args
 
+from mappings import consent_period
 from schemas.messages import ResourceName
 from schemas.reference import Consent, Provision, Purpose
 from schemas.vitals import BUILT_IN, LOINC, PANEL_CODES, PANELS
@@ -39,7 +40,6 @@ _PURPOSE_OF_CLASS: dict[str, Purpose] = {
     "Observation": "vitals",
     "DocumentReference": "documents",
 }
-_WEST, _EAST = timezone(timedelta(hours=-12)), timezone(timedelta(hours=14))
 
 
 class _NotUnderstood(Exception):
@@ -210,27 +210,18 @@ def _endpoints(provision: Mapping[str, Any]) -> list[str]:
 
 
 def _period(period: Any) -> tuple[datetime | None, datetime | None]:
-    """From and until. A day without time is taken at its shortest, wherever on earth it was written."""
+    """From and until; they are taken at their shortest."""
     if period is None:
         return None, None
     if not isinstance(period, dict) or not period.keys() <= {"start", "end", "id", "extension"}:
         raise _NotUnderstood("provision.period")
-    start, end = period.get("start"), period.get("end")
-    return _instant(start, _WEST, days=0), _instant(end, _EAST, days=1)
-
-
-def _instant(text: Any, zone: timezone, *, days: int) -> datetime | None:
-    if text is None:
-        return None
     try:
-        moment = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
+        return (
+            consent_period.since(period["start"]) if "start" in period else None,
+            consent_period.until(period["end"]) if "end" in period else None,
+        )
+    except ValueError:
         raise _NotUnderstood("provision.period") from None
-    if len(text) == 10:
-        return (moment.replace(tzinfo=zone) + timedelta(days=days)).astimezone(UTC)
-    if moment.tzinfo is None:
-        raise _NotUnderstood("provision.period")
-    return moment.astimezone(UTC)
 
 
 def _is_patient(patient: Any, patient_id: str) -> bool:

@@ -183,7 +183,7 @@ def test_exceptions_of_a_narrowed_denial_are_not_taken_out_of_it() -> None:
         ({"verification": [{"verified": False}]}, "verification"),
         ({"provision": None}, "provision"),
         ({"provision": {"type": "allow"}}, "provision.type"),
-        ({"provision": {"type": "permit", "period": {"start": "2026"}}}, "provision.period"),
+        ({"provision": {"type": "permit", "period": {"start": "2026-1"}}}, "provision.period"),
         ({"provision": {"type": "permit", "period": {"end": "2026-12-31T10:00:00"}}}, "provision.period"),
         ({"resourceType": "Contract"}, "resourceType"),
     ],
