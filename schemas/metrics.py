@@ -88,6 +88,11 @@ _REFERENCE = (
 
 _DELIVERY = (
     _gauge("ledger_operations", "operations in the ledger, counted every few seconds", "endpoint", "state"),
+    _counter(
+        "stale_outcomes_total",
+        "outcomes that came after their lease, when another worker had the operation; kept as evidence only",
+        "endpoint",
+    ),
     _counter("verdicts_total", "attempts judged, by the state they led to", "endpoint", "state"),
     _counter(
         "ehr_requests_total",

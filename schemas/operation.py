@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -78,6 +77,9 @@ class Operation(BaseModel):
     code: str | None = None
     message: str | None = None
     created_at: AwareDatetime
+    claimed_at: AwareDatetime | None = Field(
+        default=None, description="when it was given to a worker, by the clock that created_at is of"
+    )
     next_attempt_at: AwareDatetime | None = None
     settled_at: AwareDatetime | None = None
 
@@ -88,11 +90,12 @@ class Outcome(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     state: State
+    fence: int = Field(description="of the claim that it is the outcome of; under another it changes nothing")
     http_status: int | None = None
     code: str | None = Field(default=None, description="machine-readable: an EHR's own code or ours")
     message: str | None = Field(default=None, description="for a person; never PHI")
     resource_id: str | None = None
     version: str | None = None
-    retry_at: datetime | None = None
+    retry_after_s: float | None = Field(default=None, description="by the database's clock, from when it is settled")
     request: bytes | None = Field(default=None, description="what was sent; kept encrypted where the ledger has a key")
     response: bytes | None = Field(default=None, description="what was answered; kept likewise")

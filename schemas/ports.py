@@ -102,20 +102,33 @@ class Recorded(NamedTuple):
 class Ledger(Protocol):
     """The durable table of operations. All methods are synchronous and thread-safe; RetryLater when the database is away."""
 
-    def record(self, intents: Sequence[Intent], now: datetime) -> list[Recorded]:
+    def record(self, intents: Sequence[Intent]) -> list[Recorded]:
         """Insert each intent once (its key decides), in one transaction; earlier writes of the same event are amended."""
         ...
 
-    def claim(self, endpoint: str, limit: int, now: datetime, lease_s: float) -> list[Operation]:
+    def claim(self, endpoint: str, limit: int, lease_s: float) -> list[Operation]:
         """Take work: per patient the earliest operation that is neither terminal nor held, if due; at most one a patient.
 
-        Claimed pending and deferred operations become `in_progress` until `now + lease_s`; an `in_progress` whose lease
-        ran out is given as `unknown` (it may have been sent). `unknown` ones come back as `unknown`, to be searched.
+        Claimed pending and deferred operations become `in_progress` for `lease_s` by the database's clock; an
+        `in_progress` whose lease ran out is given as `unknown` (it may have been sent) and is `in_doubt` from then on.
+        `unknown` ones come back as `unknown`, to be searched. Each claim has a `fence`, greater than all before.
         """
         ...
 
-    def settle(self, outcomes: Mapping[str, Outcome], now: datetime) -> None:
-        """Write what became of claimed operations (operation_id → outcome), with request and response, in one transaction."""
+    def settle(self, outcomes: Mapping[str, Outcome]) -> list[str]:
+        """Write what became of claimed operations (operation_id → outcome), with request and response, in one transaction.
+
+        Gives the ids of the stale ones: their claim had passed to another. They change nothing and are kept as evidence.
+        The same outcome under the same fence again changes nothing and is not stale.
+        """
+        ...
+
+    def readdress(self, operation_id: str, fence: int, intent: Intent) -> bool:
+        """Store a claimed operation's intent with the patient's corrected id at the endpoint, before anything is sent.
+
+        Only `subject_id` and `resource` may differ. False, and nothing is changed, when the claim has passed, or when
+        the operation is in doubt.
+        """
         ...
 
     def operation(self, operation_id: str) -> Operation | None:
@@ -128,6 +141,34 @@ class Ledger(Protocol):
 
     def source_ids(self) -> set[str]:
         """Every window_id that stands in an intent."""
+        ...
+
+    def name(self, *parts: str) -> str:
+        """A keyed hash: how the ledger calls a patient (tenant, endpoint, patient) or a device (tenant, device)."""
+        ...
+
+    def charted(
+        self,
+        *,
+        device: str | None = None,
+        patient: str | None = None,
+        first: datetime | None = None,
+        last: datetime | None = None,
+        after: int = 0,
+        limit: int = 500,
+    ) -> list[Operation]:
+        """Succeeded operations of a device or patient (by `name`) whose readings overlap first to last, inclusive.
+
+        In order of sequence, those after one. What was recorded without its span is left out where a span is asked.
+        """
+        ...
+
+    def reviewed(self, kind: str) -> dict[str, str]:
+        """name → fingerprint of what of this kind was compared with the charted; both as `name` gives them."""
+        ...
+
+    def mark_reviewed(self, kind: str, fingerprints: Mapping[str, str | None]) -> None:
+        """Remember what was compared; None forgets the name."""
         ...
 
 

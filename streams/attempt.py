@@ -183,7 +183,7 @@ class Attempts:
             if verdict.state is State.SUCCEEDED:  # a page of the search is missing: not an absence
                 verdict = _verdict(State.DEFERRED, "no_answer")
             return Attempted(verdict, answer.status, None, answer.body or None)
-        waited_s = (self.clock() - operation.created_at).total_seconds()
+        waited_s = ((operation.claimed_at or self.clock()) - operation.created_at).total_seconds()
         if waited_s > self.encounter_wait_s:
             return Attempted(_verdict(State.HELD, "no_encounter", "no_encounter_held"))
         return Attempted(_verdict(State.DEFERRED, "no_encounter"), answer.status if answer else None)

@@ -138,9 +138,7 @@ class ClinicalRole:
         if not intents:
             return []
         ports = self._ports
-        recorded = await insist(
-            lambda: asyncio.to_thread(ports.ledger.record, intents, ports.clock()), "ledger", ports.observer
-        )
+        recorded = await insist(lambda: asyncio.to_thread(ports.ledger.record, intents), "ledger", ports.observer)
         now = ports.clock()
         for intent, entry in zip(intents, recorded, strict=True):
             self._count(_outcome(entry), "", len(intent.source_ids))

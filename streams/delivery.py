@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 from schemas.capabilities import Capabilities, EndpointKind
 from schemas.errors import RetryLater
@@ -118,9 +117,7 @@ class Delivery:
             return False
         leased_until_s = self._now_s() + self._pace.lease_s
         try:
-            claimed = await asyncio.to_thread(
-                self._ledger.claim, self._endpoint, room, self._clock(), self._pace.lease_s
-            )
+            claimed = await asyncio.to_thread(self._ledger.claim, self._endpoint, room, self._pace.lease_s)
         except RetryLater as away:
             self._observer.count("retries_total", dependency="ledger")
             await asyncio.sleep(away.after_s or LEDGER_AWAY_S)
@@ -173,26 +170,25 @@ class Delivery:
         verdict = attempted.verdict
         return Outcome(
             state=verdict.state,
+            fence=operation.fence,
             http_status=attempted.http_status,
             code=verdict.code,
             message=verdict.message,
             resource_id=verdict.resource_id,
             version=verdict.version,
-            retry_at=self._retry_at(operation, verdict),
+            retry_after_s=self._retry_after_s(operation, verdict),
             request=attempted.request,
             response=attempted.response,
         )
 
-    def _retry_at(self, operation: Operation, verdict: Verdict) -> datetime | None:
+    def _retry_after_s(self, operation: Operation, verdict: Verdict) -> float | None:
         if verdict.state not in (State.DEFERRED, State.UNKNOWN):
             return None
         if verdict.code in ("stopping", "lease_short"):
-            return self._clock()
+            return 0.0
         if verdict.whole_endpoint or verdict.code == "endpoint_paused":
-            wait_s = max(self._paused_until - self._now_s(), 0.0)  # the pause paces the endpoint; nothing waits longer
-        else:
-            wait_s = max(verdict.retry_after_s or 0.0, backoff_s(operation.attempts, self._spread()))
-        return self._clock() + timedelta(seconds=wait_s)
+            return max(self._paused_until - self._now_s(), 0.0)  # the pause paces the endpoint; nothing waits longer
+        return max(verdict.retry_after_s or 0.0, backoff_s(operation.attempts, self._spread()))
 
     def _note_trouble(self, attempted: Attempted) -> None:
         """Trouble of the whole endpoint pauses it, longer each time; an answer to anything shows that it is back."""
@@ -212,7 +208,7 @@ class Delivery:
         if verdict.state is not State.SUCCEEDED:
             return
         now = self._clock()
-        waited_s = (now - operation.created_at).total_seconds()
+        waited_s = max((now - operation.created_at).total_seconds(), 0.0)
         self._observer.seconds("intent_to_charted_seconds", waited_s, endpoint=self._endpoint)
         closed_at = operation.intent.window_closed_at
         if closed_at is not None:
@@ -238,12 +234,18 @@ class Delivery:
         outcomes = {operation_id: outcome for operation_id, (_, outcome) in batch.items()}
         while True:
             try:
-                await asyncio.to_thread(self._ledger.settle, outcomes, self._clock())
+                stale = await asyncio.to_thread(self._ledger.settle, outcomes)
             except RetryLater as away:
                 self._observer.count("retries_total", dependency="ledger")
                 await asyncio.sleep(away.after_s or LEDGER_AWAY_S)
             else:
                 break
+        for operation_id in stale:
+            del batch[operation_id]  # it is another worker's now, who will say how it ended
+            self._observer.count("stale_outcomes_total", endpoint=self._endpoint)
+            log.warning(
+                "an outcome came after its lease; another worker has the operation", extra={"endpoint": self._endpoint}
+            )
         self._audit.settled(batch.values())
 
     async def _earlier(self, operation_id: str) -> Operation | None:

@@ -36,7 +36,7 @@ def release(settings: Settings, ledger: SqlLedger, order: Order) -> list[str]:
         return []
     with producer(settings) as sender:
         asyncio.run(_write(sender, steps))
-    return ledger.release([step.operation_id for step in steps if step.operation_id], now())
+    return ledger.release([step.operation_id for step in steps if step.operation_id])
 
 
 def _steps(ledger: SqlLedger, order: Order) -> list[Step]:

@@ -68,7 +68,7 @@ def migrate(url: str) -> None:
         with away_is_retry_later(), engine.begin() as connection:
             if engine.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-            config = _alembic()
+            config = migrations()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     finally:
@@ -78,12 +78,13 @@ def migrate(url: str) -> None:
 def require_current(connection: Connection) -> None:
     """Misconfigured unless the tables are those of this version."""
     found = MigrationContext.configure(connection).get_current_revision()
-    wanted = ScriptDirectory.from_config(_alembic()).get_current_head()
+    wanted = ScriptDirectory.from_config(migrations()).get_current_head()
     if found != wanted:
         raise Misconfigured(f"the ledger's tables are at version {found}, this program needs {wanted}; migrate them")
 
 
-def _alembic() -> Config:
+def migrations() -> Config:
+    """Where Alembic finds the migrations."""
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     return config

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Table, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from adapters.ledger.tables import lanes, operations
 
 T = TypeVar("T")
 _ROWS_A_STATEMENT = 1000
+
+
+def upsert(db: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT that can say what to do where the row is there already."""
+    return postgresql.insert(table) if db.dialect.name == "postgresql" else sqlite.insert(table)
 
 
 def attempted(db: Connection, wanted: Iterable[str]) -> dict[str, tuple[str, int]]:

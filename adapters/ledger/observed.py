@@ -18,20 +18,25 @@ class ObservedLedger:
         self._ledger = ledger
         self._observer = observer
 
-    def record(self, intents: Sequence[Intent], now: datetime) -> list[Recorded]:
+    def record(self, intents: Sequence[Intent]) -> list[Recorded]:
         """Insert intents."""
         with self._timed("record"):
-            return self._ledger.record(intents, now)
+            return self._ledger.record(intents)
 
-    def claim(self, endpoint: str, limit: int, now: datetime, lease_s: float) -> list[Operation]:
+    def claim(self, endpoint: str, limit: int, lease_s: float) -> list[Operation]:
         """Take work."""
         with self._timed("claim"):
-            return self._ledger.claim(endpoint, limit, now, lease_s)
+            return self._ledger.claim(endpoint, limit, lease_s)
 
-    def settle(self, outcomes: Mapping[str, Outcome], now: datetime) -> None:
+    def settle(self, outcomes: Mapping[str, Outcome]) -> list[str]:
         """Write what became of it."""
         with self._timed("settle"):
-            self._ledger.settle(outcomes, now)
+            return self._ledger.settle(outcomes)
+
+    def readdress(self, operation_id: str, fence: int, intent: Intent) -> bool:
+        """Store the patient's corrected id at the endpoint."""
+        with self._timed("readdress"):
+            return self._ledger.readdress(operation_id, fence, intent)
 
     def operation(self, operation_id: str) -> Operation | None:
         """One operation."""
@@ -47,6 +52,36 @@ class ObservedLedger:
         """Every window_id that stands in an intent."""
         with self._timed("source_ids"):
             return self._ledger.source_ids()
+
+    def name(self, *parts: str) -> str:
+        """How the ledger calls a patient or a device."""
+        return self._ledger.name(*parts)
+
+    def charted(
+        self,
+        *,
+        device: str | None = None,
+        patient: str | None = None,
+        first: datetime | None = None,
+        last: datetime | None = None,
+        after: int = 0,
+        limit: int = 500,
+    ) -> list[Operation]:
+        """Succeeded operations of a device or patient."""
+        with self._timed("charted"):
+            return self._ledger.charted(
+                device=device, patient=patient, first=first, last=last, after=after, limit=limit
+            )
+
+    def reviewed(self, kind: str) -> dict[str, str]:
+        """name → fingerprint of what was reviewed."""
+        with self._timed("reviewed"):
+            return self._ledger.reviewed(kind)
+
+    def mark_reviewed(self, kind: str, fingerprints: Mapping[str, str | None]) -> None:
+        """Remember what was reviewed."""
+        with self._timed("mark_reviewed"):
+            self._ledger.mark_reviewed(kind, fingerprints)
 
     @contextmanager
     def _timed(self, call: str) -> Iterator[None]:

@@ -22,12 +22,14 @@ class Entry(NamedTuple):
     operation_id: str
     event_key: str
     lane: str
+    device: str | None
 
 
 class Attempt(NamedTuple):
     """One attempt as it was: what was sent, what was answered, what it led to."""
 
     attempt: int
+    fence: int
     at: datetime
     state: State
     http_status: int | None
@@ -54,10 +56,11 @@ def entry(intent: Intent, seal: Seal) -> Entry:
         operation_id=_hash(event + joined(intent.content_hash)),
         event_key=_hash(event),
         lane=seal.name(intent.tenant_id, intent.endpoint, intent.patient_id),
+        device=None if intent.device_id is None else seal.name(intent.tenant_id, intent.device_id),
     )
 
 
-def operation_row(one: Entry, amends: str | None, now: datetime, seal: Seal) -> dict[str, Any]:
+def operation_row(one: Entry, amends: str | None, now_us: int, seal: Seal) -> dict[str, Any]:
     """A new operation."""
     intent = one.intent
     return {
@@ -74,8 +77,11 @@ def operation_row(one: Entry, amends: str | None, now: datetime, seal: Seal) -> 
         "state": State.PENDING,
         "attempts": 0,
         "amends": amends,
-        "created_us": us(now),
-        "due_us": us(now),
+        "created_us": now_us,
+        "due_us": now_us,
+        "device": one.device,
+        "first_us": None if intent.first_time is None else us(intent.first_time),
+        "last_us": None if intent.last_time is None else us(intent.last_time),
     }
 
 
@@ -87,6 +93,8 @@ def operation(row: Row[Any], seal: Seal) -> Operation:
         intent=Intent.model_validate_json(seal.open(row.intent, row.operation_id)),
         state=State(row.state),
         attempts=row.attempts,
+        fence=row.fence,
+        in_doubt=row.in_doubt,
         amends=row.amends,
         resource_id=row.resource_id,
         version=row.version,
@@ -99,12 +107,13 @@ def operation(row: Row[Any], seal: Seal) -> Operation:
     )
 
 
-def attempt_row(operation_id: str, attempt: int, outcome: Outcome, now: datetime, seal: Seal) -> dict[str, Any]:
+def attempt_row(operation_id: str, attempt: int, outcome: Outcome, now_us: int, seal: Seal) -> dict[str, Any]:
     """The evidence of one attempt."""
     return {
         "operation_id": operation_id,
         "attempt": attempt,
-        "at_us": us(now),
+        "fence": outcome.fence,
+        "at_us": now_us,
         "state": outcome.state,
         "http_status": outcome.http_status,
         "code": outcome.code,
@@ -117,6 +126,7 @@ def attempt_seen(row: Row[Any], seal: Seal) -> Attempt:
     """The evidence again."""
     return Attempt(
         attempt=row.attempt,
+        fence=row.fence,
         at=instant(row.at_us),
         state=State(row.state),
         http_status=row.http_status,

@@ -1,12 +1,12 @@
 """The ledger's tables. Instants are microseconds since the epoch in UTC, so that both databases keep them exactly.
 
 No column holds PHI in the clear when the ledger has a key: what is written to the EHR, and what it answered, are sealed;
-patients appear only as `lane`, a keyed hash of tenant, endpoint and patient.
+patients appear only as `lane`, a keyed hash of tenant, endpoint and patient, and devices as `device`, another.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, false
 
 metadata = MetaData()
 
@@ -38,7 +38,22 @@ operations = Table(
     Column("created_us", BigInteger, nullable=False),
     Column("due_us", BigInteger, doc="when it may be worked on, or its lease ends; null when terminal or held"),
     Column("settled_us", BigInteger),
+    Column("fence", BigInteger, nullable=False, server_default="0", doc="token of the latest claim"),
+    Column("answered", BigInteger, nullable=False, server_default="0", doc="the last fence under which it was settled"),
+    Column("in_doubt", Boolean, nullable=False, server_default=false(), doc="an attempt may have been written"),
+    Column("device", Text, doc="keyed hash of tenant and device"),
+    Column("first_us", BigInteger, doc="first reading"),
+    Column("last_us", BigInteger, doc="last reading"),
 )
+_of_a_device = operations.c.device.is_not(None)
+Index(
+    "operations_device",
+    operations.c.device,
+    operations.c.first_us,
+    postgresql_where=_of_a_device,
+    sqlite_where=_of_a_device,
+)
+Index("operations_lane", operations.c.lane)
 Index("operations_event", operations.c.event_key)
 Index("operations_state", operations.c.endpoint, operations.c.state)
 _open = operations.c.due_us.is_not(None)
@@ -69,6 +84,7 @@ attempts = Table(
     Column("code", Text),
     Column("request", LargeBinary, doc="sealed"),
     Column("response", LargeBinary, doc="sealed"),
+    Column("fence", BigInteger, nullable=False, server_default="0", doc="of the claim that it was made under"),
 )
 Index("attempts_operation", attempts.c.operation_id)
 
@@ -77,4 +93,13 @@ ledger_key = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("fingerprint", Text, nullable=False, doc="tells a wrong key at once; the key cannot be told from it"),
+)
+
+# What was compared with the current reference data, so that a change made while no worker ran is noticed.
+reviewed = Table(
+    "reviewed",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("name", Text, primary_key=True, doc="keyed hash"),
+    Column("fingerprint", Text, nullable=False),
 )

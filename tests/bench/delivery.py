@@ -119,7 +119,7 @@ def _delivered(database: Database, number: int) -> Callable[[str, Sequence[Inten
         ledger = open_ledger(url, bytes(32))
         try:
             for start in range(0, len(intents), 500):
-                ledger.record(intents[start : start + 500], _now())
+                ledger.record(intents[start : start + 500])
             return await _deliver(base_url, ledger, len(intents))
         finally:
             ledger.close()

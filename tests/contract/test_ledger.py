@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -13,51 +13,30 @@ from adapters.ledger import SqlLedger, migrate, open_ledger
 from adapters.ledger.engine import connect
 from adapters.ledger.tables import metadata
 from schemas.errors import Misconfigured, RetryLater
-from schemas.operation import Intent, Outcome, State
-
-NOW = datetime(2026, 1, 5, 10, 0, 0, 123456, tzinfo=UTC)
-LATER = NOW + timedelta(seconds=61)
-KEY = b"k" * 32
-LEASE_S = 60.0
-
-
-def intent(
-    event: str, *, patient: str = "p-9", content: str = "c1", endpoint: str = "north-epic", sources: int = 1
-) -> Intent:
-    return Intent(
-        tenant_id="north",
-        endpoint=endpoint,
-        patient_id=patient,
-        subject_id="eAB3",
-        source_event_id=event,
-        content_hash=content,
-        source_ids=[f"{event}-{n}" for n in range(sources)],
-        vital_type="heart_rate",
-        measured_at=NOW,
-        resource={"resourceType": "Observation", "note": [{"text": "CANARY"}]},
-        window_closed_at=NOW,
-    )
-
-
-def done(state: State = State.SUCCEEDED, **more: object) -> Outcome:
-    return Outcome.model_validate({"state": state, **more})
+from schemas.operation import State
+from tests.doubles.ledgers import KEY, LATER, LEASE_S, NOW, HandClock, done, intent, ledger_at
 
 
 @pytest.fixture
-def ledger(database_url: str) -> Iterator[SqlLedger]:
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def ledger(database_url: str, clock: HandClock) -> Iterator[SqlLedger]:
     migrate(database_url)
-    opened = open_ledger(database_url, KEY)
+    opened = ledger_at(database_url, clock)
     yield opened
     opened.close()
 
 
-def claimed_events(ledger: SqlLedger, now: datetime = NOW, limit: int = 100) -> list[str]:
-    return [op.intent.source_event_id for op in ledger.claim("north-epic", limit, now, LEASE_S)]
+def claimed_events(ledger: SqlLedger, limit: int = 100) -> list[str]:
+    return [op.intent.source_event_id for op in ledger.claim("north-epic", limit, LEASE_S)]
 
 
 def test_an_intent_is_kept_as_it_was_given(ledger: SqlLedger):
     given = intent("w1", sources=2)
-    (recorded,) = ledger.record([given], NOW)
+    (recorded,) = ledger.record([given])
     kept = ledger.operation(recorded.operation_id)
     assert kept is not None
     assert kept.intent == given
@@ -65,117 +44,127 @@ def test_an_intent_is_kept_as_it_was_given(ledger: SqlLedger):
 
 
 def test_the_same_intent_again_is_a_duplicate_with_the_same_operation(ledger: SqlLedger):
-    (first,) = ledger.record([intent("w1")], NOW)
-    (again,) = ledger.record([intent("w1")], LATER)
+    (first,) = ledger.record([intent("w1")])
+    (again,) = ledger.record([intent("w1")])
     assert (again.duplicate, again.operation_id) == (True, first.operation_id)
     assert ledger.states() == {"north-epic": {State.PENDING: 1}}
 
 
 def test_a_duplicate_tells_the_state_its_operation_has_now(ledger: SqlLedger):
-    (first,) = ledger.record([intent("w1")], NOW)
-    ledger.claim("north-epic", 1, NOW, LEASE_S)
-    ledger.settle({first.operation_id: done()}, NOW)
-    assert ledger.record([intent("w1")], LATER)[0].state is State.SUCCEEDED
+    (first,) = ledger.record([intent("w1")])
+    ledger.claim("north-epic", 1, LEASE_S)
+    ledger.settle({first.operation_id: done()})
+    assert ledger.record([intent("w1")])[0].state is State.SUCCEEDED
 
 
 def test_the_same_intent_twice_in_one_batch_is_recorded_once(ledger: SqlLedger):
-    first, second = ledger.record([intent("w1"), intent("w1")], NOW)
+    first, second = ledger.record([intent("w1"), intent("w1")])
     assert (first.duplicate, second.duplicate) == (False, True)
     assert ledger.states() == {"north-epic": {State.PENDING: 1}}
 
 
 def test_new_content_of_a_source_event_amends_the_latest_write_of_it(ledger: SqlLedger):
-    (first,) = ledger.record([intent("w1")], NOW)
-    (second,) = ledger.record([intent("w1", content="c2")], NOW)
-    (third,) = ledger.record([intent("w1", content="c3")], NOW)
+    (first,) = ledger.record([intent("w1")])
+    (second,) = ledger.record([intent("w1", content="c2")])
+    (third,) = ledger.record([intent("w1", content="c3")])
     assert (first.amends, second.amends, third.amends) == (None, first.operation_id, second.operation_id)
     assert ledger.operation(third.operation_id).amends == second.operation_id
 
 
 def test_amendments_within_one_batch_are_found(ledger: SqlLedger):
-    first, second = ledger.record([intent("w1"), intent("w1", content="c2")], NOW)
+    first, second = ledger.record([intent("w1"), intent("w1", content="c2")])
     assert second.amends == first.operation_id
 
 
 def test_another_endpoint_is_another_operation(ledger: SqlLedger):
-    first, second = ledger.record([intent("w1"), intent("w1", endpoint="north-fhir")], NOW)
+    first, second = ledger.record([intent("w1"), intent("w1", endpoint="north-fhir")])
     assert not second.duplicate
     assert second.amends is None
     assert first.operation_id != second.operation_id
 
 
 def test_a_claim_takes_the_earliest_operation_of_each_patient_and_no_second_one(ledger: SqlLedger):
-    ledger.record([intent("a1", patient="a"), intent("a2", patient="a"), intent("b1", patient="b")], NOW)
+    ledger.record([intent("a1", patient="a"), intent("a2", patient="a"), intent("b1", patient="b")])
     assert claimed_events(ledger) == ["a1", "b1"]
     assert claimed_events(ledger) == []
 
 
 def test_a_claim_takes_no_more_than_its_limit(ledger: SqlLedger):
-    ledger.record([intent(f"w{n}", patient=f"p{n}") for n in range(5)], NOW)
+    ledger.record([intent(f"w{n}", patient=f"p{n}") for n in range(5)])
     assert len(claimed_events(ledger, limit=3)) == 3
     assert len(claimed_events(ledger, limit=3)) == 2
 
 
 def test_a_claim_is_for_one_endpoint(ledger: SqlLedger):
-    ledger.record([intent("w1", endpoint="north-fhir")], NOW)
+    ledger.record([intent("w1", endpoint="north-fhir")])
     assert claimed_events(ledger) == []
 
 
 def test_a_claimed_operation_is_in_progress_and_counts_its_attempt(ledger: SqlLedger):
-    ledger.record([intent("w1")], NOW)
-    (operation,) = ledger.claim("north-epic", 1, NOW, LEASE_S)
+    ledger.record([intent("w1")])
+    (operation,) = ledger.claim("north-epic", 1, LEASE_S)
     assert (operation.state, operation.attempts) == (State.IN_PROGRESS, 1)
     assert operation.next_attempt_at == NOW + timedelta(seconds=LEASE_S)
 
 
 @pytest.mark.parametrize("state", [State.SUCCEEDED, State.FAILED, State.QUARANTINED, State.HELD])
 def test_the_next_operation_of_a_patient_follows_one_that_is_terminal_or_held(ledger: SqlLedger, state: State):
-    first, _ = ledger.record([intent("w1"), intent("w2")], NOW)
+    first, _ = ledger.record([intent("w1"), intent("w2")])
     assert claimed_events(ledger) == ["w1"]
-    ledger.settle({first.operation_id: done(state)}, NOW)
+    ledger.settle({first.operation_id: done(state)})
     assert claimed_events(ledger) == ["w2"]
     assert ledger.states() == {"north-epic": {state: 1, State.IN_PROGRESS: 1}}
 
 
 @pytest.mark.parametrize("state", [State.DEFERRED, State.UNKNOWN])
-def test_an_operation_that_must_wait_keeps_its_patient_waiting_and_nobody_else(ledger: SqlLedger, state: State):
-    first, *_ = ledger.record([intent("a1", patient="a"), intent("a2", patient="a"), intent("b1", patient="b")], NOW)
+def test_an_operation_that_must_wait_keeps_its_patient_waiting_and_nobody_else(
+    ledger: SqlLedger, clock: HandClock, state: State
+):
+    first, *_ = ledger.record([intent("a1", patient="a"), intent("a2", patient="a"), intent("b1", patient="b")])
     claimed_events(ledger, limit=1)
-    ledger.settle({first.operation_id: done(state, retry_at=NOW + timedelta(seconds=30))}, NOW)
+    ledger.settle({first.operation_id: done(state, retry_after_s=30)})
     assert claimed_events(ledger) == ["b1"]
-    (again,) = ledger.claim("north-epic", 10, NOW + timedelta(seconds=30), LEASE_S)
+    clock.now += timedelta(seconds=30)
+    (again,) = ledger.claim("north-epic", 10, LEASE_S)
     assert again.intent.source_event_id == "a1"
     assert again.state is (State.IN_PROGRESS if state is State.DEFERRED else State.UNKNOWN)
     assert again.attempts == 2
 
 
-def test_an_operation_whose_lease_ran_out_is_given_as_unknown_because_it_may_have_been_sent(ledger: SqlLedger):
-    ledger.record([intent("w1")], NOW)
+def test_an_operation_whose_lease_ran_out_is_given_as_unknown_because_it_may_have_been_sent(
+    ledger: SqlLedger, clock: HandClock
+):
+    ledger.record([intent("w1")])
     assert claimed_events(ledger) == ["w1"]
-    assert claimed_events(ledger, NOW + timedelta(seconds=LEASE_S - 1)) == []
-    (again,) = ledger.claim("north-epic", 1, LATER, LEASE_S)
+    clock.now += timedelta(seconds=LEASE_S - 1)
+    assert claimed_events(ledger) == []
+    clock.now = LATER
+    (again,) = ledger.claim("north-epic", 1, LEASE_S)
     assert again.state is State.UNKNOWN
     assert ledger.operation(again.operation_id).state is State.UNKNOWN
 
 
-def test_what_is_terminal_stays_so_whatever_a_late_worker_says(ledger: SqlLedger):
-    (first,) = ledger.record([intent("w1")], NOW)
-    ledger.claim("north-epic", 1, NOW, LEASE_S)
-    ledger.settle({first.operation_id: done(resource_id="o-1")}, NOW)
-    ledger.settle({first.operation_id: done(State.DEFERRED, retry_at=LATER)}, LATER)
+def test_what_is_terminal_stays_so_whatever_a_late_worker_says(ledger: SqlLedger, clock: HandClock):
+    (first,) = ledger.record([intent("w1")])
+    ledger.claim("north-epic", 1, LEASE_S)
+    ledger.settle({first.operation_id: done(resource_id="o-1")})
+    clock.now = LATER
+    ledger.settle({first.operation_id: done(State.DEFERRED, retry_after_s=1)})
     kept = ledger.operation(first.operation_id)
     assert (kept.state, kept.resource_id, kept.settled_at) == (State.SUCCEEDED, "o-1", NOW)
-    assert claimed_events(ledger, LATER + timedelta(days=1)) == []
+    clock.now += timedelta(days=1)
+    assert claimed_events(ledger) == []
 
 
-def test_an_outcome_is_written_with_its_evidence(ledger: SqlLedger):
-    (first,) = ledger.record([intent("w1")], NOW)
-    ledger.claim("north-epic", 1, NOW, LEASE_S)
-    failed = done(State.DEFERRED, http_status=503, code="busy", request=b"sent", response=b"later", retry_at=LATER)
-    ledger.settle({first.operation_id: failed}, NOW)
-    ledger.claim("north-epic", 1, LATER, LEASE_S)
-    charted = done(http_status=201, resource_id="o-1", version="1", request=b"sent again", response=b"")
-    ledger.settle({first.operation_id: charted}, LATER)
+def test_an_outcome_is_written_with_its_evidence(ledger: SqlLedger, clock: HandClock):
+    (first,) = ledger.record([intent("w1")])
+    ledger.claim("north-epic", 1, LEASE_S)
+    failed = done(State.DEFERRED, http_status=503, code="busy", request=b"sent", response=b"later", retry_after_s=61)
+    ledger.settle({first.operation_id: failed})
+    clock.now = LATER
+    ledger.claim("north-epic", 1, LEASE_S)
+    charted = done(fence=2, http_status=201, resource_id="o-1", version="1", request=b"sent again", response=b"")
+    ledger.settle({first.operation_id: charted})
     kept = ledger.operation(first.operation_id)
     assert (kept.http_status, kept.resource_id, kept.version, kept.settled_at) == (201, "o-1", "1", LATER)
     assert [(a.attempt, a.state, a.http_status, a.code, a.request, a.response) for a in ledger.attempts(first[0])] == [
@@ -185,38 +174,41 @@ def test_an_outcome_is_written_with_its_evidence(ledger: SqlLedger):
 
 
 def test_the_resource_id_found_once_is_not_lost_by_a_later_outcome_without_one(ledger: SqlLedger):
-    (first,) = ledger.record([intent("w1")], NOW)
-    ledger.settle({first.operation_id: done(State.UNKNOWN, resource_id="o-1")}, NOW)
-    ledger.settle({first.operation_id: done(State.SUCCEEDED)}, NOW)
-    assert ledger.operation(first.operation_id).resource_id == "o-1"
+    (first,) = ledger.record([intent("w1")])
+    ledger.claim("north-epic", 1, LEASE_S)
+    ledger.settle({first.operation_id: done(State.UNKNOWN, resource_id="o-1")})
+    ledger.claim("north-epic", 1, LEASE_S)
+    ledger.settle({first.operation_id: done(State.SUCCEEDED, fence=2)})
+    kept = ledger.operation(first.operation_id)
+    assert (kept.state, kept.resource_id) == (State.SUCCEEDED, "o-1")
 
 
 def test_an_operation_nobody_recorded_is_none_and_settling_it_changes_nothing(ledger: SqlLedger):
-    ledger.settle({"nothing": done()}, NOW)
+    ledger.settle({"nothing": done()})
     assert ledger.operation("nothing") is None
     assert ledger.states() == {}
 
 
 def test_every_window_in_an_intent_is_known(ledger: SqlLedger):
-    ledger.record([intent("w1", sources=2), intent("w2")], NOW)
+    ledger.record([intent("w1", sources=2), intent("w2")])
     assert ledger.source_ids() == {"w1-0", "w1-1", "w2-0"}
 
 
 def test_thousands_of_intents_go_in_with_one_call(ledger: SqlLedger):
-    recorded = ledger.record([intent(f"w{n}", patient=f"p{n % 1500}") for n in range(2500)], NOW)
+    recorded = ledger.record([intent(f"w{n}", patient=f"p{n % 1500}") for n in range(2500)])
     assert len({entry.operation_id for entry in recorded}) == 2500
-    assert len(ledger.claim("north-epic", 5000, NOW, LEASE_S)) == 1500
+    assert len(ledger.claim("north-epic", 5000, LEASE_S)) == 1500
 
 
 def test_claimers_at_the_same_time_never_both_get_a_patient(ledger: SqlLedger):
-    ledger.record([intent(f"w{n}", patient=f"p{n % 40}") for n in range(400)], NOW)
+    ledger.record([intent(f"w{n}", patient=f"p{n % 40}") for n in range(400)])
     working: set[str] = set()
     finished: list[str] = []
     collisions: list[str] = []
     guard = threading.Lock()
 
     def work() -> None:
-        while operations := ledger.claim("north-epic", 5, NOW, LEASE_S):
+        while operations := ledger.claim("north-epic", 5, LEASE_S):
             patients = {op.intent.patient_id for op in operations}
             with guard:
                 collisions.extend(patients & working)
@@ -227,7 +219,7 @@ def test_claimers_at_the_same_time_never_both_get_a_patient(ledger: SqlLedger):
             settle(operations)
 
     def settle(operations: list) -> None:
-        ledger.settle({op.operation_id: done() for op in operations}, NOW)
+        ledger.settle({op.operation_id: done(fence=op.fence) for op in operations})
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -247,21 +239,23 @@ def test_claimers_at_the_same_time_never_both_get_a_patient(ledger: SqlLedger):
 def test_recording_and_settling_one_patient_at_the_same_time_strands_no_operation(ledger: SqlLedger):
     def record() -> None:
         for n in range(150):
-            ledger.record([intent(f"w{n}"), intent(f"x{n}", patient="q")], NOW)
+            ledger.record([intent(f"w{n}"), intent(f"x{n}", patient="q")])
 
     recorder = threading.Thread(target=record)
     recorder.start()
     while recorder.is_alive():
-        ledger.settle({op.operation_id: done() for op in ledger.claim("north-epic", 9, NOW, LEASE_S)}, NOW)
+        ledger.settle({op.operation_id: done(fence=op.fence) for op in ledger.claim("north-epic", 9, LEASE_S)})
     recorder.join()
-    while operations := ledger.claim("north-epic", 9, NOW, LEASE_S):
-        ledger.settle({op.operation_id: done() for op in operations}, NOW)
+    while operations := ledger.claim("north-epic", 9, LEASE_S):
+        ledger.settle({op.operation_id: done(fence=op.fence) for op in operations})
     assert ledger.states() == {"north-epic": {State.SUCCEEDED: 300}}
 
 
 def test_no_column_holds_what_was_sent_or_the_patient_in_the_clear(ledger: SqlLedger, database_url: str):
-    (first,) = ledger.record([intent("w1", patient="PATIENT-CANARY")], NOW)
-    ledger.settle({first.operation_id: done(request=b"CANARY", response=b"CANARY")}, NOW)
+    (first,) = ledger.record([intent("w1", patient="PATIENT-CANARY")])
+    ledger.claim("north-epic", 1, LEASE_S)
+    ledger.mark_reviewed("pairing", {ledger.name("PATIENT-CANARY"): ledger.name("CANARY")})
+    ledger.settle({first.operation_id: done(request=b"CANARY", response=b"CANARY")})
     with connect(database_url).connect() as db:
         for table in metadata.tables:
             rows = db.execute(text(f"SELECT * FROM {table}")).all()
@@ -270,7 +264,7 @@ def test_no_column_holds_what_was_sent_or_the_patient_in_the_clear(ledger: SqlLe
 
 
 def test_sealed_content_moved_to_another_operation_is_refused(ledger: SqlLedger, database_url: str):
-    first, second = ledger.record([intent("w1"), intent("w2")], NOW)
+    first, second = ledger.record([intent("w1"), intent("w2")])
     engine = connect(database_url)
     with engine.begin() as db:
         db.execute(
@@ -296,7 +290,7 @@ def test_another_key_than_the_ledger_began_with_is_refused_at_once(
 def test_a_ledger_without_a_key_works_as_well(database_url: str):
     migrate(database_url)
     plain = open_ledger(database_url, None)
-    (first,) = plain.record([intent("w1")], NOW)
+    (first,) = plain.record([intent("w1")])
     assert plain.operation(first.operation_id).intent == intent("w1")
     plain.close()
 
@@ -337,10 +331,10 @@ def test_the_migrations_make_the_tables_the_program_declares(database_url: str):
     engine.dispose()
 
 
-def held(ledger: SqlLedger, event: str, *, patient: str = "p-9", code: str = "forbidden", now: datetime = NOW) -> str:
-    ledger.record([intent(event, patient=patient)], now)
-    (operation,) = ledger.claim("north-epic", 1, now, LEASE_S)
-    ledger.settle({operation.operation_id: done(State.HELD, code=code, message="m", http_status=403)}, now)
+def held(ledger: SqlLedger, event: str, *, patient: str = "p-9", code: str = "forbidden") -> str:
+    ledger.record([intent(event, patient=patient)])
+    (operation,) = ledger.claim("north-epic", 1, LEASE_S)
+    ledger.settle({operation.operation_id: done(State.HELD, code=code, message="m", http_status=403)})
     return operation.operation_id
 
 
@@ -348,12 +342,12 @@ def test_a_released_operation_is_pending_again_without_its_trouble_and_is_claime
     operation_id = held(ledger, "w1")
     assert claimed_events(ledger) == []
 
-    assert ledger.release([operation_id], LATER) == [operation_id]
+    assert ledger.release([operation_id]) == [operation_id]
 
     kept = ledger.operation(operation_id)
     assert kept is not None
     assert (kept.state, kept.code, kept.message, kept.http_status) == (State.PENDING, None, None, None)
-    (claimed,) = ledger.claim("north-epic", 1, LATER, LEASE_S)
+    (claimed,) = ledger.claim("north-epic", 1, LEASE_S)
     assert (claimed.operation_id, claimed.state, claimed.attempts) == (operation_id, State.IN_PROGRESS, 2)
     evidence = [(attempt.attempt, attempt.state, attempt.code) for attempt in ledger.attempts(operation_id)]
     assert evidence == [(1, State.HELD, "forbidden"), (1, State.PENDING, "released")]
@@ -361,33 +355,34 @@ def test_a_released_operation_is_pending_again_without_its_trouble_and_is_claime
 
 @pytest.mark.parametrize("state", [State.SUCCEEDED, State.FAILED, State.QUARANTINED, State.DEFERRED, State.UNKNOWN])
 def test_what_is_not_held_is_not_released(ledger: SqlLedger, state: State):
-    (recorded,) = ledger.record([intent("w1")], NOW)
-    ledger.claim("north-epic", 1, NOW, LEASE_S)
-    ledger.settle({recorded.operation_id: done(state, retry_at=LATER)}, NOW)
+    (recorded,) = ledger.record([intent("w1")])
+    ledger.claim("north-epic", 1, LEASE_S)
+    ledger.settle({recorded.operation_id: done(state, retry_after_s=61)})
     before = ledger.operation(recorded.operation_id)
 
-    assert ledger.release([recorded.operation_id, "no-such-operation"], NOW) == []
+    assert ledger.release([recorded.operation_id, "no-such-operation"]) == []
 
     assert ledger.operation(recorded.operation_id) == before
     assert len(ledger.attempts(recorded.operation_id)) == 1
 
 
-def test_a_released_operation_waits_for_the_same_patients_write_under_way(ledger: SqlLedger):
+def test_a_released_operation_waits_for_the_same_patients_write_under_way(ledger: SqlLedger, clock: HandClock):
     operation_id = held(ledger, "w1")
-    ledger.record([intent("w2")], NOW)
-    (under_way,) = ledger.claim("north-epic", 1, NOW, LEASE_S)
+    ledger.record([intent("w2")])
+    (under_way,) = ledger.claim("north-epic", 1, LEASE_S)
 
-    ledger.release([operation_id], NOW)
+    ledger.release([operation_id])
 
     assert claimed_events(ledger) == []
-    ledger.settle({under_way.operation_id: done()}, NOW)
-    assert claimed_events(ledger, LATER) == ["w1"]
+    ledger.settle({under_way.operation_id: done()})
+    clock.now = LATER
+    assert claimed_events(ledger) == ["w1"]
 
 
 def test_released_results_of_a_patient_are_taken_in_their_order(ledger: SqlLedger):
     ids = [held(ledger, event) for event in ("w1", "w2")]
-    assert ledger.release(ids[::-1], NOW) == sorted(ids)
-    (first,) = ledger.claim("north-epic", 5, NOW, LEASE_S)
+    assert ledger.release(ids[::-1]) == sorted(ids)
+    (first,) = ledger.claim("north-epic", 5, LEASE_S)
     assert first.operation_id == ids[0]
 
 
@@ -395,7 +390,7 @@ def test_operations_are_found_by_endpoint_state_and_code_the_earliest_first(ledg
     ids = [
         held(ledger, f"w{n}", patient=f"p-{n}", code=code) for n, code in enumerate(("absent", "settings", "absent"))
     ]
-    ledger.record([intent("other", endpoint="north-fhir")], NOW)
+    ledger.record([intent("other", endpoint="north-fhir")])
 
     def found(limit: int = 10, **asked: object) -> list[str]:
         return [operation.operation_id for operation in ledger.find(limit=limit, **asked)]  # type: ignore[arg-type]

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from schemas.errors import RetryLater
 from schemas.operation import TERMINAL, Intent, Operation, Outcome, State
@@ -19,10 +19,12 @@ class MemoryLedger:
         self.operations: dict[str, Operation] = {}
         self.history: dict[str, list[Outcome]] = {}
         self.away = False
+        self._answered: dict[str, int] = {}
+        self._reviewed: dict[str, dict[str, str]] = {}
 
-    def record(self, intents: Sequence[Intent], now: datetime) -> list[Recorded]:
+    def record(self, intents: Sequence[Intent], now: datetime | None = None) -> list[Recorded]:
         with self._open():
-            return [self._record(intent, now) for intent in intents]
+            return [self._record(intent, now or _now()) for intent in intents]
 
     def _record(self, intent: Intent, now: datetime) -> Recorded:
         same_event = [operation for operation in self.operations.values() if _event(operation.intent) == _event(intent)]
@@ -43,47 +45,54 @@ class MemoryLedger:
         self.operations[operation.operation_id] = operation
         return Recorded(operation.operation_id, State.PENDING, False, amends)
 
-    def claim(self, endpoint: str, limit: int, now: datetime, lease_s: float) -> list[Operation]:
+    def claim(self, endpoint: str, limit: int, lease_s: float) -> list[Operation]:
+        now = _now()
         with self._open():
             heads: dict[tuple[str, str], Operation] = {}
             for operation in self.operations.values():
                 if operation.intent.endpoint == endpoint and operation.state not in _RESTING:
                     heads.setdefault((operation.intent.tenant_id, operation.intent.patient_id), operation)
             due = [o for o in heads.values() if o.next_attempt_at is None or o.next_attempt_at <= now]
-            return [self._lease(operation, now + timedelta(seconds=lease_s)) for operation in due[:limit]]
+            return [self._lease(operation, now, lease_s) for operation in due[:limit]]
 
-    def _lease(self, operation: Operation, until: datetime) -> Operation:
+    def _lease(self, operation: Operation, now: datetime, lease_s: float) -> Operation:
         started = operation.state in (State.PENDING, State.DEFERRED)
         taken = operation.model_copy(
             update={
                 "state": State.IN_PROGRESS if started else State.UNKNOWN,
                 "attempts": operation.attempts + 1,
-                "next_attempt_at": until,
+                "fence": operation.fence + 1,
+                "in_doubt": operation.in_doubt or not started,
+                "claimed_at": now,
+                "next_attempt_at": now + timedelta(seconds=lease_s),
             }
         )
         self.operations[operation.operation_id] = taken
         return taken
 
-    def settle(self, outcomes: Mapping[str, Outcome], now: datetime) -> None:
+    def settle(self, outcomes: Mapping[str, Outcome]) -> list[str]:
         with self._open():
+            stale: list[str] = []
             for operation_id, outcome in outcomes.items():
-                operation = self.operations[operation_id]
-                self.history.setdefault(operation_id, []).append(outcome)
-                if operation.state in TERMINAL:
+                operation, history = self.operations[operation_id], self.history.setdefault(operation_id, [])
+                if self._answered.get(operation_id) == outcome.fence:
                     continue
-                resting = outcome.state in _RESTING
-                self.operations[operation_id] = operation.model_copy(
-                    update={
-                        "state": outcome.state,
-                        "http_status": outcome.http_status,
-                        "code": outcome.code,
-                        "message": outcome.message,
-                        "resource_id": outcome.resource_id or operation.resource_id,
-                        "version": outcome.version or operation.version,
-                        "next_attempt_at": None if resting else outcome.retry_at or now,
-                        "settled_at": now if outcome.state in TERMINAL else None,
-                    }
-                )
+                if operation.fence != outcome.fence:
+                    stale.append(operation_id)
+                    history.append(outcome.model_copy(update={"code": "stale_claim"}))
+                else:
+                    self._answered[operation_id] = outcome.fence
+                    self.operations[operation_id] = _settled(operation, outcome)
+                    history.append(outcome)
+            return stale
+
+    def readdress(self, operation_id: str, fence: int, intent: Intent) -> bool:
+        with self._open():
+            operation = self.operations[operation_id]
+            if operation.fence != fence or operation.in_doubt or operation.state is not State.IN_PROGRESS:
+                return False
+            self.operations[operation_id] = operation.model_copy(update={"intent": intent})
+            return True
 
     def operation(self, operation_id: str) -> Operation | None:
         with self._open():
@@ -101,6 +110,45 @@ class MemoryLedger:
         with self._open():
             return {name for operation in self.operations.values() for name in operation.intent.source_ids}
 
+    def name(self, *parts: str) -> str:
+        return "|".join(parts)
+
+    def charted(
+        self,
+        *,
+        device: str | None = None,
+        patient: str | None = None,
+        first: datetime | None = None,
+        last: datetime | None = None,
+        after: int = 0,
+        limit: int = 500,
+    ) -> list[Operation]:
+        def asked(operation: Operation) -> bool:
+            of = operation.intent
+            return (
+                operation.state is State.SUCCEEDED
+                and operation.sequence > after
+                and (device is None or (of.device_id is not None and self.name(of.tenant_id, of.device_id) == device))
+                and (patient is None or self.name(of.tenant_id, of.endpoint, of.patient_id) == patient)
+                and (first is None or (of.last_time is not None and of.last_time >= first))
+                and (last is None or (of.first_time is not None and of.first_time <= last))
+            )
+
+        with self._open():
+            return list(filter(asked, self.operations.values()))[:limit]
+
+    def reviewed(self, kind: str) -> dict[str, str]:
+        with self._open():
+            return dict(self._reviewed.get(kind, {}))
+
+    def mark_reviewed(self, kind: str, fingerprints: Mapping[str, str | None]) -> None:
+        with self._open():
+            known = self._reviewed.setdefault(kind, {})
+            for name, fingerprint in fingerprints.items():
+                known.pop(name, None)
+                if fingerprint is not None:
+                    known[name] = fingerprint
+
     def _open(self) -> threading.Lock:
         if self.away:
             raise RetryLater("the ledger is away", after_s=0.01)
@@ -109,3 +157,24 @@ class MemoryLedger:
 
 def _event(intent: Intent) -> tuple[str, ...]:
     return intent.tenant_id, intent.endpoint, intent.resource_type, intent.source_event_id
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _settled(operation: Operation, outcome: Outcome) -> Operation:
+    resting, now = outcome.state in _RESTING, _now()
+    return operation.model_copy(
+        update={
+            "state": outcome.state,
+            "in_doubt": operation.in_doubt or outcome.state is State.UNKNOWN,
+            "http_status": outcome.http_status,
+            "code": outcome.code,
+            "message": outcome.message,
+            "resource_id": outcome.resource_id or operation.resource_id,
+            "version": outcome.version or operation.version,
+            "next_attempt_at": None if resting else now + timedelta(seconds=outcome.retry_after_s or 0.0),
+            "settled_at": now if outcome.state in TERMINAL else None,
+        }
+    )

@@ -34,7 +34,7 @@ def ehr(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ehr]:
 
 def record_ward(ehr: Ehr, ledger: MemoryLedger) -> None:
     intents = [ehr.intent(p, minute=m, value=60 + 10 * m + n) for m in MINUTES for n, p in enumerate(PATIENTS)]
-    ledger.record(intents, now())
+    ledger.record(intents)
 
 
 def assert_chart_agrees(ehr: Ehr, ledger: MemoryLedger) -> None:
@@ -121,7 +121,7 @@ async def test_a_lost_request_is_sent_again_only_where_the_ehr_refuses_repeats(e
 @pytest.mark.parametrize("kind", ["forbidden", "redirect"])
 async def test_what_a_person_must_put_right_is_held_and_not_repeated(ehr: Ehr, kind: str) -> None:
     ledger = MemoryLedger()
-    ledger.record([ehr.intent("p0")], now())
+    ledger.record([ehr.intent("p0")])
     ehr.sandbox.sandbox.faults.put([Fault(kind=kind)])
     await deliver_until(delivery(ehr, ledger), lambda: at_rest(ledger))
     [operation] = ledger.operations.values()
@@ -149,8 +149,8 @@ async def test_an_ehr_that_is_down_gets_everything_once_it_is_back(ehr: Ehr) -> 
 async def test_a_crashed_worker_leaves_what_it_wrote_and_nothing_twice(ehr: Ehr) -> None:
     ledger = MemoryLedger()
     intent = ehr.intent("p0")
-    ledger.record([intent], now())
-    [claimed] = ledger.claim(NAME, 1, now(), lease_s=0)
+    ledger.record([intent])
+    [claimed] = ledger.claim(NAME, 1, lease_s=0)
     connection = ehr.connect()
     await connection.create(ehr.with_encounter(claimed.intent), claimed.intent)
     await connection.close()
@@ -168,7 +168,7 @@ async def test_a_reading_the_chart_contradicts_is_quarantined_and_never_overwrit
         await connection.create(ehr.with_encounter(other), other)
         await connection.close()
         ehr.sandbox.sandbox.faults.put([Fault(kind="already_exists")])
-        ledger.record([ehr.intent("p0", value=72)], now())
+        ledger.record([ehr.intent("p0", value=72)])
         await deliver_until(delivery(ehr, ledger), lambda: at_rest(ledger))
         [operation] = ledger.operations.values()
         assert (operation.state, operation.code) == (State.QUARANTINED, "59189")
@@ -180,7 +180,7 @@ async def test_a_merged_patient_is_held_and_the_redirect_is_not_followed(tmp_pat
         ehr.seed("survivor")
         ehr.sandbox.seed("p0", merged_into="survivor")
         ledger = MemoryLedger()
-        ledger.record([ehr.intent("p0")], now())
+        ledger.record([ehr.intent("p0")])
         await deliver_until(delivery(ehr, ledger), lambda: at_rest(ledger))
         [operation] = ledger.operations.values()
         assert (operation.state, operation.code) == (State.HELD, "4107")
@@ -205,7 +205,7 @@ async def test_withdrawn_consent_stops_what_was_recorded_under_it(ehr: Ehr) -> N
 
 async def test_consent_that_cannot_be_read_sends_nothing_and_loses_nothing(ehr: Ehr) -> None:
     ledger = MemoryLedger()
-    ledger.record([ehr.intent("p0")], now())
+    ledger.record([ehr.intent("p0")])
     asked: list[bool] = []
 
     def review(operation: Operation, at: object) -> None:
@@ -224,7 +224,7 @@ async def test_a_patient_without_an_encounter_waits_and_is_charted_when_there_is
     with sandbox_ehr("epic", tmp_path) as ehr:
         ehr.sandbox.seed("p0", encounter=None)
         ledger = MemoryLedger()
-        ledger.record([ehr.intent("p0")], now())
+        ledger.record([ehr.intent("p0")])
         role = delivery(ehr, ledger)
 
         def admitted() -> bool:
@@ -249,7 +249,7 @@ async def test_an_encounter_that_closed_is_looked_up_again(tmp_path: Path) -> No
     with sandbox_ehr("epic", tmp_path) as ehr:
         ehr.seed("p0")
         ledger = MemoryLedger()
-        ledger.record([ehr.intent("p0", minute=0), ehr.intent("p0", minute=1)], now())
+        ledger.record([ehr.intent("p0", minute=0), ehr.intent("p0", minute=1)])
         role = delivery(ehr, ledger)
 
         def transferred() -> bool:
@@ -264,8 +264,8 @@ async def test_an_encounter_that_closed_is_looked_up_again(tmp_path: Path) -> No
 
 async def test_a_changed_result_amends_the_observation_or_is_left_to_a_person(ehr: Ehr) -> None:
     ledger = MemoryLedger()
-    ledger.record([ehr.intent("p0", value=72)], now())
-    ledger.record([ehr.intent("p0", value=75)], now())
+    ledger.record([ehr.intent("p0", value=72)])
+    ledger.record([ehr.intent("p0", value=75)])
     await deliver_until(delivery(ehr, ledger), lambda: at_rest(ledger))
     charted = [(o["status"], o["valueQuantity"]["value"]) for o in ehr.observations("p0")]
     if ehr.endpoint().matrix.amend:
@@ -282,7 +282,7 @@ async def test_an_amendment_whose_answer_is_lost_is_made_once(tmp_path: Path, ki
         with sandbox_ehr(profile, tmp_path) as ehr:
             ehr.seed("p0")
             ledger = MemoryLedger()
-            ledger.record([ehr.intent("p0", value=72), ehr.intent("p0", value=75)], now())
+            ledger.record([ehr.intent("p0", value=72), ehr.intent("p0", value=75)])
             ehr.sandbox.sandbox.faults.put([Fault(kind=kind, operation="update", count=1)])
             await deliver_until(delivery(ehr, ledger), lambda ledger=ledger: at_rest(ledger))
             [charted] = ehr.observations("p0")
@@ -295,11 +295,11 @@ async def test_an_observation_changed_by_somebody_else_is_not_overwritten(tmp_pa
     with sandbox_ehr(profile, tmp_path) as ehr:
         ehr.seed("p0")
         ledger = MemoryLedger()
-        ledger.record([ehr.intent("p0", value=72)], now())
+        ledger.record([ehr.intent("p0", value=72)])
         await deliver_until(delivery(ehr, ledger), lambda: at_rest(ledger))
         [held] = ehr.observations("p0")
         ehr.sandbox.sandbox.store.replace(held, held | {"status": "entered-in-error"})
-        ledger.record([ehr.intent("p0", value=75)], now())
+        ledger.record([ehr.intent("p0", value=75)])
         await deliver_until(delivery(ehr, ledger), lambda: at_rest(ledger))
         assert ledger.operations["op-2"].code == "version_conflict"
         assert [o["status"] for o in ehr.observations("p0")] == ["entered-in-error"]

@@ -35,7 +35,7 @@ def intent(number: int) -> Intent:
 def insisting_record(ledger: SqlLedger, intents: list[Intent], away: list[str]) -> None:
     while True:
         try:
-            ledger.record(intents, NOW)
+            ledger.record(intents)
         except RetryLater as error:
             away.append(str(error))
         else:
@@ -49,7 +49,7 @@ def test_a_database_that_is_away_is_retry_later_and_names_no_patient():
         ledger = open_ledger(url, b"k" * 32)
         server.stop()
         with pytest.raises(RetryLater) as away:
-            ledger.record([intent(1).model_copy(update={"patient_id": "CANARY"})], NOW)
+            ledger.record([intent(1).model_copy(update={"patient_id": "CANARY"})])
         assert "CANARY" not in repr(away.value)
         assert away.value.__cause__ is None
         ledger.close()
@@ -87,13 +87,15 @@ def test_an_outcome_acknowledged_before_the_kill_is_there_after_it(tmp_path: Pat
         url = server.create_database("ledger")
         migrate(url)
         ledger = open_ledger(url, b"k" * 32)
-        ledger.record([intent(number) for number in range(PATIENTS * 2)], NOW)
-        first = ledger.claim("epic", PATIENTS, NOW, 60)
-        ledger.settle({op.operation_id: Outcome(state=State.SUCCEEDED, resource_id="o") for op in first}, NOW)
+        ledger.record([intent(number) for number in range(PATIENTS * 2)])
+        first = ledger.claim("epic", PATIENTS, 60)
+        ledger.settle(
+            {op.operation_id: Outcome(fence=op.fence, state=State.SUCCEEDED, resource_id="o") for op in first}
+        )
         server.kill()
         server.start()
         ledger.close()
         after = open_ledger(url, b"k" * 32)
         assert after.states() == {"epic": {State.SUCCEEDED: PATIENTS, State.PENDING: PATIENTS}}
-        assert len(after.claim("epic", 100, NOW, 60)) == PATIENTS
+        assert len(after.claim("epic", 100, 60)) == PATIENTS
         after.close()

@@ -39,7 +39,7 @@ async def test_two_workers_chart_a_ward_once_in_order_though_answers_are_lost(
         for patient in PATIENTS:
             ehr.seed(patient)
         ehr.sandbox.sandbox.faults.put([Fault(kind="commit_then_reset", probability=0.2)])
-        ledger.record([ehr.intent(p, minute=m, value=60 + m) for m in MINUTES for p in PATIENTS], now())
+        ledger.record([ehr.intent(p, minute=m, value=60 + m) for m in MINUTES for p in PATIENTS])
         stop = asyncio.Event()
         running = [asyncio.create_task(worker(ehr, ledger).run(stop)) for _ in range(2)]
         everything = {NAME: {State.SUCCEEDED: len(PATIENTS) * len(MINUTES)}}
@@ -60,8 +60,8 @@ async def test_a_worker_killed_in_the_middle_is_taken_over_without_a_second_obse
     with sandbox_ehr("oracle-health", tmp_path) as ehr:
         for patient in PATIENTS:
             ehr.seed(patient)
-        ledger.record([ehr.intent(p) for p in PATIENTS], now())
-        written, unsent = ledger.claim(NAME, 2, now(), lease_s=0.0)
+        ledger.record([ehr.intent(p) for p in PATIENTS])
+        written, unsent = ledger.claim(NAME, 2, lease_s=0.0)
         connection = ehr.connect()
         await connection.create(written.intent.resource, written.intent)
         await connection.close()

@@ -22,7 +22,7 @@ from schemas.reference import Consent, Provision
 from schemas.topics import AUDIT, CONSENTS
 from streams.audit import broken_links
 from tests.conditions import wait_until
-from tests.ehrs import NAME, Ehr, now, sandbox_ehr
+from tests.ehrs import NAME, Ehr, sandbox_ehr
 
 PATIENTS = [f"p{n}" for n in range(5)]
 
@@ -59,7 +59,7 @@ def test_each_charted_result_is_audited_and_counted(
     with sandbox_ehr("fhir", tmp_path) as ehr:
         for patient in PATIENTS:
             ehr.seed(patient)
-        recorded = ledger.record([ehr.intent(p) for p in PATIENTS], now())
+        recorded = ledger.record([ehr.intent(p) for p in PATIENTS])
         for name, value in environment(ehr, bootstrap, topic_prefix, tmp_path, port).items():
             monkeypatch.setenv(name, value)
         command = [sys.executable, "-m", "vitalwire", "worker", "delivery"]

@@ -12,7 +12,6 @@ from schemas.messages import AuditEvent
 from schemas.operation import Outcome, State
 from schemas.topics import AUDIT
 from tests.doubles.intents import intent
-from tests.doubles.ports import fixed_clock
 from vitalwire.cli import main
 
 
@@ -27,9 +26,9 @@ def test_a_release_is_audited_on_kafka_before_delivery_sees_it(
         monkeypatch.setenv(f"VITALWIRE_{name}", value)
     migrate(url)
     ledger = open_ledger(url, None)
-    ledger.record([intent()], fixed_clock())
-    (operation,) = ledger.claim("north-epic", 1, fixed_clock(), 60)
-    ledger.settle({operation.operation_id: Outcome(state=State.HELD, code="forbidden")}, fixed_clock())
+    ledger.record([intent()])
+    (operation,) = ledger.claim("north-epic", 1, 60)
+    ledger.settle({operation.operation_id: Outcome(fence=operation.fence, state=State.HELD, code="forbidden")})
 
     with pytest.raises(SystemExit) as ended:
         main(["ledger", "release", operation.operation_id, "--reason", "scopes granted"])

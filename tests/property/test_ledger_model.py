@@ -6,10 +6,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from adapters.ledger import migrate, open_ledger
+from adapters.ledger import migrate
 from adapters.ledger.engine import connect
 from adapters.ledger.tables import attempts, lanes, operations
 from schemas.operation import TERMINAL, Intent, Outcome, State
+from tests.doubles.ledgers import HandClock, ledger_at
 
 EPOCH = datetime(2026, 1, 5, tzinfo=UTC)
 LEASE_S = 60
@@ -18,6 +19,7 @@ CONTENTS = st.sampled_from("xyz")
 EVENTS = st.integers(0, 3)
 PATIENTS = st.sampled_from(("p", "q", "r"))
 SETTLED = st.sampled_from(sorted(set(State) - {State.IN_PROGRESS, State.PENDING}))
+LEASED = {State.IN_PROGRESS, State.UNKNOWN}
 SECONDS = st.integers(0, 90)
 
 
@@ -44,6 +46,9 @@ class Modelled:
         self.state = State.PENDING
         self.due: datetime | None = now
         self.attempts = 0
+        self.fence = 0
+        self.answered = 0
+        self.in_doubt = False
 
     def key(self) -> tuple[str, str, str]:
         return self.intent.endpoint, self.intent.source_event_id, self.intent.content_hash
@@ -59,8 +64,9 @@ class LedgerMachine(RuleBasedStateMachine):
             for table in (operations, lanes, attempts):
                 db.execute(table.delete())
         engine.dispose()
-        self.ledger = open_ledger(self.url, b"k" * 32)
-        self.now = EPOCH
+        self.clock = HandClock()
+        self.clock.now = EPOCH
+        self.ledger = ledger_at(self.url, self.clock)
         self.model: list[Modelled] = []
         self.ids: dict[tuple[str, str, str], str] = {}
 
@@ -70,12 +76,12 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(seconds=SECONDS)
     def time_passes(self, seconds: int) -> None:
-        self.now += timedelta(seconds=seconds)
+        self.clock.now += timedelta(seconds=seconds)
 
     @rule(batch=st.lists(st.tuples(st.sampled_from(ENDPOINTS), PATIENTS, EVENTS, CONTENTS), min_size=1, max_size=6))
     def record(self, batch: list[tuple[str, str, int, str]]) -> None:
         intents = [intent(*one) for one in batch]
-        for made_of, recorded in zip(intents, self.ledger.record(intents, self.now), strict=True):
+        for made_of, recorded in zip(intents, self.ledger.record(intents), strict=True):
             fresh = Modelled(made_of, self.now)
             known = {m.key(): m for m in self.model}
             same_event = [m for m in self.model if m.key()[:2] == fresh.key()[:2]]
@@ -88,27 +94,42 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(endpoint=st.sampled_from(ENDPOINTS), limit=st.integers(1, 3))
     def claim(self, endpoint: str, limit: int) -> None:
         due = self.claimable(endpoint)
-        claimed = self.ledger.claim(endpoint, limit, self.now, LEASE_S)
+        claimed = self.ledger.claim(endpoint, limit, LEASE_S)
         assert len(claimed) == min(limit, len(due))
         for operation in claimed:
             modelled = next(m for m in due if self.ids[m.key()] == operation.operation_id)
             fresh = modelled.state in {State.PENDING, State.DEFERRED}
             modelled.state = State.IN_PROGRESS if fresh else State.UNKNOWN
             modelled.attempts += 1
+            modelled.fence += 1
+            modelled.in_doubt |= not fresh
+            assert operation.fence == modelled.fence
             modelled.due = self.now + timedelta(seconds=LEASE_S)
             assert operation.state is modelled.state
             assert operation.intent == modelled.intent
 
     @rule(data=st.data(), state=SETTLED, wait_s=SECONDS)
     def settle(self, data: st.DataObject, state: State, wait_s: int) -> None:
+        """By whoever ever held a claim: only the last one's outcome counts, and that once."""
         if not self.model:
             return
         modelled = data.draw(st.sampled_from(self.model))
-        retry_at = self.now + timedelta(seconds=wait_s)
-        self.ledger.settle({self.ids[modelled.key()]: Outcome(state=state, retry_at=retry_at)}, self.now)
-        if modelled.state not in TERMINAL:
-            modelled.state = state
-            modelled.due = None if state in TERMINAL | {State.HELD} else retry_at
+        fence = data.draw(st.integers(0, modelled.fence))
+        key = self.ids[modelled.key()]
+        stale = self.ledger.settle({key: Outcome(state=state, fence=fence, retry_after_s=wait_s)})
+        if 0 < fence == modelled.answered:
+            assert stale == []
+        elif fence != modelled.fence or modelled.state not in LEASED:
+            assert stale == [key]
+        else:
+            assert stale == []
+            modelled.state, modelled.answered = state, fence
+            modelled.in_doubt |= state is State.UNKNOWN
+            modelled.due = None if state in TERMINAL | {State.HELD} else self.now + timedelta(seconds=wait_s)
+
+    @property
+    def now(self) -> datetime:
+        return self.clock.now
 
     @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
@@ -117,9 +138,10 @@ class LedgerMachine(RuleBasedStateMachine):
         modelled = data.draw(st.sampled_from(self.model))
         operation_id = self.ids[modelled.key()]
         held = modelled.state is State.HELD
-        assert self.ledger.release([operation_id], self.now) == ([operation_id] if held else [])
+        assert self.ledger.release([operation_id]) == ([operation_id] if held else [])
         if held:
             modelled.state = State.PENDING
+            modelled.fence += 1
             modelled.due = max([self.now, *self.leases(modelled)])
 
     def leases(self, beside: Modelled) -> list[datetime]:
@@ -146,10 +168,12 @@ class LedgerMachine(RuleBasedStateMachine):
             per_endpoint[modelled.state] = per_endpoint.get(modelled.state, 0) + 1
             kept = self.ledger.operation(self.ids[modelled.key()])
             assert kept is not None
-            assert (kept.state, kept.attempts, kept.next_attempt_at) == (
+            assert (kept.state, kept.attempts, kept.next_attempt_at, kept.fence, kept.in_doubt) == (
                 modelled.state,
                 modelled.attempts,
                 modelled.due,
+                modelled.fence,
+                modelled.in_doubt,
             )
         assert self.ledger.states() == counts
 

@@ -58,7 +58,7 @@ class Ward:
         )
 
     def operations(self, endpoint: str = "north-fhir") -> list[Operation]:
-        return self.ledger.claim(endpoint, 100, fixed_clock(), 60)
+        return self.ledger.claim(endpoint, 100, 60)
 
     def intents(self, endpoint: str = "north-fhir") -> list[Intent]:
         return [operation.intent for operation in self.operations(endpoint)]
@@ -194,7 +194,7 @@ async def test_taking_the_same_batch_again_changes_nothing(ward: Ward):
 async def test_new_content_of_a_window_amends_its_operation(ward: Ward):
     await ward.role.take(batch(window(value=72), window(value=75, revision=1, cause="late")))
     (first,) = ward.operations()
-    ward.ledger.settle({first.operation_id: Outcome(state=State.SUCCEEDED)}, fixed_clock())
+    ward.ledger.settle({first.operation_id: Outcome(fence=first.fence, state=State.SUCCEEDED)})
     (amendment,) = ward.operations()
     assert amendment.amends == first.operation_id
     assert amendment.intent.source_event_id == first.intent.source_event_id

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from adapters.ledger import SqlLedger, migrate, open_ledger
+from adapters.ledger.rows import us
 from schemas.messages import AuditEvent
 from schemas.operation import Outcome, State
 from schemas.topics import AUDIT
@@ -27,7 +28,7 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqlLedge
     monkeypatch.setenv("VITALWIRE_DATABASE", url)
     monkeypatch.delenv("VITALWIRE_LEDGER_KEY_FILE", raising=False)
     migrate(url)
-    opened = open_ledger(url, None)
+    opened = open_ledger(url, None, lambda _db: us(fixed_clock()))
     yield opened
     opened.close()
 
@@ -46,9 +47,9 @@ def producer(monkeypatch: pytest.MonkeyPatch) -> MemoryProducer:
 
 def settled(ledger: SqlLedger, state: State, code: str, endpoint: str = "north-epic") -> str:
     event = f"w{sum(sum(counts.values()) for counts in ledger.states().values())}"
-    ledger.record([intent(event, patient=event, endpoint=endpoint)], fixed_clock())
-    (operation,) = ledger.claim(endpoint, 1, fixed_clock(), 60)
-    ledger.settle({operation.operation_id: Outcome(state=state, code=code, message="why")}, fixed_clock())
+    ledger.record([intent(event, patient=event, endpoint=endpoint)])
+    (operation,) = ledger.claim(endpoint, 1, 60)
+    ledger.settle({operation.operation_id: Outcome(fence=operation.fence, state=state, code=code, message="why")})
     return operation.operation_id
 
 

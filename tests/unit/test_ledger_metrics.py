@@ -11,7 +11,6 @@ from streams.ledger_states import tell_states
 from tests.conditions import wait_until
 from tests.doubles.intents import intent
 from tests.doubles.memory_ledger import MemoryLedger
-from tests.doubles.ports import fixed_clock
 
 
 def seen(observer: PrometheusObserver, name: str, **labels: str) -> float | None:
@@ -24,14 +23,15 @@ async def come_true(condition: Callable[[], bool]) -> None:
 
 async def test_every_state_of_every_endpoint_is_told_and_what_was_emptied_is_told_to_be_empty():
     ledger, observer, stop = MemoryLedger(), PrometheusObserver(), asyncio.Event()
-    (recorded,) = ledger.record([intent()], fixed_clock())
+    ledger.record([intent()])
+    (claimed,) = ledger.claim("north-epic", 1, 60)
     telling = asyncio.create_task(tell_states(ledger, ["north-epic", "quiet"], observer, stop, 0.001))
 
-    await come_true(lambda: seen(observer, "ledger_operations", endpoint="north-epic", state="pending") == 1)
+    await come_true(lambda: seen(observer, "ledger_operations", endpoint="north-epic", state="in_progress") == 1)
     assert [seen(observer, "ledger_operations", endpoint="quiet", state=state) for state in State] == [0] * len(State)
-    ledger.settle({recorded.operation_id: Outcome(state=State.HELD)}, fixed_clock())
+    ledger.settle({claimed.operation_id: Outcome(fence=claimed.fence, state=State.HELD)})
     await come_true(lambda: seen(observer, "ledger_operations", endpoint="north-epic", state="held") == 1)
-    assert seen(observer, "ledger_operations", endpoint="north-epic", state="pending") == 0
+    assert seen(observer, "ledger_operations", endpoint="north-epic", state="in_progress") == 0
 
     stop.set()
     await telling
@@ -39,7 +39,7 @@ async def test_every_state_of_every_endpoint_is_told_and_what_was_emptied_is_tol
 
 async def test_a_database_that_is_away_is_counted_and_asked_again():
     ledger, observer, stop = MemoryLedger(), PrometheusObserver(), asyncio.Event()
-    ledger.record([intent()], fixed_clock())
+    ledger.record([intent()])
     ledger.away = True
     telling = asyncio.create_task(tell_states(ledger, [], observer, stop, 0.001))
 
@@ -55,9 +55,9 @@ def test_every_call_of_the_ledger_is_timed_and_answers_as_the_ledger_does():
     plain, observer = MemoryLedger(), PrometheusObserver()
     ledger = ObservedLedger(plain, observer)
 
-    (recorded,) = ledger.record([intent()], fixed_clock())
-    (claimed,) = ledger.claim("north-epic", 1, fixed_clock(), 60)
-    ledger.settle({claimed.operation_id: Outcome(state=State.SUCCEEDED)}, fixed_clock())
+    (recorded,) = ledger.record([intent()])
+    (claimed,) = ledger.claim("north-epic", 1, 60)
+    ledger.settle({claimed.operation_id: Outcome(fence=claimed.fence, state=State.SUCCEEDED)})
 
     assert ledger.operation(recorded.operation_id) == plain.operations[claimed.operation_id]
     assert ledger.states() == {"north-epic": {State.SUCCEEDED: 1}}

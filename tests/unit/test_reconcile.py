@@ -21,7 +21,6 @@ from schemas.topics import (
 )
 from schemas.window import Window
 from streams.reconcile import reconcile
-from tests.doubles.ports import fixed_clock
 from tests.doubles.windows import START, window
 
 READING = b'{"device_id":"m","type":"heart_rate","value":72,"unit":"/min","time":1767607200000}'
@@ -80,8 +79,9 @@ def chart(ledger: SqlLedger, *windows: Window, endpoint: str = "fhir", state: St
         measured_at=START,
         resource={},
     )
-    (recorded,) = ledger.record([intent], fixed_clock())
-    ledger.settle({recorded.operation_id: Outcome(state=state)}, fixed_clock())
+    ledger.record([intent])
+    (claimed,) = ledger.claim(intent.endpoint, 1, 60)
+    ledger.settle({claimed.operation_id: Outcome(state=state, fence=claimed.fence, retry_after_s=3600)})
 
 
 def test_a_system_where_everything_has_its_place_balances(log: Log, ledger: SqlLedger):

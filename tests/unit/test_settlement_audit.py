@@ -1,5 +1,4 @@
 import asyncio
-from datetime import timedelta
 
 import pytest
 
@@ -23,8 +22,10 @@ def settled(number: int, state: State, code: str | None = None) -> tuple[Operati
         state=State.IN_PROGRESS,
         created_at=fixed_clock(),
     )
-    retry_at = fixed_clock() + timedelta(seconds=1) if state in (State.DEFERRED, State.UNKNOWN) else None
-    return operation, Outcome(state=state, code=code, request=b"CANARY", response=b"CANARY", retry_at=retry_at)
+    again_s = 1.0 if state in (State.DEFERRED, State.UNKNOWN) else None
+    return operation, Outcome(
+        state=state, fence=0, code=code, request=b"CANARY", response=b"CANARY", retry_after_s=again_s
+    )
 
 
 def audited(producer: MemoryProducer) -> list[AuditEvent]:

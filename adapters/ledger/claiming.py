@@ -1,0 +1,50 @@
+"""Claiming: the earliest open operation of each patient who is due, under a fence of its own, until the lease ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, case, or_, select, update
+
+from adapters.ledger.lanes import parts
+from adapters.ledger.rows import instant, operation
+from adapters.ledger.sealing import Seal
+from adapters.ledger.tables import lanes, operations
+from schemas.operation import Operation, State
+
+_STARTED = (State.PENDING, State.DEFERRED)
+
+
+def claim(db: Connection, seal: Seal, now_us: int, endpoint: str, limit: int, lease_s: float) -> list[Operation]:
+    """Take work. Whoever held an operation before can settle it no more: its fence has passed."""
+    lease_us = now_us + round(lease_s * 1_000_000)
+    due = (
+        select(lanes.c.lane, lanes.c.head)
+        .where(lanes.c.endpoint == endpoint, lanes.c.due_us <= now_us)
+        .order_by(lanes.c.due_us)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    claimed: list[Operation] = []
+    for part in parts(db.execute(due).all()):
+        taken = db.execute(_take([head for _, head in part], lease_us))
+        claimed += [operation(row, seal).model_copy(update={"claimed_at": instant(now_us)}) for row in taken]
+        db.execute(update(lanes).where(lanes.c.lane.in_([lane for lane, _ in part])).values(due_us=lease_us))
+    return sorted(claimed, key=lambda taken: taken.sequence)
+
+
+def _take(heads: Sequence[int], lease_us: int):  # type: ignore[no-untyped-def]
+    """An operation in progress whose lease ran out may have been written: it comes back as unknown, and in doubt for good."""
+    started = operations.c.state.in_(_STARTED)
+    return (
+        update(operations)
+        .where(operations.c.sequence.in_(heads))
+        .values(
+            state=case((started, State.IN_PROGRESS), else_=State.UNKNOWN),
+            attempts=operations.c.attempts + 1,
+            fence=operations.c.fence + 1,
+            in_doubt=or_(operations.c.in_doubt, ~started),
+            due_us=lease_us,
+        )
+        .returning(operations)
+    )

@@ -1,0 +1,66 @@
+"""Recording: each intent once, and what it amends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, select
+
+from adapters.ledger.lanes import find_heads, parts, upsert
+from adapters.ledger.rows import Entry, entry, operation_row
+from adapters.ledger.sealing import Seal
+from adapters.ledger.tables import lanes, operations
+from schemas.operation import Intent, State
+from schemas.ports import Recorded
+
+
+def record(db: Connection, seal: Seal, now_us: int, intents: Sequence[Intent]) -> list[Recorded]:
+    """Insert each intent once. An intent of a known source event with new content amends it."""
+    entries = [entry(intent, seal) for intent in intents]
+    _lock_lanes(db, entries)
+    recorded, fresh = _told_apart(entries, *_known(db, entries))
+    if fresh:
+        rows = [operation_row(e, amends, now_us, seal) for e, amends in fresh]
+        db.execute(upsert(db, operations).on_conflict_do_nothing(), rows)
+    find_heads(db, {e.lane for e, _ in fresh})
+    return recorded
+
+
+def _lock_lanes(db: Connection, entries: Sequence[Entry]) -> None:
+    fresh = upsert(db, lanes)
+    # The update changes nothing: it is what locks a lane that is already there.
+    locked = fresh.on_conflict_do_update(index_elements=[lanes.c.lane], set_={"endpoint": fresh.excluded.endpoint})
+    touched = {e.lane: e.intent.endpoint for e in entries}
+    for part in parts(sorted(touched.items())):
+        db.execute(locked, [{"lane": lane, "endpoint": endpoint} for lane, endpoint in part])
+
+
+def _known(db: Connection, entries: Sequence[Entry]) -> tuple[dict[str, Recorded], dict[str, str]]:
+    """What the ledger holds of these source events: by operation_id, and the latest operation_id of each event."""
+    columns = operations.c.operation_id, operations.c.event_key, operations.c.state, operations.c.amends
+    by_id: dict[str, Recorded] = {}
+    latest: dict[str, str] = {}
+    for part in parts(sorted({e.event_key for e in entries})):
+        wanted = select(*columns).where(operations.c.event_key.in_(part)).order_by(operations.c.sequence)
+        for operation_id, event_key, state, amends in db.execute(wanted):
+            by_id[operation_id] = Recorded(operation_id, State(state), True, amends)
+            latest[event_key] = operation_id
+    return by_id, latest
+
+
+def _told_apart(
+    entries: Sequence[Entry], known: dict[str, Recorded], latest: dict[str, str]
+) -> tuple[list[Recorded], list[tuple[Entry, str | None]]]:
+    """Duplicates and news, in the order given; news with what each amends. The same key twice is news once."""
+    recorded: list[Recorded] = []
+    fresh: list[tuple[Entry, str | None]] = []
+    for one in entries:
+        if one.operation_id in known:
+            recorded.append(known[one.operation_id])
+            continue
+        amends = latest.get(one.event_key)
+        fresh.append((one, amends))
+        recorded.append(Recorded(one.operation_id, State.PENDING, False, amends))
+        known[one.operation_id] = Recorded(one.operation_id, State.PENDING, True, amends)
+        latest[one.event_key] = one.operation_id
+    return recorded, fresh

@@ -1,0 +1,159 @@
+"""Settling: what became of claimed operations, each with its evidence, and only from whoever holds the claim."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, bindparam, case, func, insert, or_, select, update
+
+from adapters.ledger.lanes import attempted, find_heads, lock, parts
+from adapters.ledger.rows import attempt_row
+from adapters.ledger.sealing import Seal
+from adapters.ledger.tables import attempts, operations
+from schemas.errors import Unsafe
+from schemas.operation import TERMINAL, Intent, Outcome, State
+
+STALE = "stale_claim"
+_LEASED = (State.IN_PROGRESS, State.UNKNOWN)
+
+
+class _Claim(NamedTuple):
+    """How an operation's claims stand, read under its lane's lock."""
+
+    lane: str
+    attempt: int
+    fence: int
+    answered: int
+    state: str
+
+    def is_held_by(self, fence: int) -> bool:
+        return self.answered < fence == self.fence and self.state in _LEASED
+
+    def is_repeat(self, fence: int) -> bool:
+        """The outcome is here already: its commit was not acknowledged, and it is told again."""
+        return 0 < fence == self.answered
+
+
+def settle(db: Connection, seal: Seal, now_us: int, outcomes: Mapping[str, Outcome]) -> list[str]:
+    """Write outcomes and evidence. An outcome under a fence that has passed is kept as evidence only; gives their ids."""
+    claims = _claims(db, outcomes)
+    told = {key: outcomes[key] for key in claims if not claims[key].is_repeat(outcomes[key].fence)}
+    stale = [key for key, outcome in told.items() if not claims[key].is_held_by(outcome.fence)]
+    valid = {key: outcome for key, outcome in told.items() if key not in set(stale)}
+    evidence = valid | {key: told[key].model_copy(update={"code": STALE}) for key in stale}
+    if evidence:
+        rows = [attempt_row(key, claims[key].attempt, outcome, now_us, seal) for key, outcome in evidence.items()]
+        db.execute(insert(attempts), rows)
+    if valid:
+        db.execute(_SETTLE, [_change(key, outcome, now_us) for key, outcome in valid.items()])
+        find_heads(db, {claims[key].lane for key in valid})
+    return sorted(stale)
+
+
+def release(db: Connection, seal: Seal, now_us: int, operation_ids: Collection[str]) -> list[str]:
+    """Put held operations back to pending; gives the ids of those that were held, and leaves all others alone.
+
+    One that is overtaken by a write under way waits for that write's lease: at most one a patient.
+    """
+    claims = _claims(db, operation_ids)
+    freed: list[str] = []
+    for part in parts(sorted(claims)):
+        freed += db.execute(_RELEASE, {"ids": part, "now_us": now_us}).scalars()
+    history = {key: Outcome(state=State.PENDING, fence=claims[key].fence, code="released") for key in freed}
+    if history:
+        rows = [attempt_row(key, claims[key].attempt, noted, now_us, seal) for key, noted in history.items()]
+        db.execute(insert(attempts), rows)
+    find_heads(db, {claims[key].lane for key in freed})
+    return sorted(freed)
+
+
+def readdress(db: Connection, seal: Seal, now_us: int, operation_id: str, fence: int, intent: Intent) -> bool:
+    """Store the intent with the patient's corrected id at the endpoint; False when the claim has passed or it was sent."""
+    claims = _claims(db, [operation_id])
+    claim = claims.get(operation_id)
+    if claim is None or not claim.is_held_by(fence):
+        return False
+    unsent = operations.c.operation_id == operation_id, operations.c.state == State.IN_PROGRESS, ~operations.c.in_doubt
+    row = db.execute(select(operations.c.intent).where(*unsent)).one_or_none()
+    if row is None:
+        return False
+    before = seal.open(row.intent, operation_id)
+    if _stays(Intent.model_validate_json(before)) != _stays(intent):
+        raise Unsafe("an operation may be given the patient's corrected id, and nothing else of another intent")
+    sealed = seal.close(intent.model_dump_json().encode(), operation_id)
+    db.execute(update(operations).where(*unsent).values(intent=sealed))
+    noted = Outcome(state=State.IN_PROGRESS, fence=fence, code="readdressed", request=before)
+    db.execute(insert(attempts), [attempt_row(operation_id, claim.attempt, noted, now_us, seal)])
+    return True
+
+
+def _stays(intent: Intent) -> dict[str, Any]:
+    return intent.model_dump(exclude={"subject_id", "resource"})
+
+
+def _claims(db: Connection, wanted: Collection[str]) -> dict[str, _Claim]:
+    """operation_id → its claims, with the lanes locked."""
+    lock(db, {lane for lane, _ in attempted(db, wanted).values()})
+    columns = operations.c.lane, operations.c.attempts, operations.c.fence, operations.c.answered, operations.c.state
+    found: dict[str, _Claim] = {}
+    for part in parts(sorted(wanted)):
+        rows = db.execute(select(operations.c.operation_id, *columns).where(operations.c.operation_id.in_(part)))
+        found |= {row[0]: _Claim(*row[1:]) for row in rows}
+    return found
+
+
+_SETTLE = (
+    update(operations)
+    .where(operations.c.operation_id == bindparam("settled_id"))
+    .values(
+        state=bindparam("state"),
+        answered=operations.c.fence,
+        in_doubt=or_(operations.c.in_doubt, bindparam("doubtful")),
+        due_us=bindparam("due_us"),
+        settled_us=bindparam("settled_us"),
+        http_status=bindparam("http_status"),
+        code=bindparam("code"),
+        message=bindparam("message"),
+        resource_id=func.coalesce(bindparam("resource_id"), operations.c.resource_id),
+        version=func.coalesce(bindparam("version"), operations.c.version),
+    )
+)
+
+
+_under_way = operations.alias()
+_lease_end = (
+    select(func.max(_under_way.c.due_us))
+    .where(_under_way.c.lane == operations.c.lane, _under_way.c.state.in_(_LEASED))
+    .scalar_subquery()
+)
+_RELEASE = (
+    update(operations)
+    .where(operations.c.operation_id.in_(bindparam("ids", expanding=True)), operations.c.state == State.HELD)
+    .values(
+        state=State.PENDING,
+        fence=operations.c.fence + 1,
+        due_us=case((_lease_end > bindparam("now_us"), _lease_end), else_=bindparam("now_us")),
+        http_status=None,
+        code=None,
+        message=None,
+    )
+    .returning(operations.c.operation_id)
+)
+
+
+def _change(operation_id: str, outcome: Outcome, now_us: int) -> dict[str, Any]:
+    done = outcome.state in TERMINAL
+    waits = done or outcome.state is State.HELD
+    return {
+        "settled_id": operation_id,
+        "state": outcome.state,
+        "doubtful": outcome.state is State.UNKNOWN,
+        "due_us": None if waits else now_us + round((outcome.retry_after_s or 0.0) * 1_000_000),
+        "settled_us": now_us if done else None,
+        "http_status": outcome.http_status,
+        "code": outcome.code,
+        "message": outcome.message,
+        "resource_id": outcome.resource_id,
+        "version": outcome.version,
+    }

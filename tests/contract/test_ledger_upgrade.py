@@ -1,0 +1,86 @@
+"""A ledger written by the first version is opened, read and settled by this one."""
+
+from alembic import command
+from sqlalchemy import text
+
+from adapters.ledger import open_ledger
+from adapters.ledger.engine import connect, migrate, migrations
+from adapters.ledger.rows import us
+from adapters.ledger.sealing import Seal
+from schemas.operation import State
+from tests.doubles.ledgers import KEY, LATER, LEASE_S, NOW, HandClock, done, intent, ledger_at
+
+_OLD_INTENT_LACKS = {"device_id", "first_time", "last_time"}
+
+
+def first_version(url: str, states: dict[str, tuple[State, int]]) -> None:
+    """A ledger as the first version left it: one patient and operation a state."""
+    engine = connect(url)
+    seal = Seal(KEY)
+    with engine.begin() as db:
+        config = migrations()
+        config.attributes["connection"] = db
+        command.upgrade(config, "0001")
+        db.execute(text("INSERT INTO ledger_key VALUES (1, :f)"), {"f": seal.fingerprint})
+        for sequence, (name, (state, attempts)) in enumerate(states.items(), start=1):
+            open_us = None if state in {State.SUCCEEDED, State.HELD} else us(NOW)
+            lane = seal.name("north", "north-epic", name)
+            of = intent(name, patient=name)
+            sealed = seal.close(of.model_dump_json(exclude=_OLD_INTENT_LACKS).encode(), name)
+            db.execute(
+                text(
+                    "INSERT INTO operations (operation_id, event_key, tenant_id, endpoint, lane, resource_type,"
+                    " source_event_id, content_hash, source_ids, intent, state, attempts, created_us, due_us)"
+                    " VALUES (:name, :name, 'north', 'north-epic', :lane, 'Observation', :name, 'c1', :ids, :intent,"
+                    " :state, :attempts, :at, :due)"
+                ),
+                {"name": name, "lane": lane, "ids": f"{name}-0", "intent": sealed, "state": state,
+                 "attempts": attempts, "at": us(NOW), "due": open_us},
+            )  # fmt: skip
+            db.execute(
+                text("INSERT INTO lanes VALUES (:lane, 'north-epic', :head, :due)"),
+                {"lane": lane, "head": sequence if open_us else None, "due": open_us},
+            )
+            if state is not State.PENDING and state is not State.IN_PROGRESS:
+                db.execute(
+                    text("INSERT INTO attempts (operation_id, attempt, at_us, state) VALUES (:name, 1, :at, :state)"),
+                    {"name": name, "at": us(NOW), "state": state},
+                )
+    engine.dispose()
+
+
+def test_a_ledger_of_the_first_version_is_read_and_settled_and_its_doubts_are_known(database_url: str):
+    states = {
+        "fresh": (State.PENDING, 0),
+        "sending": (State.IN_PROGRESS, 1),
+        "searching": (State.UNKNOWN, 1),
+        "waiting": (State.DEFERRED, 1),
+        "died-once": (State.DEFERRED, 2),
+        "charted": (State.SUCCEEDED, 1),
+        "held": (State.HELD, 1),
+    }
+    first_version(database_url, states)
+    migrate(database_url)
+    clock = HandClock()
+    clock.now = LATER
+    ledger = ledger_at(database_url, clock)
+
+    kept = {name: ledger.operation(name) for name in states}
+    assert {name: one.state for name, one in kept.items() if one} == {
+        name: state for name, (state, _) in states.items()
+    }
+    assert {name for name, one in kept.items() if one and one.in_doubt} == {"sending", "searching", "died-once"}
+    assert all(one.intent == intent(name, patient=name) for name, one in kept.items() if one)
+    taken = ledger.claim("north-epic", 10, LEASE_S)
+    assert {one.operation_id: one.state for one in taken} == {
+        "fresh": State.IN_PROGRESS,
+        "sending": State.UNKNOWN,
+        "searching": State.UNKNOWN,
+        "waiting": State.IN_PROGRESS,
+        "died-once": State.IN_PROGRESS,
+    }
+    assert ledger.settle({one.operation_id: done(fence=one.fence) for one in taken}) == []
+    assert ledger.release(["held"]) == ["held"]
+    assert ledger.states() == {"north-epic": {State.SUCCEEDED: 6, State.PENDING: 1}}
+    ledger.close()
+    open_ledger(database_url, KEY).close()

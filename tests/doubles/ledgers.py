@@ -1,0 +1,60 @@
+"""Ledgers whose clock a test holds, and the intents and outcomes to fill them with."""
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection
+
+from adapters.ledger import SqlLedger, open_ledger
+from adapters.ledger.rows import us
+from schemas.operation import Intent, Outcome, State
+
+NOW = datetime(2026, 1, 5, 10, 0, 0, 123456, tzinfo=UTC)
+LATER = NOW + timedelta(seconds=61)
+KEY = b"k" * 32
+LEASE_S = 60.0
+
+
+class HandClock:
+    """The ledger's clock, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self, _db: Connection) -> int:
+        return us(self.now)
+
+
+def ledger_at(url: str, clock: HandClock, key: bytes | None = KEY) -> SqlLedger:
+    return open_ledger(url, key, clock)
+
+
+def intent(
+    event: str,
+    *,
+    patient: str = "p-9",
+    content: str = "c1",
+    endpoint: str = "north-epic",
+    sources: int = 1,
+    device: str | None = None,
+) -> Intent:
+    return Intent(
+        tenant_id="north",
+        endpoint=endpoint,
+        patient_id=patient,
+        subject_id="eAB3",
+        source_event_id=event,
+        content_hash=content,
+        source_ids=[f"{event}-{n}" for n in range(sources)],
+        device_id=device,
+        first_time=NOW - timedelta(seconds=59) if device else None,
+        last_time=NOW - timedelta(seconds=1) if device else None,
+        vital_type="heart_rate",
+        measured_at=NOW,
+        resource={"resourceType": "Observation", "note": [{"text": "CANARY"}]},
+        window_closed_at=NOW,
+    )
+
+
+def done(state: State = State.SUCCEEDED, fence: int = 1, **more: object) -> Outcome:
+    """An outcome of an operation's first claim, unless another fence is given."""
+    return Outcome.model_validate({"state": state, "fence": fence, **more})

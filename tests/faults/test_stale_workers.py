@@ -1,0 +1,87 @@
+"""A delivery worker that is paused beyond its lease, and thaws while or after another has its operation."""
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from adapters.ledger import SqlLedger, migrate
+from schemas.messages import AuditEvent
+from schemas.operation import State
+from schemas.topics import AUDIT
+from streams.delivery import Delivery, Pace
+from tests.conditions import wait_until
+from tests.doubles.ledgers import HandClock, ledger_at
+from tests.doubles.ports import MemoryProducer, delivery_audit
+from tests.ehrs import NAME, Ehr, now, sandbox_ehr
+
+
+def worker(ehr: Ehr, connection: Any, ledger: SqlLedger, producer: MemoryProducer) -> Delivery:
+    return Delivery(
+        NAME,
+        connection,
+        ledger,
+        ehr.endpoint().matrix,
+        now,
+        ehr.observer,
+        lambda intent, at: True,
+        kind=ehr.endpoint().kind,
+        audit=delivery_audit(ehr.observer, producer),
+        pace=Pace(search_delays_s=(0.0,), poll_s=0.005),
+    )
+
+
+class Paused:
+    """A connection whose write is on its way until it is let go on."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.begun = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    async def create(self, *asked: Any, **named: Any) -> Any:
+        self.begun.set()
+        await self.go_on.wait()
+        return await self._connection.create(*asked, **named)
+
+
+async def test_a_worker_that_thaws_after_its_lease_neither_overwrites_nor_audits_what_another_settled(
+    database_url: str, tmp_path: Path
+) -> None:
+    migrate(database_url)
+    clock = HandClock()
+    ledger = ledger_at(database_url, clock)
+    producer, stop = MemoryProducer(), asyncio.Event()
+    with sandbox_ehr("fhir", tmp_path) as ehr:
+        ehr.seed("p0")
+        (recorded,) = ledger.record([ehr.intent("p0")])
+        frozen = Paused(ehr.connect())
+        first = asyncio.create_task(worker(ehr, frozen, ledger, producer).run(stop))
+        await asyncio.wait_for(frozen.begun.wait(), 30)
+        clock.now += timedelta(minutes=5)
+        second = asyncio.create_task(worker(ehr, ehr.connect(), ledger, producer).run(stop))
+
+        def passed() -> bool:
+            clock.now += timedelta(seconds=1)
+            return ledger.states() == {NAME: {State.SUCCEEDED: 1}}
+
+        await asyncio.to_thread(wait_until, passed, 60)
+        settled = ledger.operation(recorded.operation_id)
+        frozen.go_on.set()
+        await asyncio.to_thread(wait_until, lambda: _stale(ehr) == 1, 60)
+        stop.set()
+        await asyncio.gather(first, second)
+
+        assert ledger.operation(recorded.operation_id) == settled
+        assert [a.code for a in ledger.attempts(recorded.operation_id)].count("stale_claim") == 1
+        events = [AuditEvent.model_validate_json(record.value or b"") for record in producer.to(AUDIT)]
+        assert [event.action for event in events] == ["observation.charted"]
+        assert len(ehr.observations("p0")) == 1
+    ledger.close()
+
+
+def _stale(ehr: Ehr) -> int:
+    return sum(name == "stale_outcomes_total" for name, _ in ehr.observer.counted)
