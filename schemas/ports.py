@@ -190,7 +190,7 @@ class EhrEndpoint(Protocol):
     """One EHR. Never raises for what the EHR does: every answer, refusal and silence is an EhrAnswer."""
 
     async def active_encounter(self, subject_id: str, at: datetime) -> tuple[str | None, EhrAnswer | None]:
-        """Reference of the patient's active encounter (`Encounter/…`), or None with the answer that told so."""
+        """Reference of the patient's encounter at that moment (`Encounter/…`), or None with the answer that told so."""
         ...
 
     async def create(

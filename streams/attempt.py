@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 import orjson
@@ -25,6 +25,7 @@ from streams.verdict import MESSAGES, Action, Asked, Found, Verdict, judge, judg
 Reviewing = Callable[[Operation, datetime], Review]
 """Compares an operation with the current records; RetryLater while they are not current."""
 LONGEST_AMENDMENT_CHAIN = 100
+JUST_BEFORE = timedelta(microseconds=1)
 
 
 class Gate(Protocol):
@@ -175,7 +176,8 @@ class Attempts:
             if closed is not None:
                 return Attempted(_verdict(State.DEFERRED, closed))
             intent = operation.intent
-            reference, answer = await self.ehr.active_encounter(intent.subject_id, intent.measured_at)
+            measured = intent.last_time or intent.measured_at - JUST_BEFORE  # the end of a window is exclusive
+            reference, answer = await self.ehr.active_encounter(intent.subject_id, measured)
         if reference is not None:
             return reference
         if answer is not None and not _complete(answer):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import orjson
@@ -20,6 +20,7 @@ from schemas.window import Window
 from streams.panels import Group
 
 Render = Callable[[str, Sequence[Window], str], dict[str, Any]]
+_MICROSECOND = timedelta(microseconds=1)
 _PANEL_OF = {member: panel for panel, members in PANELS.items() for member in members}
 
 
@@ -79,8 +80,9 @@ def _at(endpoint: str, group: Group, reference: ReferenceData, render: Render) -
     if not subject_id:
         return Refusal(Reason.UNKNOWN_PATIENT, endpoint, group)
     vital_type = _PANEL_OF.get(first.type, first.type)
+    measured_from, measured_to = _span(windows)
     consent = reference.consent(first.tenant_id, first.patient_id)
-    if consent is None or not consent.allows("vitals", vital_type, endpoint, first.end):
+    if consent is None or not consent.allows("vitals", vital_type, endpoint, measured_from, measured_to):
         return Refusal(Reason.NO_CONSENT, endpoint, group)
     try:
         resource = render(endpoint, windows, subject_id)
@@ -96,11 +98,21 @@ def _at(endpoint: str, group: Group, reference: ReferenceData, render: Render) -
         source_event_id=first.window_id,
         content_hash=content_hash(windows, resource),
         source_ids=[window.window_id for window in windows],
+        device_id=first.device_id,
+        first_time=measured_from,
+        last_time=measured_to,
         vital_type=vital_type,
         measured_at=first.end,
         resource=resource,
         window_closed_at=datetime.fromtimestamp(max(a.record.timestamp_ms for a in group) / 1000, UTC),
     )
+
+
+def _span(windows: Sequence[Window]) -> tuple[datetime, datetime]:
+    """From the first to the last reading of all; where a window does not say, as long as it can have been."""
+    first = min(window.first_time or window.start for window in windows)
+    last = max(window.last_time or window.end - _MICROSECOND for window in windows)
+    return first, last
 
 
 def content_hash(windows: Sequence[Window], resource: dict[str, Any]) -> str:

@@ -1,28 +1,54 @@
 """Which of a patient's encounters a result belongs to. Pure.
 
-Source: FHIR R4 EncounterStatus; Epic refuses closed encounters and future appointments (docs/ehr-behaviour.md §1).
+Source: FHIR R4 EncounterStatus and Period (bounds inclusive, no start or end where unknown); Epic refuses closed encounters and
+future appointments (docs/ehr-behaviour.md §1).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 
 ACTIVE = frozenset({"in-progress", "arrived", "triaged", "onleave"})
 _INPATIENT = frozenset({"IMP", "ACUTE", "NONAC", "EMER", "OBSENC"})
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_FAR_AHEAD = datetime.max.replace(tzinfo=UTC)
+_ID = re.compile(r"[A-Za-z0-9\-._]{1,128}")
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
-def choose_active(encounters: Sequence[Mapping[str, Any]], subject_id: str, at: datetime) -> str | None:
-    """The active encounter of this very patient begun by then: a stay before a visit, the latest before an earlier one."""
-    active = [
-        (_is_stay(e), start, str(e["id"]))
-        for e in encounters
-        if str(e.get("status")) in ACTIVE and e.get("id") and _is_of(e, subject_id)
-        if (start := _start(e)) <= at
-    ]
-    return f"Encounter/{max(active)[2]}" if active else None
+class Encounter(NamedTuple):
+    """An active encounter: its reference, whether it is a stay, and from when until when, both inclusive."""
+
+    reference: str
+    is_stay: bool
+    start: datetime
+    end: datetime
+
+
+def active_encounters(found: Iterable[Mapping[str, Any]], subject_id: str) -> tuple[Encounter, ...]:
+    """The active encounters of this very patient. One whose id or period cannot be read is none."""
+    return tuple(
+        Encounter(f"Encounter/{resource['id']}", _is_stay(resource), *period)
+        for resource in found
+        if str(resource.get("status")) in ACTIVE
+        and _has_id(resource)
+        and _is_of(resource, subject_id)
+        and (period := _period(resource.get("period"))) is not None
+    )
+
+
+def choose(encounters: Sequence[Encounter], at: datetime) -> str | None:
+    """The encounter of that moment, begun by then and not over: a stay before a visit, the latest before an earlier one."""
+    then = [one for one in encounters if one.start <= at <= one.end]
+    return max(then, key=lambda one: (one.is_stay, one.start, one.reference)).reference if then else None
+
+
+def _has_id(encounter: Mapping[str, Any]) -> bool:
+    given = encounter.get("id")
+    return isinstance(given, str) and _ID.fullmatch(given) is not None
 
 
 def _is_of(encounter: Mapping[str, Any], subject_id: str) -> bool:
@@ -36,10 +62,21 @@ def _is_stay(encounter: Mapping[str, Any]) -> bool:
     return isinstance(kind, Mapping) and str(kind.get("code")) in _INPATIENT
 
 
-def _start(encounter: Mapping[str, Any]) -> datetime:
-    period = encounter.get("period")
+def _period(period: object) -> tuple[datetime, datetime] | None:
+    """None where a bound is given but cannot be read: what is not understood is not taken for the right encounter."""
+    if period is None:
+        return _LONG_AGO, _FAR_AHEAD
+    if not isinstance(period, Mapping):
+        return None
     try:
-        start = datetime.fromisoformat(str(period["start"])) if isinstance(period, Mapping) else _LONG_AGO
-    except (KeyError, ValueError):
-        return _LONG_AGO
-    return start if start.tzinfo else start.replace(tzinfo=UTC)
+        return _bound(period.get("start"), _LONG_AGO), _bound(period.get("end"), _FAR_AHEAD, whole_day=True)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _bound(text: Any, missing: datetime, *, whole_day: bool = False) -> datetime:
+    if text is None:
+        return missing
+    bound = datetime.fromisoformat(text)
+    bound = bound.replace(tzinfo=UTC) if bound.tzinfo is None else bound.astimezone(UTC)
+    return bound + timedelta(days=1, microseconds=-1) if whole_day and _DAY.fullmatch(text) else bound

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import httpx
 import orjson
 
-from adapters.ehr.encounters import choose_active
+from adapters.ehr.encounters import Encounter, active_encounters, choose
 from adapters.ehr.http import Conversation, Params
 from schemas.config import Endpoint
 from schemas.operation import Intent
@@ -41,22 +41,23 @@ class FhirEndpoint:
     ) -> None:
         self.capabilities = endpoint.matrix
         self._http = Conversation(name, endpoint.base_url, auth, self.capabilities, observer, transport)
-        self._encounters: dict[str, tuple[float, str]] = {}
+        self._encounters: dict[str, tuple[float, tuple[Encounter, ...]]] = {}
 
     # -- the port ---------------------------------------------------------------------------------------------------
 
     async def active_encounter(self, subject_id: str, at: datetime) -> tuple[str | None, EhrAnswer | None]:
-        """The patient's active encounter; an answer is kept for a minute, an absence is not."""
+        """The patient's encounter of that moment. What a search brought is kept for a minute, but never an absence."""
         kept = self._encounters.get(subject_id)
-        if kept is not None and monotonic() < kept[0]:
-            return kept[1], None
+        if kept is not None and monotonic() < kept[0] and (known := choose(kept[1], at)) is not None:
+            return known, None
         found, answer = await self._search("Encounter", self.encounter_params(subject_id))
-        encounter = choose_active(found, subject_id, at) if answer.error is None else None
-        if encounter is not None:
-            if len(self._encounters) >= ENCOUNTERS_KEPT:
-                self._encounters.clear()
-            self._encounters[subject_id] = (monotonic() + ENCOUNTER_KEPT_S, encounter)
-        return encounter, answer
+        if answer.error is not None:
+            return None, answer
+        encounters = active_encounters(found, subject_id)
+        if len(self._encounters) >= ENCOUNTERS_KEPT:
+            self._encounters.clear()
+        self._encounters[subject_id] = (monotonic() + ENCOUNTER_KEPT_S, encounters)
+        return choose(encounters, at), answer
 
     async def create(
         self, resource: Mapping[str, Any], intent: Intent, last_check: LastCheck | None = None

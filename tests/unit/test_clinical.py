@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from schemas.topics import AUDIT, DLQ_CLINICAL, QUARANTINE
 from streams.audit import AuditChain, AuditTrail, broken_links
 from streams.clinical import ClinicalPorts, ClinicalRole
 from tests.doubles.ports import MemoryProducer, StaticReference, fixed_clock
-from tests.doubles.windows import CLOSED_MS, batch, pressure, window
+from tests.doubles.windows import CLOSED_MS, START, batch, pressure, window
 
 CONFIG = Config.model_validate(
     {
@@ -56,6 +57,10 @@ class Ward:
             ),
             hold_s,
         )
+
+    def permit_during(self, since: datetime | None, until: datetime | None) -> None:
+        consent = self.reference.consents["north", "p-9"]
+        self.reference.consents["north", "p-9"] = consent.model_copy(update={"since": since, "until": until})
 
     def operations(self, endpoint: str = "north-fhir") -> list[Operation]:
         return self.ledger.claim(endpoint, 100, 60)
@@ -243,6 +248,56 @@ async def test_no_consent_is_no_chart(ward: Ward):
     await ward.role.take(batch(window()))
     assert ward.ledger.states() == {}
     assert {k["reason"] for k in ward.quarantined()} == {"no_consent"}
+
+
+@pytest.mark.parametrize(
+    ("since", "until"),
+    [
+        (START + timedelta(seconds=59, milliseconds=999), None),
+        (START + timedelta(milliseconds=1), None),
+        (None, START + timedelta(seconds=30)),
+        (START + timedelta(seconds=10), START + timedelta(seconds=20)),
+    ],
+)
+@pytest.mark.parametrize("says", [{}, {"first_time": START, "last_time": START + timedelta(seconds=59)}])
+async def test_consent_for_a_part_of_the_minute_charts_nothing_of_it(
+    ward: Ward, since: datetime | None, until: datetime | None, says: dict[str, datetime]
+):
+    ward.permit_during(since, until)
+    await ward.role.take(batch(window(**says), *pressure(**says)))
+    assert ward.ledger.states() == {}
+    assert {k["reason"] for k in ward.quarantined()} == {"no_consent"}
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "says"),
+    [
+        (START, START + timedelta(minutes=1), {}),
+        (START + timedelta(seconds=5), START + timedelta(seconds=50), {"first_time": 5, "last_time": 49}),
+    ],
+)
+async def test_consent_from_first_to_last_reading_is_enough(
+    ward: Ward, since: datetime, until: datetime, says: dict[str, int]
+):
+    ward.permit_during(since, until)
+    measured = {name: START + timedelta(seconds=second) for name, second in says.items()}
+    await ward.role.take(batch(window(**measured)))
+    (charted,) = ward.intents()
+    assert (charted.device_id, charted.vital_type) == ("mon-17", "heart_rate")
+    assert charted.first_time == measured.get("first_time", START)
+    assert charted.last_time == measured.get("last_time", START + timedelta(minutes=1, microseconds=-1))
+
+
+async def test_a_panel_was_measured_from_its_earliest_to_its_latest_member(ward: Ward):
+    systolic, diastolic = pressure(first_time=START + timedelta(seconds=9), last_time=START + timedelta(seconds=20))
+    diastolic = diastolic.model_copy(update={"last_time": START + timedelta(seconds=40)})
+    ward.permit_during(START, START + timedelta(seconds=40))
+    await ward.role.take(batch(systolic, diastolic))
+    assert ward.ledger.states() == {}
+    ward.permit_during(START + timedelta(seconds=9), START + timedelta(seconds=41))
+    await ward.role.revoked([0])
+    await ward.role.take(batch(systolic, diastolic))
+    assert [i.last_time for i in ward.intents()] == [START + timedelta(seconds=40)]
 
 
 async def test_a_panel_is_refused_whole_when_one_member_is_denied(ward: Ward):

@@ -6,9 +6,13 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.ehr.encounters import ACTIVE, choose_active
+from adapters.ehr.encounters import ACTIVE, active_encounters, choose
 
 AT = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
+
+
+def choose_active(found: list[dict[str, Any]], subject_id: str, at: datetime) -> str | None:
+    return choose(active_encounters(found, subject_id), at)
 
 
 def encounter(
@@ -34,6 +38,33 @@ def test_an_encounter_of_another_patient_is_never_chosen() -> None:
 
 def test_an_encounter_that_had_not_begun_is_not_chosen() -> None:
     assert choose_active([encounter("a", start="2026-01-06T00:00:00Z")], "p", AT) is None
+
+
+def test_an_encounter_that_was_over_is_not_chosen_though_it_is_still_called_active() -> None:
+    def ended(at: str) -> dict[str, Any]:
+        return encounter("a") | {"period": {"start": "2026-01-01T00:00:00Z", "end": at}}
+
+    assert choose_active([ended("2026-01-05T09:59:59Z")], "p", AT) is None
+    assert choose_active([ended("2026-01-04")], "p", AT) is None
+    for later in ("2026-01-05T10:00:00Z", "2026-01-05T04:00:00-06:00", "2026-01-05", "2026-02-01T00:00:00Z"):
+        assert choose_active([ended(later)], "p", AT) == "Encounter/a"
+
+
+def test_each_reading_gets_the_stay_of_its_own_moment() -> None:
+    stays = [
+        encounter("night") | {"period": {"start": "2026-01-04T20:00:00Z", "end": "2026-01-05T08:45:00Z"}},
+        encounter("day", start="2026-01-05T09:00:00Z"),
+    ]
+    assert choose_active(stays, "p", AT.replace(hour=8, minute=30)) == "Encounter/night"
+    assert choose_active(stays, "p", AT.replace(hour=8, minute=50)) is None
+    assert choose_active(stays, "p", AT.replace(hour=9)) == "Encounter/day"
+
+
+def test_an_encounter_whose_period_or_id_cannot_be_read_is_not_chosen() -> None:
+    for period in ({"start": "yesterday"}, {"end": "2026-13"}, {"start": 1}, "2026", ["x"]):
+        assert choose_active([encounter("a") | {"period": period}], "p", AT) is None
+    for name in ("", "a/b", "a\x00", "a b", "a\n", "x" * 129):
+        assert choose_active([encounter(name)], "p", AT) is None
 
 
 def test_a_stay_comes_before_a_visit_and_the_latest_before_an_earlier_one() -> None:
