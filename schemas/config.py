@@ -164,6 +164,9 @@ class Telemetry(_Section):
 
     clock_ahead: Milliseconds = Field(5_000, description="how far a device clock may be ahead of the broker")
     max_age: Milliseconds = Field(7 * 86_400_000, description="older readings are set aside as too_old")
+    max_open: Milliseconds = Field(
+        300_000, description="a window is open for at most so long, by arrival, beyond its own length, grace and idle"
+    )
     close_every: Milliseconds = Field(250, description="how often open windows are looked through")
     stall_after: Milliseconds = Field(120_000, description="a worker without progress for so long ends itself")
 

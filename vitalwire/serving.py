@@ -109,4 +109,4 @@ async def _stop_when_changed(made: Base, stop: asyncio.Event) -> bool:
 def stall_after_s(config: Config) -> float:
     """No progress for so long means a stall: an open window holds its offset back until it closes, and that is none."""
     longest_ms = max(vital.window + vital.grace + vital.idle for vital in config.vitals.values())
-    return (config.telemetry.stall_after + longest_ms) / 1000
+    return (config.telemetry.stall_after + longest_ms + config.telemetry.max_open) / 1000

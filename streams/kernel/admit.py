@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from schemas.reasons import Reason
+from streams.kernel.closure import close_idle, close_long_open, closed_by_watermark, window_end
 from streams.kernel.compiled import I16, I32, I64, NEVER, U8, compiled
 from streams.kernel.pairings import Intervals
 from streams.kernel.store import FREE, OPEN, USED, Devices, OpenRows, Streams
@@ -30,7 +31,7 @@ REASONS: dict[int, Reason] = {
 
 
 class Incoming(NamedTuple):
-    """Columns of decoded rows with where and when each was appended to the log."""
+    """Columns of decoded rows with where each was appended to the log, and when by the partition's arrival clock."""
 
     offset: I64
     arrival_ms: I64
@@ -62,20 +63,6 @@ def convert(value: int, shift: int, numerator: int, denominator: int) -> int:
 
 
 @compiled
-def window_end(time_ms: int, width_ms: int) -> int:
-    """End of the window, aligned to the epoch, that holds this instant."""
-    return time_ms // width_ms * width_ms + width_ms
-
-
-@compiled
-def closed_by_watermark(watermark_ms: int, grace_ms: int, width_ms: int) -> int:
-    """Windows ending at or before this are closed by event time alone."""
-    if watermark_ms == NEVER:
-        return NEVER
-    return (watermark_ms - grace_ms) // width_ms * width_ms
-
-
-@compiled
 def _patient(pairings: Intervals, device: int, time_ms: int) -> int:
     """The one patient paired with the device at this instant; -1 for none, -2 for several."""
     found = -1
@@ -85,26 +72,6 @@ def _patient(pairings: Intervals, device: int, time_ms: int) -> int:
                 return -2
             found = int(pairings.patient[i])
     return found
-
-
-@compiled
-def close_idle(device: int, silence_ms: int, streams: Streams, vitals: VitalColumns) -> None:
-    """A device was silent this long: its streams whose idle time that exceeds are closed through what they hold.
-
-    Both halves of a panel close together, so that they are charted together.
-    """
-    count = vitals.window_ms.shape[0]
-    for vital in range(count):
-        if silence_ms < vitals.idle_ms[vital]:
-            continue
-        latest = streams.latest[device * count + vital]
-        sibling = vitals.sibling[vital]
-        if sibling >= 0:
-            latest = max(latest, streams.latest[device * count + sibling])
-        if latest != NEVER:
-            end = window_end(latest, vitals.window_ms[vital])
-            stream = device * count + vital
-            streams.closed_through[stream] = max(streams.closed_through[stream], end)
 
 
 @compiled
@@ -122,11 +89,13 @@ def _keep(
     rows.value_micro[row] = value
     rows.seq[row] = c.seq[at]
     rows.offset[row] = c.offset[at]
+    rows.arrival_ms[row] = c.arrival_ms[at]
     rows.place[row] = c.place[at]
     rows.patient[row] = patient
     rows.next_row[row] = streams.head[stream]
     streams.head[stream] = row
     streams.oldest_end[stream] = min(streams.oldest_end[stream], end)
+    streams.oldest_arrival[stream] = min(streams.oldest_arrival[stream], c.arrival_ms[at])
 
 
 @compiled
@@ -167,6 +136,12 @@ def admit(
         end = window_end(time_ms, width)
         if devices.last_arrival[device] != NEVER and arrival_ms - devices.last_arrival[device] >= shortest_idle_ms:
             close_idle(device, arrival_ms - devices.last_arrival[device], streams, vitals)
+        if arrival_ms - streams.oldest_arrival[stream] >= vitals.longest_open_ms[vital] or (
+            vitals.sibling[vital] >= 0
+            and arrival_ms - streams.oldest_arrival[device * count + vitals.sibling[vital]]
+            >= vitals.longest_open_ms[vital]
+        ):
+            close_long_open(device, vital, arrival_ms, streams, rows, vitals)
         closed = max(
             streams.closed_through[stream],
             closed_by_watermark(devices.watermark[device], vitals.grace_ms[vital], width),

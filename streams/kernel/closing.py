@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streams.kernel.admit import close_idle, closed_by_watermark, window_end
+from streams.kernel.closure import close_idle, close_long_open, closed_by_watermark, window_end
 from streams.kernel.compiled import I32, I64, NEVER, compiled
 from streams.kernel.scan import NO_SEQ
 from streams.kernel.store import FREE, NOWHERE, OPEN, SETTLED, Devices, OpenRows, Streams
@@ -49,11 +49,13 @@ class Conflicts(NamedTuple):
 
 @compiled
 def due(
-    arrival_ms: int, devices: Devices, streams: Streams, vitals: VitalColumns, device_count: int, most: int, out: I32
-) -> tuple[int, bool]:
+    arrival_ms: int, devices: Devices, streams: Streams, rows: OpenRows, vitals: VitalColumns, device_count: int,
+    most: int, out: I32,
+) -> tuple[int, bool]:  # fmt: skip
     """Streams that hold rows of a closed window, into `out`: (how many, whether there may be more).
 
-    `arrival_ms` is the partition's arrival clock: a device silent by it for its idle time is closed. Ends after the device
+    `arrival_ms` is the partition's arrival clock: a device silent by it for its idle time is closed, and a window that was
+    open for its longest. Ends after the device
     with which there are at least `most`; a device is never divided, so that both halves of a panel close together.
     """
     count = vitals.window_ms.shape[0]
@@ -63,6 +65,9 @@ def due(
             return found, True
         if devices.last_arrival[device] != NEVER and arrival_ms != NEVER:
             close_idle(device, arrival_ms - devices.last_arrival[device], streams, vitals)
+            for vital in range(count):
+                if arrival_ms - streams.oldest_arrival[device * count + vital] >= vitals.longest_open_ms[vital]:
+                    close_long_open(device, vital, arrival_ms, streams, rows, vitals)
         for vital in range(count):
             stream = device * count + vital
             if streams.head[stream] == NOWHERE:
@@ -93,7 +98,7 @@ def _take(stream: int, width_ms: int, streams: Streams, rows: OpenRows, ids: I32
     """Unlink the stream's rows whose window is closed, oldest arrival first, into `ids`; gives how many."""
     closed, taken = streams.closed_through[stream], 0
     row, kept = streams.head[stream], np.int32(NOWHERE)
-    streams.head[stream], streams.oldest_end[stream] = NOWHERE, SETTLED
+    streams.head[stream], streams.oldest_end[stream], streams.oldest_arrival[stream] = NOWHERE, SETTLED, SETTLED
     while row != NOWHERE:
         following = rows.next_row[row]
         end = window_end(rows.time_ms[row], width_ms)
@@ -108,6 +113,7 @@ def _take(stream: int, width_ms: int, streams: Streams, rows: OpenRows, ids: I32
             kept = row
             rows.next_row[row] = NOWHERE
             streams.oldest_end[stream] = min(streams.oldest_end[stream], end)
+            streams.oldest_arrival[stream] = min(streams.oldest_arrival[stream], rows.arrival_ms[row])
         row = following
     for i in range(taken // 2):
         ids[i], ids[taken - 1 - i] = ids[taken - 1 - i], ids[i]

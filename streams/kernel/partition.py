@@ -16,7 +16,8 @@ from streams.batches import Record
 from streams.columns import Columns, columns_of
 from streams.kernel import admit as fates
 from streams.kernel.admit import Incoming, Limits, admit
-from streams.kernel.compiled import NEVER, U8
+from streams.kernel.arrival import ArrivalClock
+from streams.kernel.compiled import I64, U8
 from streams.kernel.decode import Decoder, Rows, Unreadable
 from streams.kernel.pairings import Intervals, intervals
 from streams.kernel.passing import ClosedWindow, Conflict, Pass
@@ -71,7 +72,7 @@ class PartitionKernel:
         self.store = Store(len(vitals.names))
         self.published: dict[int, Published] = {}
         self.position: int | None = None
-        self.arrival_ms = NEVER
+        self._clock = ArrivalClock()
         self.judged_position = 0
         self._pass = Pass(topic, partition, vitals, identity_key)
         self._intervals: Intervals | None = None
@@ -79,9 +80,16 @@ class PartitionKernel:
         telemetry = vitals.config.telemetry
         self._limits = Limits(telemetry.clock_ahead, telemetry.max_age)
 
+    @property
+    def arrival_ms(self) -> int:
+        """The partition's arrival clock: the latest append time so far."""
+        return self._clock.now_ms
+
     def restore(self, devices: Iterable[DeviceProgress], partition: PartitionProgress | None) -> None:
         """Take up where an earlier run is known to have been: what it closed is not closed again."""
         self.judged_position = partition.position if partition else 0
+        if partition and partition.settled_arrival_ms is not None:
+            self._clock.restore(partition.settled, partition.settled_arrival_ms)
         for progress in devices:
             code = self.decoder.devices.code(progress.tenant_id, progress.device_id)
             self.store.reserve(code + 1, 0)
@@ -108,9 +116,9 @@ class PartitionKernel:
             return Ingested()
         rows, unreadable = self.decoder.decode(columns.values)
         self.store.reserve(len(self.decoder.devices), len(rows.record))
-        fate = self._admit(columns, rows, self._current(pairings, pairings_version))
+        arrived_ms = self._clock.advance(columns.offsets, columns.arrivals_ms)
+        fate = self._admit(columns, arrived_ms, rows, self._current(pairings, pairings_version))
         self.position = int(columns.offsets[-1]) + 1
-        self.arrival_ms = max(self.arrival_ms, int(columns.arrivals_ms.max()))
         return self._sorted_out(columns, rows, fate, unreadable)
 
     def _current(self, pairings: Mapping[tuple[str, str], Pairing], version: int) -> Intervals:
@@ -121,10 +129,10 @@ class PartitionKernel:
             self._pairings_version = version
         return known
 
-    def _admit(self, columns: Columns, rows: Rows, pairings: Intervals) -> U8:
+    def _admit(self, columns: Columns, arrived_ms: I64, rows: Rows, pairings: Intervals) -> U8:
         fate = np.zeros(len(rows.record), np.uint8)
         incoming = Incoming(
-            columns.offsets[rows.record], columns.arrivals_ms[rows.record], rows.index, rows.device, rows.claim, rows.pair,
+            columns.offsets[rows.record], arrived_ms[rows.record], rows.index, rows.device, rows.claim, rows.pair,
             rows.value_micro, rows.time_ms, rows.seq,
         )  # fmt: skip
         admit(
@@ -174,15 +182,17 @@ class PartitionKernel:
         return Closed(passed.windows, passed.conflicts, passed.devices, self._progress(self.position), passed.more)
 
     def _progress(self, position: int) -> PartitionProgress:
+        settled, arrived_ms = self.store.first_open() or (position, self.arrival_ms)
         return PartitionProgress(
             partition=self.partition,
             position=position,
-            settled=self.settled() or 0,
+            settled=settled,
             open_readings=self.store.open_rows,
             arrival_ms=self.arrival_ms,
+            settled_arrival_ms=arrived_ms,
         )
 
     def settled(self) -> int | None:
         """The offset to commit: the first that an open window needs, else the next to read; None before the first record."""
-        first = self.store.first_open_offset()
-        return self.position if first is None else first
+        first = self.store.first_open()
+        return self.position if first is None else first[0]

@@ -92,7 +92,9 @@ class Pass:
         """One pass at this arrival clock, with the progress of the devices it closed, true up to `position`."""
         vitals = self._vitals.columns
         found = np.empty(MOST_STREAMS + len(self._vitals.names), np.int32)
-        n, more = due(clock_ms, store.devices, store.streams, vitals, len(decoder.devices), MOST_STREAMS, found)
+        n, more = due(
+            clock_ms, store.devices, store.streams, store.rows, vitals, len(decoder.devices), MOST_STREAMS, found
+        )
         streams = found[:n]
         held = np.zeros(n, np.int64)
         lengths(streams, store.streams, store.rows, held)

@@ -24,12 +24,16 @@ class Devices(NamedTuple):
 
 
 class Streams(NamedTuple):
-    """By device code x number of vitals + vital. Windows ending at or before `closed_through` are out."""
+    """By device code x number of vitals + vital. Windows ending at or before `closed_through` are out.
+
+    No open row ends before `oldest_end`, and none arrived before `oldest_arrival`.
+    """
 
     closed_through: I64
     latest: I64
     head: I32
     oldest_end: I64
+    oldest_arrival: I64
 
 
 class OpenRows(NamedTuple):
@@ -39,6 +43,7 @@ class OpenRows(NamedTuple):
     value_micro: I64
     seq: I64
     offset: I64
+    arrival_ms: I64
     place: I32
     patient: I32
     next_row: I32
@@ -53,11 +58,13 @@ class Store:
         self.vitals = vitals
         self.devices = Devices(*(np.zeros(0, np.int64) for _ in range(3)))
         self.streams = Streams(
-            np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64)
-        )
-        i64 = [np.zeros(0, np.int64) for _ in range(4)]
-        i32 = [np.zeros(0, np.int32) for _ in range(4)]
-        self.rows = OpenRows(i64[0], i64[1], i64[2], i64[3], i32[0], i32[1], i32[2], i32[3], np.zeros(3, np.int64))
+            np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64),
+            np.zeros(0, np.int64),
+        )  # fmt: skip
+        time, value, seq, offset, arrival = (np.zeros(0, np.int64) for _ in range(5))
+        place, patient, following, free = (np.zeros(0, np.int32) for _ in range(4))
+        counters = np.zeros(3, np.int64)
+        self.rows = OpenRows(time, value, seq, offset, arrival, place, patient, following, free, counters)
 
     def reserve(self, devices: int, rows: int) -> None:
         """Make room for this many devices altogether and this many more rows."""
@@ -70,6 +77,7 @@ class Store:
                 _filled(s.latest, size * self.vitals, NEVER),
                 _filled(s.head, size * self.vitals, NOWHERE),
                 _filled(s.oldest_end, size * self.vitals, SETTLED),
+                _filled(s.oldest_arrival, size * self.vitals, SETTLED),
             )
         self._reserve_rows(rows)
 
@@ -93,11 +101,12 @@ class Store:
         oldest = int(self.streams.oldest_end.min()) if len(self.streams.oldest_end) else SETTLED
         return None if oldest == SETTLED else oldest
 
-    def first_open_offset(self) -> int | None:
-        """The earliest source offset any open window needs; None when nothing is open."""
+    def first_open(self) -> tuple[int, int] | None:
+        """The earliest source offset any open window needs, and when it arrived; None when nothing is open."""
         if not self.open_rows:
             return None
-        return int(self.rows.offset[: int(self.rows.counters[USED])].min())
+        row = int(self.rows.offset[: int(self.rows.counters[USED])].argmin())
+        return int(self.rows.offset[row]), int(self.rows.arrival_ms[row])
 
 
 def _filled(array: NDArray[N], size: int, blank: int) -> NDArray[N]:

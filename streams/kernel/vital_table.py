@@ -23,6 +23,7 @@ class VitalColumns(NamedTuple):
     window_ms: I64
     grace_ms: I64
     idle_ms: I64
+    longest_open_ms: I64
     low_micro: I64
     high_micro: I64
     sibling: I16  # the other half of a panel (systolic, diastolic); -1 for none
@@ -81,6 +82,7 @@ def _vital_columns(config: Config, index: Mapping[str, int]) -> VitalColumns:
         np.array([v.window for v in vitals], np.int64),
         np.array([v.grace for v in vitals], np.int64),
         np.array([v.idle for v in vitals], np.int64),
+        np.array([v.window + v.grace + v.idle + config.telemetry.max_open for v in vitals], np.int64),
         np.array([round(v.range[0] * MICRO) for v in vitals], np.int64),
         np.array([round(v.range[1] * MICRO) for v in vitals], np.int64),
         sibling,

@@ -19,6 +19,7 @@ from streams.kernel.vital_table import VitalTable
 BASE_MS = 1_767_607_200_000  # 2026-01-05T10:00:00Z
 CONFIG = Config.model_validate(
     {
+        "telemetry": {"max_open": "5s"},
         "vitals": {
             "heart_rate": {
                 "window": "10s",
@@ -29,7 +30,7 @@ CONFIG = Config.model_validate(
             "spo2": {"window": "60s", "grace": "1s", "idle": "40s", "publish": {"change": 2}},
             "systolic_bp": {"window": "10s", "grace": "2s", "idle": "20s", "publish": {"outside": [60, 64]}},
             "diastolic_bp": {"window": "10s", "grace": "2s", "idle": "20s", "publish": {"change": 1}},
-        }
+        },
     }
 )
 TABLE = VitalTable(CONFIG)
@@ -59,25 +60,31 @@ def _at(seconds: int) -> str:
     return f"2026-01-05T10:{seconds // 60:02d}:{seconds % 60:02d}Z" if seconds else "2026-01-01T00:00:00Z"
 
 
+STANDING_MS = st.sampled_from([0, 0, 500, 12_000])
+STEPS_BACK_MS = st.sampled_from([0, 0, 0, 0, 2_000, 90_000])
+
+
 @st.composite
 def logs(draw: st.DrawFn, most: int = 60, disorder_ms: int = 30_000) -> list[Record]:
-    """A log in offset order, arrival never going back."""
+    """A log in offset order. Now and then the broker's clock steps back; of one device the clock may stand."""
     arrival, records = BASE_MS, []
+    standing = draw(st.sampled_from([None, "d0", "d1", "d3"]))
     for offset in range(draw(st.integers(1, most))):
         arrival += draw(st.sampled_from([0, 1, 400, 1000, 1000, 3000, 21_000]))
         behind = draw(st.sampled_from([0, 0, 0, 500, 1500, disorder_ms // 3, disorder_ms, -4000, -60_000]))
         vital = draw(st.sampled_from(sorted(UNITS)))
+        device = draw(st.sampled_from(["d0", "d1", "d2", "d3"]))
         reading = {
             "tenant_id": "north",
-            "device_id": draw(st.sampled_from(["d0", "d1", "d2", "d3"])),
+            "device_id": device,
             "type": vital,
             "value": draw(st.sampled_from([59, 60, 61.5, 62, 70, 500])),
             "unit": UNITS[vital],
-            "time": (arrival - behind) // 500 * 500,
+            "time": (arrival - behind) // 500 * 500 if device != standing else BASE_MS + draw(STANDING_MS),
         }
         if draw(st.booleans()):
             reading["seq"] = draw(st.integers(0, 2))
-        records.append(Record(offset, arrival, b"d", orjson.dumps(reading), ()))
+        records.append(Record(offset, arrival - draw(STEPS_BACK_MS), b"d", orjson.dumps(reading), ()))
         if draw(st.integers(0, 5)) == 0:
             records[-1] = records[-1]._replace(value=records[draw(st.integers(0, len(records) - 1))].value)
     return records
@@ -139,5 +146,5 @@ def run(records: Sequence[Record], cuts: Sequence[int] = (), closes: Sequence[bo
         if i < len(closes) and closes[i]:
             r.close(all_due=False)
     if finish:
-        r.close(records[-1].timestamp_ms + 10_000_000)
+        r.close(max(record.timestamp_ms for record in records) + 10_000_000)
     return r

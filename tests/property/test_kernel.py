@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import orjson
@@ -63,7 +64,7 @@ def test_replay_from_the_committed_offset_after_a_crash_gives_the_same_bytes(log
     second.kernel.restore(first.devices.values(), first.partition)
     if committed < len(log):
         second.add(second.kernel.ingest(log[committed:], pairings(), 1))
-    second.close(log[-1].timestamp_ms + 10_000_000)
+    second.close(max(record.timestamp_ms for record in log) + 10_000_000)
     assert not set(first.windows) & set(second.windows), "a window that is out was closed again"
     assert first.windows | second.windows == whole.windows
     assert set(first.late) | set(second.late) == set(whole.late)
@@ -175,3 +176,62 @@ def test_intervals_of_one_patient_that_overlap_are_not_ambiguous():
     r.close(BASE_MS + 10**7)
     assert not r.rejected
     assert [orjson.loads(value)["patient_id"] for value in r.windows.values()] == ["p0"]
+
+
+def _dated(records: list[Record]) -> list[Record]:
+    """With append times as a broker stamps them whose clock never steps back."""
+    latest = itertools.accumulate((record.timestamp_ms for record in records), max)
+    return [record._replace(timestamp_ms=at) for record, at in zip(records, latest, strict=True)]
+
+
+@given(logs(), CUTS, CLOSES)
+@settings(deadline=None, max_examples=60)
+def test_a_broker_clock_that_steps_back_changes_nothing(log, cuts, closes):
+    steady, stepping = run(_dated(log)), run(log, cuts, closes)
+    assert stepping.windows == steady.windows
+    assert sorted(stepping.late) == sorted(steady.late)
+    assert sorted(stepping.rejected) == sorted(steady.rejected)
+
+
+def test_a_replay_sees_the_same_arrival_clock_where_the_broker_clock_stepped_back():
+    """The second reading counts: the broker's clock was at the first one's, which has settled, when it came."""
+    log = [measured(0, BASE_MS + 60_000), measured(1, BASE_MS + 60_000, "d1")._replace(timestamp_ms=BASE_MS)]
+    first = run(log[:1], finish=False)
+    first.close(BASE_MS + 80_000)
+    assert first.partition.settled == 1
+    second = new_run()
+    second.kernel.restore(first.devices.values(), first.partition)
+    second.add(second.kernel.ingest(log[1:], pairings(), 1))
+    assert not second.rejected, "by the broker's own clock it was measured a minute ahead"
+
+
+def test_a_device_whose_clock_stands_holds_nothing_back_for_long():
+    """Two devices send each second for ten minutes; the clock of one stands. Longest open: 10 + 3 + 15 + 5 s."""
+    r, offset, most_open = new_run(), 0, 0
+    for second in range(600):
+        at_ms = BASE_MS + second * 1000
+        stuck = measured(offset, BASE_MS + 500)._replace(timestamp_ms=at_ms)
+        r.add(r.kernel.ingest([stuck, measured(offset + 1, at_ms, "d3")], pairings(), 1))
+        r.close()
+        offset += 2
+        most_open = max(most_open, r.kernel.store.open_rows)
+    assert most_open <= 2 * 33
+    assert r.kernel.settled() >= offset - 2 * 33
+    windows = [orjson.loads(value) for value in r.windows.values()]
+    (stood,) = [w for w in windows if w["device_id"] == "d0"]
+    assert stood["count"] + stood["duplicates"] == 33
+    assert len(r.late) == 600 - 33
+    assert sum(w["count"] for w in windows if w["device_id"] == "d3") >= 580
+
+
+def test_both_halves_of_a_blood_pressure_close_together_where_the_clock_stands():
+    """Diastolic began later; with the systolic half it is closed, by a closing pass as by the next reading."""
+    stuck = [
+        measured(i, BASE_MS, vital=vital, value=61)._replace(timestamp_ms=BASE_MS + i * 12_000)
+        for i, vital in enumerate(["systolic_bp", "systolic_bp", "diastolic_bp", "systolic_bp", "diastolic_bp"])
+    ]
+    passed, whole = run(stuck, cuts=range(1, 5), closes=[True] * 4), run(stuck)
+    assert passed.windows == whole.windows
+    windows = {(w := orjson.loads(v))["type"]: w for v in whole.windows.values()}
+    assert windows["systolic_bp"]["companions"] == ["diastolic_bp"]
+    assert [offset for offset, _ in whole.late] == [4]
