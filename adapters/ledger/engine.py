@@ -18,6 +18,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from adapters.ledger.sessions import require_lasting_writes
 from schemas.errors import Misconfigured, RetryLater
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -39,7 +40,9 @@ def connect(url: str) -> Engine:
     parsed = _parsed(url)
     if parsed.get_backend_name() == "postgresql":
         pool = {"pool_size": 8, "max_overflow": 8, "pool_timeout": 10}
-        return create_engine(parsed, hide_parameters=True, connect_args=_POSTGRES, **pool)
+        engine = create_engine(parsed, hide_parameters=True, connect_args=_POSTGRES, **pool)
+        require_lasting_writes(engine)
+        return engine
     if parsed.database and parsed.database != ":memory:":
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(parsed, hide_parameters=True, connect_args={"check_same_thread": False, "timeout": 10})
