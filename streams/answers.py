@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from schemas.fhir_id import FHIR_ID, fhir_id
 from schemas.ports import EhrAnswer
 
 EPIC_CODES = "urn:oid:1.2.840.114350"
 LONGEST_WAIT_S = 3600.0
-_ID = r"[A-Za-z0-9\-._]{1,128}"
-_ETAG = re.compile(rf'^(?:W/)?"({_ID})"$')
-_ISSUE_CODE = re.compile(r"^[a-z][a-z-]{0,30}$")
-_VENDOR_CODE = re.compile(r"^\d{1,9}$")
+_ETAG = re.compile(rf'(?:W/)?"({FHIR_ID})"')
+_ISSUE_CODE = re.compile(r"[a-z][a-z-]{0,30}")
+_VENDOR_CODE = re.compile(r"[0-9]{1,9}")
 
 
 class Issues(NamedTuple):
@@ -55,7 +55,7 @@ def issues(body: bytes) -> Issues:
     fhir: set[str] = set()
     for issue in _objects(resource.get("issue")):
         code = issue.get("code")
-        if isinstance(code, str) and _ISSUE_CODE.match(code):
+        if isinstance(code, str) and _ISSUE_CODE.fullmatch(code):
             fhir.add(code)
         details = issue.get("details")
         vendor.update(_vendor_codes(details) if isinstance(details, dict) else ())
@@ -66,7 +66,7 @@ def _vendor_codes(details: Mapping[str, Any]) -> Iterator[str]:
     for coding in _objects(details.get("coding")):
         system, code = coding.get("system"), coding.get("code")
         epic = isinstance(system, str) and system.startswith(EPIC_CODES)
-        if epic and isinstance(code, str) and _VENDOR_CODE.match(code):
+        if epic and isinstance(code, str) and _VENDOR_CODE.fullmatch(code):
             yield code
 
 
@@ -86,19 +86,23 @@ def header(answer: EhrAnswer, name: str) -> str | None:
 def written(answer: EhrAnswer, resource_type: str) -> Written:
     """Id and version from Location (relative or absolute), ETag, or a returned resource."""
     resource_id, version = _from_location(header(answer, "location") or "", resource_type)
-    etag = _ETAG.match((header(answer, "etag") or "").strip())
+    etag = _ETAG.fullmatch((header(answer, "etag") or "").strip())
     version = etag[1] if etag else version
     if resource_id is None:
         resource = json_object(answer.body) or {}
-        given = resource.get("id")
-        if resource.get("resourceType") == resource_type and isinstance(given, str) and re.fullmatch(_ID, given):
-            resource_id = given
+        resource_id = fhir_id(resource.get("id")) if resource.get("resourceType") == resource_type else None
     return Written(resource_id, version)
+
+
+def named(resource: Mapping[str, Any]) -> Written:
+    """Id and version as a resource in the chart gives them itself; what is no id is none."""
+    meta = resource.get("meta")
+    return Written(fhir_id(resource.get("id")), fhir_id(meta.get("versionId")) if isinstance(meta, Mapping) else None)
 
 
 def _from_location(location: str, resource_type: str) -> tuple[str | None, str | None]:
     path = location.split("?", maxsplit=1)[0].rstrip("/")
-    pattern = rf"(?:^|/){re.escape(resource_type)}/({_ID})(?:/_history/({_ID}))?$"
+    pattern = rf"(?:^|/){re.escape(resource_type)}/({FHIR_ID})(?:/_history/({FHIR_ID}))?\Z"
     found = re.search(pattern, path)
     return (found[1], found[2]) if found else (None, None)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
@@ -19,6 +19,7 @@ from schemas.operation import TERMINAL, Operation, State
 from schemas.ports import Clock, EhrAnswer, EhrEndpoint
 from streams.answers import Written
 from streams.matching import compare
+from streams.refusals import TokenRefusals
 from streams.review import Readdress, Review, Stop
 from streams.verdict import MESSAGES, Action, Asked, Found, Verdict, judge, judge_search
 
@@ -86,6 +87,7 @@ class Attempts:
     earlier: Earlier
     search_delays_s: tuple[float, ...]
     encounter_wait_s: float
+    refusals: TokenRefusals = field(default_factory=TokenRefusals)
 
     async def make(self, operation: Operation, send_before: Callable[[], bool]) -> Attempted:
         """One attempt. `send_before` tells whether the lease leaves time to send."""
@@ -120,6 +122,7 @@ class Attempts:
                 answer = await self.ehr.create(planned.resource, operation.intent, last)
         if last.refusal is not None and not answer.sent:
             return Attempted(last.refusal)
+        self.refusals.note(operation.operation_id, answer)
         verdict = judge(asked, operation.intent.resource_type, answer, self.clock())
         if planned.target is not None and verdict.state is State.SUCCEEDED and verdict.resource_id is None:
             verdict = verdict._replace(resource_id=planned.target.resource_id)
@@ -144,7 +147,8 @@ class Attempts:
         return _verdict(State.DEFERRED, "readdressed") if isinstance(reviewed, Readdress) else None
 
     def _asked(self, operation: Operation, planned: _Plan) -> Asked:
-        return Asked(self.kind, self.capabilities, planned.action, operation.attempts, operation.code)
+        refusals = self.refusals.before(operation.operation_id)
+        return Asked(self.kind, self.capabilities, planned.action, operation.code, refusals)
 
     # -- what is to be written ----------------------------------------------------------------------------------------
 
@@ -181,6 +185,7 @@ class Attempts:
         if reference is not None:
             return reference
         if answer is not None and not _complete(answer):
+            self.refusals.note(operation.operation_id, answer)
             verdict = judge(asked._replace(action="search"), "Encounter", answer, self.clock())
             if verdict.state is State.SUCCEEDED:  # a page of the search is missing: not an absence
                 verdict = _verdict(State.DEFERRED, "no_answer")
@@ -207,6 +212,7 @@ class Attempts:
             async with self.gate.places:
                 candidates, answer = await self.ehr.find(operation.intent)
             if not _complete(answer):
+                self.refusals.note(operation.operation_id, answer)
                 return self._still_unknown(asked, cause, answer)
             found = compare(planned.resource, candidates)
             if found.same:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from streams.answers import Written
+from streams.answers import Written, named
 from streams.verdict import Found
 
 Codes = frozenset[tuple[str, str]]
@@ -24,7 +24,7 @@ def compare(meant: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]]) -
         if candidate.get("status") == "entered-in-error" or not _about_the_same(meant, candidate):
             continue
         if _values(meant) == _values(candidate):
-            same.append(_written(candidate))
+            same.append(named(candidate))
         else:
             different += 1
     return Found(tuple(same), different)
@@ -87,10 +87,3 @@ def _value(holder: Mapping[str, Any]) -> object:
     except InvalidOperation:
         return None
     return number, quantity.get("code") or quantity.get("unit")
-
-
-def _written(resource: Mapping[str, Any]) -> Written:
-    meta = resource.get("meta")
-    version = meta.get("versionId") if isinstance(meta, Mapping) else None
-    given = resource.get("id")
-    return Written(given if isinstance(given, str) else None, version if isinstance(version, str) else None)

@@ -90,14 +90,15 @@ class Found(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What was asked of whom, for the table: one attempt (counted from 1) of one action at one endpoint."""
+    """What was asked of whom, for the table: one attempt of one action at one endpoint."""
 
     kind: EndpointKind
     capabilities: Capabilities
     action: Action
-    attempt: int
     previous: str | None = None
     """The code of the attempt before."""
+    refusals: int = 0
+    """How many attempts in a row before this one were refused for their token."""
 
 
 # Status → (state, reason), where neither the action nor an error code in the body says otherwise.
@@ -180,7 +181,7 @@ def _accepted(asked: Asked, resource_type: str, answer: EhrAnswer) -> Row:
 
 def _unauthorized(asked: Asked, answer: EhrAnswer) -> tuple[State, str]:
     reason = "unauthorized" if answer.sent else "token_refused"
-    return (State.DEFERRED if asked.attempt < UNAUTHORIZED_ATTEMPTS else State.HELD), reason
+    return (State.DEFERRED if asked.refusals + 1 < UNAUTHORIZED_ATTEMPTS else State.HELD), reason
 
 
 def _by_code(asked: Asked, status: int, said: Issues) -> Row | None:

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from schemas.fhir_id import fhir_id
+
 ACTIVE = frozenset({"in-progress", "arrived", "triaged", "onleave"})
 _INPATIENT = frozenset({"IMP", "ACUTE", "NONAC", "EMER", "OBSENC"})
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _FAR_AHEAD = datetime.max.replace(tzinfo=UTC)
-_ID = re.compile(r"[A-Za-z0-9\-._]{1,128}")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -34,7 +35,7 @@ def active_encounters(found: Iterable[Mapping[str, Any]], subject_id: str) -> tu
         Encounter(f"Encounter/{resource['id']}", _is_stay(resource), *period)
         for resource in found
         if str(resource.get("status")) in ACTIVE
-        and _has_id(resource)
+        and fhir_id(resource.get("id")) is not None
         and _is_of(resource, subject_id)
         and (period := _period(resource.get("period"))) is not None
     )
@@ -44,11 +45,6 @@ def choose(encounters: Sequence[Encounter], at: datetime) -> str | None:
     """The encounter of that moment, begun by then and not over: a stay before a visit, the latest before an earlier one."""
     then = [one for one in encounters if one.start <= at <= one.end]
     return max(then, key=lambda one: (one.is_stay, one.start, one.reference)).reference if then else None
-
-
-def _has_id(encounter: Mapping[str, Any]) -> bool:
-    given = encounter.get("id")
-    return isinstance(given, str) and _ID.fullmatch(given) is not None
 
 
 def _is_of(encounter: Mapping[str, Any], subject_id: str) -> bool:

@@ -18,6 +18,7 @@ import orjson
 from adapters.ehr.encounters import Encounter, active_encounters, choose
 from adapters.ehr.http import Conversation, Params
 from schemas.config import Endpoint
+from schemas.fhir_id import fhir_id
 from schemas.operation import Intent
 from schemas.ports import EhrAnswer, LastCheck, Observer
 
@@ -132,7 +133,7 @@ class FhirEndpoint:
             for entry in _objects(bundle.get("entry")):
                 resource = entry.get("resource")
                 if isinstance(resource, dict) and resource.get("resourceType") == kind:
-                    found[str(resource.get("id"))] = resource
+                    found[fhir_id(resource.get("id")) or f"nameless {len(found)}"] = resource
             following = _next(bundle)
             if following is None:
                 return list(found.values()), answer

@@ -12,6 +12,7 @@ import orjson
 
 from adapters.ehr.fhir import FhirEndpoint
 from adapters.ehr.http import Params
+from schemas.fhir_id import fhir_id
 from schemas.ports import EhrAnswer, LastCheck
 
 
@@ -35,7 +36,8 @@ class OracleHealthEndpoint(FhirEndpoint):
         current = _resource(read, kind)
         if current is None:
             return _not_read(read)
-        known = version or current.get("meta", {}).get("versionId")
+        meta = current.get("meta")
+        known = version or (fhir_id(meta.get("versionId")) if isinstance(meta, dict) else None)
         amended = dict(resource) | {"identifier": current.get("identifier", [])}
         return await super().update(resource_id, known, amended, last_check)
 

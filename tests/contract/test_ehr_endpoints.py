@@ -36,7 +36,7 @@ def patient(ehr: Ehr) -> str:
 
 def asked(ehr: Ehr, action: str = "create") -> Asked:
     endpoint = ehr.endpoint()
-    return Asked(endpoint.kind, endpoint.matrix, action, 1)
+    return Asked(endpoint.kind, endpoint.matrix, action)
 
 
 async def test_a_create_is_answered_with_the_place_of_the_observation(ehr: Ehr, patient: str) -> None:

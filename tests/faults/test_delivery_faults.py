@@ -220,6 +220,34 @@ async def test_consent_that_cannot_be_read_sends_nothing_and_loses_nothing(ehr: 
     assert len(ehr.observations("p0")) == 1
 
 
+async def test_a_token_first_refused_after_many_other_troubles_is_tried_again(tmp_path: Path) -> None:
+    with sandbox_ehr("oracle-health", tmp_path) as ehr:
+        ehr.seed("p0")
+        ledger = MemoryLedger()
+        ledger.record([ehr.intent("p0")], now())
+        ledger.operations["op-1"] = ledger.operations["op-1"].model_copy(update={"attempts": 10, "code": "throttled"})
+        ehr.sandbox.sandbox.faults.put([Fault(kind="unauthorized", count=2)])
+        await deliver_until(delivery(ehr, ledger), lambda: at_rest(ledger))
+        assert ehr.sandbox.sandbox.faults.struck == {"unauthorized": 2}
+        assert [o.code for o in ledger.history["op-1"]] == ["unauthorized", None]
+        assert len(ehr.observations("p0")) == 1
+
+
+async def test_a_token_refused_again_and_again_is_a_matter_for_a_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.verdict.UNAUTHORIZED_ATTEMPTS", 3)
+    monkeypatch.setattr("streams.backoff.FIRST_S", 0.001)
+    with sandbox_ehr("oracle-health", tmp_path) as ehr:
+        ehr.seed("p0")
+        ledger = MemoryLedger()
+        ledger.record([ehr.intent("p0")], now())
+        ehr.sandbox.sandbox.faults.put([Fault(kind="unauthorized")])
+        await deliver_until(delivery(ehr, ledger), lambda: at_rest(ledger))
+        assert [o.state for o in ledger.history["op-1"]] == [State.DEFERRED, State.DEFERRED, State.HELD]
+        assert ledger.operations["op-1"].code == "unauthorized"
+
+
 async def test_a_patient_without_an_encounter_waits_and_is_charted_when_there_is_one(tmp_path: Path) -> None:
     with sandbox_ehr("epic", tmp_path) as ehr:
         ehr.sandbox.seed("p0", encounter=None)

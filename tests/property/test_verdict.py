@@ -15,18 +15,24 @@ from schemas.operation import State
 from schemas.ports import EhrAnswer
 from streams.answers import EPIC_CODES, LONGEST_WAIT_S, Written, issues, retry_after_s, written
 from streams.backoff import LONGEST_S, backoff_s
+from streams.matching import compare
 from streams.verdict import MESSAGES, Asked, Found, judge, judge_search
 
 NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
+MEANT = {
+    "code": {"coding": [{"system": "http://loinc.org", "code": "8867-4"}]},
+    "subject": {"reference": "Patient/p"},
+    "effectiveDateTime": "2026-01-05T10:01:00Z",
+}
 KINDS = ["fhir", "epic", "oracle-health"]
 ACTIONS = ["create", "update", "search"]
 
 
 def ask(
-    kind: str = "fhir", action: str = "create", attempt: int = 1, previous: str | None = None, **differs: Any
+    kind: str = "fhir", action: str = "create", previous: str | None = None, refusals: int = 0, **differs: Any
 ) -> Asked:
     capabilities = DEFAULTS[kind].model_copy(update=differs)
-    return Asked(kind, capabilities, action, attempt, previous)
+    return Asked(kind, capabilities, action, previous, refusals)
 
 
 def outcome(*codes: str, fhir: str = "processing") -> bytes:
@@ -68,12 +74,12 @@ headers = st.dictionaries(
 )
 answers = st.builds(EhrAnswer, st.none() | st.integers(-5, 1200), headers, bodies, st.booleans(), st.none() | st.text())
 asked = st.builds(
-    lambda kind, action, attempt, previous, conditional: ask(
-        kind, action, attempt, previous, conditional_create=conditional
+    lambda kind, action, refusals, previous, conditional: ask(
+        kind, action, previous, refusals, conditional_create=conditional
     ),
     st.sampled_from(KINDS),
     st.sampled_from(ACTIONS),
-    st.integers(1, 50),
+    st.integers(0, 50),
     st.none() | st.sampled_from(["59111", "no_answer", "59189"]),
     st.booleans(),
 )
@@ -107,6 +113,69 @@ def test_only_an_answer_that_names_what_was_written_counts_as_written(question: 
     if question.action == "create" and verdict.state is State.SUCCEEDED:
         assert given_answer.status in (200, 201)
         assert verdict.resource_id
+
+
+def storable(text: str | None) -> bool:
+    """Whether PostgreSQL takes it in a text column and HTTP in a header."""
+    return text is None or (text.isascii() and text.isprintable() and len(text) <= 128)
+
+
+ODD_NAMES = ["a\0b", "\0", "a\n", "ä", "a b", "", "x" * 129, 'W/"1"', "1", "a/b", "\u202e1", '"']
+odd_headers = st.dictionaries(
+    st.sampled_from(["location", "etag"]),
+    st.sampled_from([*ODD_NAMES, *(f"Observation/{n}" for n in ODD_NAMES), *(f'W/"{n}"' for n in ODD_NAMES)])
+    | st.sampled_from([f"Observation/1/_history/{n}" for n in ODD_NAMES]),
+)
+odd_bodies = st.fixed_dictionaries(
+    {},
+    optional={
+        "resourceType": st.sampled_from(["Observation", "OperationOutcome", 1]),
+        "id": st.sampled_from(ODD_NAMES) | st.text() | st.integers(),
+        "meta": st.fixed_dictionaries({"versionId": st.sampled_from(ODD_NAMES) | st.text() | st.integers()})
+        | st.text(),
+        "issue": st.lists(
+            st.fixed_dictionaries(
+                {
+                    "code": st.sampled_from(["required", "required\n", "a\0"]) | st.text(),
+                    "details": st.fixed_dictionaries(
+                        {
+                            "coding": st.lists(
+                                st.fixed_dictionaries(
+                                    {
+                                        "system": st.just(EPIC_CODES),
+                                        "code": st.sampled_from(["59189\n", "59189\0", "٥٩", "59189"]),
+                                    }
+                                )
+                            )
+                        }
+                    ),
+                }
+            )
+        ),
+    },
+)
+odd_answers = st.builds(
+    EhrAnswer,
+    st.sampled_from([None, 200, 201, 400, 422, 302, 500]),
+    odd_headers,
+    odd_bodies.map(lambda body: json.dumps(body).encode()),
+    st.booleans(),
+)
+
+
+@given(asked, odd_answers | answers)
+def test_whatever_an_ehr_answers_can_be_written_to_the_ledger(question: Asked, given_answer: EhrAnswer) -> None:
+    verdict = judge(question, "Observation", given_answer, NOW)
+    assert storable(verdict.code)
+    assert storable(verdict.resource_id)
+    assert storable(verdict.version)
+
+
+@given(asked, odd_bodies)
+def test_whatever_stands_in_the_chart_can_be_written_to_the_ledger(question: Asked, body: dict[str, Any]) -> None:
+    verdict = judge_search(question, "no_answer", compare(body | MEANT, [body | MEANT]))
+    assert storable(verdict.resource_id)
+    assert storable(verdict.version)
 
 
 @given(asked, answers, st.sampled_from([400, 403, 404, 409, 412, 422]))
@@ -193,7 +262,8 @@ def test_a_racing_conditional_create_is_tried_again() -> None:
 
 
 def test_a_token_refused_ten_times_is_a_matter_for_a_person() -> None:
-    assert judge(ask(attempt=10), "Observation", answer(401), NOW).state is State.HELD
+    assert judge(ask(refusals=8), "Observation", answer(401), NOW).state is State.DEFERRED
+    assert judge(ask(refusals=9), "Observation", answer(401), NOW).state is State.HELD
 
 
 def test_an_encounter_refused_twice_for_the_same_reason_fails_the_result() -> None:
