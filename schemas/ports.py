@@ -111,7 +111,8 @@ class Ledger(Protocol):
 
         Claimed pending and deferred operations become `in_progress` for `lease_s` by the database's clock; an
         `in_progress` whose lease ran out is given as `unknown` (it may have been sent) and is `in_doubt` from then on.
-        `unknown` ones come back as `unknown`, to be searched. Each claim has a `fence`, greater than all before.
+        `unknown` ones come back as `unknown`, to be searched. One that cannot be read is held (`unreadable`) and is
+        given as `held`: nothing can be sent for it. Each claim has a `fence`, greater than all before.
         """
         ...
 

@@ -18,6 +18,7 @@ from schemas.ports import Clock, EhrEndpoint, Ledger, Observer
 from streams.attempt import Attempted, Attempts, Reviewing
 from streams.audit import AuditTrail
 from streams.backoff import backoff_s
+from streams.ending import or_end
 from streams.settlement_audit import SettlementAudit
 from streams.verdict import MESSAGES, Verdict
 
@@ -85,7 +86,7 @@ class Delivery:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until `stop`; then send nothing more, wait for answers under way, and settle them."""
-        settling = asyncio.create_task(self._settle_as_they_come())
+        settling = asyncio.create_task(or_end(self._settle_as_they_come()))
         try:
             while not stop.is_set():
                 if not await self._take():
@@ -123,7 +124,10 @@ class Delivery:
             await asyncio.sleep(away.after_s or LEDGER_AWAY_S)
             return True
         for operation in claimed:
-            task = asyncio.create_task(self._deliver(operation, leased_until_s))
+            if operation.state is State.HELD:
+                self._observer.count("verdicts_total", endpoint=self._endpoint, state=str(operation.state))
+                continue
+            task = asyncio.create_task(or_end(self._deliver(operation, leased_until_s)))
             self._working.add(task)
             task.add_done_callback(self._done)
         return len(claimed) == room

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, case, or_, select, update
 
 from adapters.ledger.lanes import parts
-from adapters.ledger.rows import instant, operation
+from adapters.ledger.rows import UNREADABLE, UNREADABLE_MESSAGE, instant, operation
 from adapters.ledger.sealing import Seal
+from adapters.ledger.settling import settle
 from adapters.ledger.tables import lanes, operations
-from schemas.operation import Operation, State
+from schemas.operation import Operation, Outcome, State
 
 _STARTED = (State.PENDING, State.DEFERRED)
 
@@ -27,10 +28,22 @@ def claim(db: Connection, seal: Seal, now_us: int, endpoint: str, limit: int, le
     )
     claimed: list[Operation] = []
     for part in parts(db.execute(due).all()):
-        taken = db.execute(_take([head for _, head in part], lease_us))
+        taken = db.execute(_take([head for _, head in part], lease_us)).all()
         claimed += [operation(row, seal).model_copy(update={"claimed_at": instant(now_us)}) for row in taken]
         db.execute(update(lanes).where(lanes.c.lane.in_([lane for lane, _ in part])).values(due_us=lease_us))
+    claimed = _without_unreadable(db, seal, now_us, claimed)
     return sorted(claimed, key=lambda taken: taken.sequence)
+
+
+def _without_unreadable(db: Connection, seal: Seal, now_us: int, claimed: Sequence[Operation]) -> list[Operation]:
+    """What cannot be read is held here and now, and is given as held; everything else goes on."""
+    held = {
+        one.operation_id: Outcome(state=State.HELD, fence=one.fence, code=UNREADABLE, message=UNREADABLE_MESSAGE)
+        for one in claimed
+        if one.code == UNREADABLE and one.intent.vital_type == UNREADABLE
+    }
+    settle(db, seal, now_us, held)
+    return [one.model_copy(update={"state": State.HELD}) if one.operation_id in held else one for one in claimed]
 
 
 def _take(heads: Sequence[int], lease_us: int):  # type: ignore[no-untyped-def]

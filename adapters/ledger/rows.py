@@ -6,6 +6,7 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
 from sqlalchemy import Row
 
 from adapters.ledger.sealing import Seal, joined
@@ -13,6 +14,9 @@ from schemas.operation import Intent, Operation, Outcome, State
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_STATUSES = 1000
+UNREADABLE = "unreadable"
+UNREADABLE_MESSAGE = "The ledger's entry was changed or damaged and cannot be read. It alone is held; see the runbook."
 
 
 class Entry(NamedTuple):
@@ -66,13 +70,13 @@ def operation_row(one: Entry, amends: str | None, now_us: int, seal: Seal) -> di
     return {
         "operation_id": one.operation_id,
         "event_key": one.event_key,
-        "tenant_id": intent.tenant_id,
+        "tenant_id": storable(intent.tenant_id),
         "endpoint": intent.endpoint,
         "lane": one.lane,
         "resource_type": intent.resource_type,
-        "source_event_id": intent.source_event_id,
-        "content_hash": intent.content_hash,
-        "source_ids": " ".join(intent.source_ids),
+        "source_event_id": storable(intent.source_event_id),
+        "content_hash": storable(intent.content_hash),
+        "source_ids": storable(" ".join(intent.source_ids)),
         "intent": seal.close(intent.model_dump_json().encode(), one.operation_id),
         "state": State.PENDING,
         "attempts": 0,
@@ -85,12 +89,43 @@ def operation_row(one: Entry, amends: str | None, now_us: int, seal: Seal) -> di
     }
 
 
+def intent_of(sealed: bytes, operation_id: str, seal: Seal) -> Intent | None:
+    """What was to be written, or None when the row cannot be read any more."""
+    content = seal.open(sealed, operation_id)
+    try:
+        return None if content is None else Intent.model_validate_json(content)
+    except ValidationError:
+        return None
+
+
 def operation(row: Row[Any], seal: Seal) -> Operation:
-    """An operation as it stands."""
+    """An operation as it stands. One that cannot be read has what the ledger keeps in the clear, and nothing to send."""
+    intent = intent_of(row.intent, row.operation_id, seal)
+    shown = _as_it_stands(row, intent or _unreadable(row))
+    return shown if intent else shown.model_copy(update={"code": UNREADABLE, "message": UNREADABLE_MESSAGE})
+
+
+def _unreadable(row: Row[Any]) -> Intent:
+    return Intent(
+        tenant_id=row.tenant_id,
+        endpoint=row.endpoint,
+        patient_id="",
+        subject_id="",
+        resource_type=row.resource_type,
+        source_event_id=row.source_event_id,
+        content_hash=row.content_hash,
+        source_ids=row.source_ids.split(),
+        vital_type=UNREADABLE,
+        measured_at=instant(row.created_us),
+        resource={},
+    )
+
+
+def _as_it_stands(row: Row[Any], intent: Intent) -> Operation:
     return Operation(
         operation_id=row.operation_id,
         sequence=row.sequence,
-        intent=Intent.model_validate_json(seal.open(row.intent, row.operation_id)),
+        intent=intent,
         state=State(row.state),
         attempts=row.attempts,
         fence=row.fence,
@@ -109,14 +144,15 @@ def operation(row: Row[Any], seal: Seal) -> Operation:
 
 def attempt_row(operation_id: str, attempt: int, outcome: Outcome, now_us: int, seal: Seal) -> dict[str, Any]:
     """The evidence of one attempt."""
+    said = outcome_columns(outcome)
     return {
         "operation_id": operation_id,
         "attempt": attempt,
         "fence": outcome.fence,
         "at_us": now_us,
         "state": outcome.state,
-        "http_status": outcome.http_status,
-        "code": outcome.code,
+        "http_status": said["http_status"],
+        "code": said["code"],
         "request": None if outcome.request is None else seal.close(outcome.request, operation_id),
         "response": None if outcome.response is None else seal.close(outcome.response, operation_id),
     }
@@ -134,6 +170,21 @@ def attempt_seen(row: Row[Any], seal: Seal) -> Attempt:
         request=None if row.request is None else seal.open(row.request, row.operation_id),
         response=None if row.response is None else seal.open(row.response, row.operation_id),
     )
+
+
+def storable(text: str) -> str:
+    """The text as every database takes it: PostgreSQL refuses NUL, and no UTF-8 has lone surrogates."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def outcome_columns(outcome: Outcome) -> dict[str, Any]:
+    """What an outcome says of the attempt, whatever an EHR put into it."""
+    texts = {"code": outcome.code, "message": outcome.message}
+    texts |= {"resource_id": outcome.resource_id, "version": outcome.version}
+    status = outcome.http_status
+    return {name: None if text is None else storable(text) for name, text in texts.items()} | {
+        "http_status": status if status is not None and 0 <= status < _STATUSES else None
+    }
 
 
 def _hash(raw: bytes) -> str:

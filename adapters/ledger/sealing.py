@@ -38,17 +38,15 @@ class Seal:
         nonce = os.urandom(_NONCE_BYTES)
         return _SEALED + nonce + self._cipher.encrypt(nonce, packed, owner.encode())
 
-    def open(self, sealed: bytes, owner: str) -> bytes:
-        """The content again."""
-        if sealed[:1] == _PLAIN:
-            return zlib.decompress(sealed[1:])
-        if self._cipher is None:
-            raise Misconfigured("this ledger is encrypted; give its key")
-        nonce, body = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
+    def open(self, sealed: bytes, owner: str) -> bytes | None:
+        """The content again; None when it was changed, belongs to another owner, or was sealed with another key."""
+        kind, nonce, body = sealed[:1], sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
         try:
-            return zlib.decompress(self._cipher.decrypt(nonce, body, owner.encode()))
-        except InvalidTag:
-            raise Misconfigured("an entry of the ledger was changed, or the key is another one") from None
+            if self._cipher is None:
+                return zlib.decompress(sealed[1:]) if kind == _PLAIN else None
+            return zlib.decompress(self._cipher.decrypt(nonce, body, owner.encode())) if kind == _SEALED else None
+        except (InvalidTag, ValueError, zlib.error):
+            return None
 
     def name(self, *parts: str) -> str:
         """A stable name for these parts that tells nothing of them to whom has no key."""

@@ -8,13 +8,16 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, case, func, insert, or_, select, update
 
 from adapters.ledger.lanes import attempted, find_heads, lock, parts
-from adapters.ledger.rows import attempt_row
+from adapters.ledger.rows import attempt_row, intent_of, outcome_columns
 from adapters.ledger.sealing import Seal
 from adapters.ledger.tables import attempts, operations
 from schemas.errors import Unsafe
 from schemas.operation import TERMINAL, Intent, Outcome, State
 
 STALE = "stale_claim"
+UNSTORABLE = "unstorable_answer"
+LONGEST_WAIT_S = 86_400.0
+_UNSTORABLE_MESSAGE = "The EHR's answer holds something that cannot be kept. Look into the chart before releasing it."
 _LEASED = (State.IN_PROGRESS, State.UNKNOWN)
 
 
@@ -51,6 +54,11 @@ def settle(db: Connection, seal: Seal, now_us: int, outcomes: Mapping[str, Outco
     return sorted(stale)
 
 
+def unstorable(outcome: Outcome) -> Outcome:
+    """In place of an outcome that the database does not take: a person must look, for it may have been written."""
+    return Outcome(state=State.HELD, fence=outcome.fence, code=UNSTORABLE, message=_UNSTORABLE_MESSAGE)
+
+
 def release(db: Connection, seal: Seal, now_us: int, operation_ids: Collection[str]) -> list[str]:
     """Put held operations back to pending; gives the ids of those that were held, and leaves all others alone.
 
@@ -79,7 +87,10 @@ def readdress(db: Connection, seal: Seal, now_us: int, operation_id: str, fence:
     if row is None:
         return False
     before = seal.open(row.intent, operation_id)
-    if _stays(Intent.model_validate_json(before)) != _stays(intent):
+    known = intent_of(row.intent, operation_id, seal)
+    if known is None:
+        return False
+    if _stays(known) != _stays(intent):
         raise Unsafe("an operation may be given the patient's corrected id, and nothing else of another intent")
     sealed = seal.close(intent.model_dump_json().encode(), operation_id)
     db.execute(update(operations).where(*unsent).values(intent=sealed))
@@ -148,12 +159,12 @@ def _change(operation_id: str, outcome: Outcome, now_us: int) -> dict[str, Any]:
     return {
         "settled_id": operation_id,
         "state": outcome.state,
-        "doubtful": outcome.state is State.UNKNOWN,
-        "due_us": None if waits else now_us + round((outcome.retry_after_s or 0.0) * 1_000_000),
+        "doubtful": outcome.state is State.UNKNOWN or outcome.code == UNSTORABLE,
+        "due_us": None if waits else now_us + _wait_us(outcome.retry_after_s),
         "settled_us": now_us if done else None,
-        "http_status": outcome.http_status,
-        "code": outcome.code,
-        "message": outcome.message,
-        "resource_id": outcome.resource_id,
-        "version": outcome.version,
-    }
+    } | outcome_columns(outcome)
+
+
+def _wait_us(wait_s: float | None) -> int:
+    wanted_s = wait_s if wait_s is not None and wait_s > 0 else 0.0  # also where it is not a number
+    return round(min(wanted_s, LONGEST_WAIT_S) * 1_000_000)

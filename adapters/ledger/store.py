@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy.exc import DataError, IntegrityError
 
 from adapters.ledger import claiming, recording, reviewing, settling
 from adapters.ledger.clock import Clock, database_clock
@@ -66,8 +67,19 @@ class SqlLedger:
         """Write outcomes and their evidence in one transaction; gives the ids of those whose claim had passed."""
         if not outcomes:
             return []
+        try:
+            with self._writing() as (db, now_us):
+                return settling.settle(db, self._seal, now_us, outcomes)
+        except (DataError, IntegrityError, UnicodeError, OverflowError):
+            return self._settle_one_by_one(outcomes)
+
+    def _settle_one_by_one(self, outcomes: Mapping[str, Outcome]) -> list[str]:
+        """Something in a batch cannot be stored: its operation alone is held."""
+        if len(outcomes) > 1:
+            return [stale for key, outcome in outcomes.items() for stale in self.settle({key: outcome})]
+        safe = {key: settling.unstorable(outcome) for key, outcome in outcomes.items()}
         with self._writing() as (db, now_us):
-            return settling.settle(db, self._seal, now_us, outcomes)
+            return settling.settle(db, self._seal, now_us, safe)
 
     def readdress(self, operation_id: str, fence: int, intent: Intent) -> bool:
         """Store the patient's corrected id at the endpoint, before anything is sent; False when it may not be."""

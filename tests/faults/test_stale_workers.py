@@ -5,18 +5,22 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from adapters.ledger import SqlLedger, migrate
+import pytest
+
+from adapters.ledger import migrate
 from schemas.messages import AuditEvent
 from schemas.operation import State
+from schemas.ports import Ledger
 from schemas.topics import AUDIT
 from streams.delivery import Delivery, Pace
 from tests.conditions import wait_until
 from tests.doubles.ledgers import HandClock, ledger_at
+from tests.doubles.memory_ledger import MemoryLedger
 from tests.doubles.ports import MemoryProducer, delivery_audit
 from tests.ehrs import NAME, Ehr, now, sandbox_ehr
 
 
-def worker(ehr: Ehr, connection: Any, ledger: SqlLedger, producer: MemoryProducer) -> Delivery:
+def worker(ehr: Ehr, connection: Any, ledger: Ledger, producer: MemoryProducer) -> Delivery:
     return Delivery(
         NAME,
         connection,
@@ -81,6 +85,24 @@ async def test_a_worker_that_thaws_after_its_lease_neither_overwrites_nor_audits
         assert [event.action for event in events] == ["observation.charted"]
         assert len(ehr.observations("p0")) == 1
     ledger.close()
+
+
+async def test_an_unexpected_error_while_settling_ends_the_process_and_is_never_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[str] = []
+    monkeypatch.setattr("streams.ending.end", ended.append)
+    ledger, stop = MemoryLedger(), asyncio.Event()
+    monkeypatch.setattr(ledger, "settle", lambda _outcomes: {}["no such thing"])
+    with sandbox_ehr("fhir", tmp_path) as ehr:
+        ehr.seed("p0")
+        ledger.record([ehr.intent("p0")])
+        running = asyncio.create_task(worker(ehr, ehr.connect(), ledger, MemoryProducer()).run(stop))
+        await asyncio.to_thread(wait_until, lambda: ended, 30)
+        stop.set()
+        await running
+    assert ended[0].startswith("KeyError at ")
+    assert "no such thing" not in ended[0]
 
 
 def _stale(ehr: Ehr) -> int:

@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from adapters.ledger import SqlLedger, migrate, open_ledger
+from adapters.ledger.engine import connect
 from adapters.ledger.rows import us
 from schemas.messages import AuditEvent
 from schemas.operation import Outcome, State
@@ -51,6 +53,23 @@ def settled(ledger: SqlLedger, state: State, code: str, endpoint: str = "north-e
     (operation,) = ledger.claim(endpoint, 1, 60)
     ledger.settle({operation.operation_id: Outcome(fence=operation.fence, state=state, code=code, message="why")})
     return operation.operation_id
+
+
+def test_an_operation_that_cannot_be_read_is_listed_and_shown_as_such(
+    ledger: SqlLedger, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    settled(ledger, State.SUCCEEDED, "fine")
+    damaged = settled(ledger, State.HELD, "forbidden")
+    engine = connect(f"sqlite:///{tmp_path / 'ledger.db'}")
+    with engine.begin() as db:
+        db.execute(text("UPDATE operations SET intent = x'01' WHERE operation_id = :id"), {"id": damaged})
+    engine.dispose()
+
+    assert run("list", "--state", "held", "--json") == 0
+    (listed,) = json.loads(capsys.readouterr().out)
+    assert (listed["operation_id"], listed["vital_type"], listed["code"]) == (damaged, "unreadable", "unreadable")
+    assert run("show", damaged, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["code"] == "unreadable"
 
 
 def run(*arguments: str) -> int:
