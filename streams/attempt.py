@@ -9,23 +9,22 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import orjson
 
 from schemas.capabilities import Capabilities, EndpointKind
 from schemas.errors import RetryLater
-from schemas.operation import TERMINAL, Operation, State
-from schemas.ports import Clock, EhrAnswer, EhrEndpoint
-from streams.answers import Written
+from schemas.operation import Operation, State
+from schemas.ports import Clock, EhrAnswer, EhrEndpoint, Ledger
+from streams.amending import Plan, plan
 from streams.matching import compare
 from streams.refusals import TokenRefusals
 from streams.review import Readdress, Review, Stop
-from streams.verdict import MESSAGES, Action, Asked, Found, Verdict, judge, judge_search
+from streams.verdict import MESSAGES, Asked, Found, Verdict, judge, judge_search, verdict_of
 
 Reviewing = Callable[[Operation, datetime], Review]
 """Compares an operation with the current records; RetryLater while they are not current."""
-LONGEST_AMENDMENT_CHAIN = 100
 JUST_BEFORE = timedelta(microseconds=1)
 
 
@@ -39,14 +38,6 @@ class Gate(Protocol):
         ...
 
 
-class Earlier(Protocol):
-    """Looks an operation up in the ledger."""
-
-    async def __call__(self, operation_id: str) -> Operation | None:
-        """The operation, or None."""
-        ...
-
-
 class Attempted(NamedTuple):
     """The verdict and its evidence."""
 
@@ -54,12 +45,6 @@ class Attempted(NamedTuple):
     http_status: int | None = None
     request: bytes | None = None
     response: bytes | None = None
-
-
-class _Plan(NamedTuple):
-    action: Action
-    resource: dict[str, Any]
-    target: Written | None
 
 
 class _LastCheck:
@@ -84,7 +69,7 @@ class Attempts:
     review: Reviewing
     clock: Clock
     gate: Gate
-    earlier: Earlier
+    ledger: Ledger
     search_delays_s: tuple[float, ...]
     encounter_wait_s: float
     refusals: TokenRefusals = field(default_factory=TokenRefusals)
@@ -93,10 +78,11 @@ class Attempts:
         """One attempt. `send_before` tells whether the lease leaves time to send."""
         if operation.state is State.UNKNOWN:
             return await self._settle_doubt(operation)
-        refused = self._refused(operation)
-        if refused is not None:
-            return Attempted(refused)
-        planned = await self._plan(operation)
+        agreed = await self._agreed(operation)
+        if isinstance(agreed, Verdict):
+            return Attempted(agreed)
+        operation = agreed
+        planned = await plan(operation, self.capabilities, self.ledger)
         if isinstance(planned, Verdict):
             return Attempted(planned)
         asked = self._asked(operation, planned)
@@ -108,7 +94,7 @@ class Attempts:
         return await self._write(operation, planned, asked, send_before)
 
     async def _write(
-        self, operation: Operation, planned: _Plan, asked: Asked, send_before: Callable[[], bool]
+        self, operation: Operation, planned: Plan, asked: Asked, send_before: Callable[[], bool]
     ) -> Attempted:
         last = _LastCheck(lambda: self._kept_back(operation, send_before))
         async with self.gate.places:
@@ -131,54 +117,42 @@ class Attempts:
             return looked._replace(http_status=answer.status, request=_bytes(planned), response=answer.body or None)
         return Attempted(verdict, answer.status, _bytes(planned), answer.body or None)
 
+    async def _agreed(self, operation: Operation) -> Operation | Verdict:
+        """The operation as the current records would have it; its corrected address is durable before it is used."""
+        reviewed = self._reviewed(operation)
+        if not isinstance(reviewed, Readdress):
+            return operation if reviewed is None else reviewed
+        if not await asyncio.to_thread(self.ledger.readdress, operation.operation_id, operation.fence, reviewed.intent):
+            return verdict_of(State.DEFERRED, "stale_claim")
+        return operation.model_copy(update={"intent": reviewed.intent})
+
     def _kept_back(self, operation: Operation, send_before: Callable[[], bool]) -> Verdict | None:
         """Why it may not be sent at this very moment, or None."""
         closed = self.gate.closed() or (None if send_before() else "lease_short")
-        return _verdict(State.DEFERRED, closed) if closed is not None else self._refused(operation)
+        if closed is not None:
+            return verdict_of(State.DEFERRED, closed)
+        reviewed = self._reviewed(operation)
+        return verdict_of(State.DEFERRED, "readdressed") if isinstance(reviewed, Readdress) else reviewed
 
-    def _refused(self, operation: Operation) -> Verdict | None:
-        """What the current records say against it, or None."""
+    def _reviewed(self, operation: Operation) -> Readdress | Verdict | None:
+        """What the current records ask for: another address, or that it is not sent; None where they agree."""
         try:
             reviewed = self.review(operation, self.clock())
         except RetryLater as away:
-            return _verdict(State.DEFERRED, "consent_unavailable")._replace(retry_after_s=away.after_s)
-        if isinstance(reviewed, Stop):
-            return _verdict(reviewed.state, reviewed.code)
-        return _verdict(State.DEFERRED, "readdressed") if isinstance(reviewed, Readdress) else None
+            return verdict_of(State.DEFERRED, "consent_unavailable")._replace(retry_after_s=away.after_s)
+        return verdict_of(reviewed.state, reviewed.code) if isinstance(reviewed, Stop) else reviewed
 
-    def _asked(self, operation: Operation, planned: _Plan) -> Asked:
+    def _asked(self, operation: Operation, planned: Plan) -> Asked:
         refusals = self.refusals.before(operation.operation_id)
         return Asked(self.kind, self.capabilities, planned.action, operation.code, refusals)
 
-    # -- what is to be written ----------------------------------------------------------------------------------------
-
-    async def _plan(self, operation: Operation) -> _Plan | Verdict:
-        """Create; or, where an earlier result of this source event stands in the chart, update that one."""
-        resource = dict(operation.intent.resource)
-        if operation.amends is None:
-            return _Plan("create", resource, None)
-        before: str | None = operation.amends
-        for _step in range(LONGEST_AMENDMENT_CHAIN):
-            earlier = await self.earlier(before) if before is not None else None
-            if earlier is None:
-                return _Plan("create", resource | {"status": "final"}, None)
-            if earlier.state not in TERMINAL:
-                return _verdict(State.HELD, "amends_unsettled")
-            if earlier.state is State.SUCCEEDED:
-                break
-            before = earlier.amends
-        if not self.capabilities.amend:
-            return _verdict(State.HELD, "amend_unsupported")
-        if earlier is None or earlier.resource_id is None:
-            return _verdict(State.HELD, "amends_unsettled")
-        target = Written(earlier.resource_id, earlier.version)
-        return _Plan("update", resource | {"status": "amended"}, target)
+    # -- the encounter -------------------------------------------------------------------------------------------------
 
     async def _encounter(self, operation: Operation, asked: Asked) -> str | Attempted:
         async with self.gate.places:
             closed = self.gate.closed()
             if closed is not None:
-                return Attempted(_verdict(State.DEFERRED, closed))
+                return Attempted(verdict_of(State.DEFERRED, closed))
             intent = operation.intent
             measured = intent.last_time or intent.measured_at - JUST_BEFORE  # the end of a window is exclusive
             reference, answer = await self.ehr.active_encounter(intent.subject_id, measured)
@@ -188,22 +162,22 @@ class Attempts:
             self.refusals.note(operation.operation_id, answer)
             verdict = judge(asked._replace(action="search"), "Encounter", answer, self.clock())
             if verdict.state is State.SUCCEEDED:  # a page of the search is missing: not an absence
-                verdict = _verdict(State.DEFERRED, "no_answer")
+                verdict = verdict_of(State.DEFERRED, "no_answer")
             return Attempted(verdict, answer.status, None, answer.body or None)
         waited_s = ((operation.claimed_at or self.clock()) - operation.created_at).total_seconds()
         if waited_s > self.encounter_wait_s:
-            return Attempted(_verdict(State.HELD, "no_encounter", "no_encounter_held"))
-        return Attempted(_verdict(State.DEFERRED, "no_encounter"), answer.status if answer else None)
+            return Attempted(verdict_of(State.HELD, "no_encounter", "no_encounter_held"))
+        return Attempted(verdict_of(State.DEFERRED, "no_encounter"), answer.status if answer else None)
 
     # -- settling doubt -----------------------------------------------------------------------------------------------
 
     async def _settle_doubt(self, operation: Operation) -> Attempted:
-        planned = await self._plan(operation)
+        planned = await plan(operation, self.capabilities, self.ledger)
         if isinstance(planned, Verdict):
             return Attempted(planned)
         return await self._look(operation, planned, self._asked(operation, planned), operation.code)
 
-    async def _look(self, operation: Operation, planned: _Plan, asked: Asked, cause: str | None) -> Attempted:
+    async def _look(self, operation: Operation, planned: Plan, asked: Asked, cause: str | None) -> Attempted:
         """Search the chart, several times because an index may lag, until the result is there or surely is not."""
         found = Found((), 0)
         answer: EhrAnswer | None = None
@@ -235,9 +209,5 @@ def _complete(answer: EhrAnswer) -> bool:
     return answer.status == 200 and answer.error is None
 
 
-def _verdict(state: State, code: str, message: str | None = None) -> Verdict:
-    return Verdict(state, code, MESSAGES[message or code])
-
-
-def _bytes(planned: _Plan) -> bytes:
+def _bytes(planned: Plan) -> bytes:
     return orjson.dumps(planned.resource)

@@ -81,7 +81,7 @@ class Delivery:
         self._troubles = 0
         self._paused_until = 0.0
         self._attempts = Attempts(
-            kind, capabilities, ehr, review, clock, self, self._earlier, pace.search_delays_s, pace.encounter_wait_s
+            kind, capabilities, ehr, review, clock, self, ledger, pace.search_delays_s, pace.encounter_wait_s
         )
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -251,9 +251,6 @@ class Delivery:
                 "an outcome came after its lease; another worker has the operation", extra={"endpoint": self._endpoint}
             )
         self._audit.settled(batch.values())
-
-    async def _earlier(self, operation_id: str) -> Operation | None:
-        return await asyncio.to_thread(self._ledger.operation, operation_id)
 
     def _now_s(self) -> float:
         return asyncio.get_running_loop().time()

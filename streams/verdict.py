@@ -82,6 +82,11 @@ class Verdict(NamedTuple):
     whole_endpoint: bool = False
 
 
+def verdict_of(state: State, code: str, message: str | None = None) -> Verdict:
+    """A verdict of our own, with its code's sentence or another's."""
+    return Verdict(state, code, MESSAGES[message or code])
+
+
 class Found(NamedTuple):
     """What a search of the chart brought: Observations of this very content, and how many say something else."""
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from schemas.operation import TERMINAL, State
+from schemas.ports import Ledger
 from streams.delivery import Delivery, Pace
 from tests.doubles.memory_ledger import MemoryLedger
 from tests.doubles.ports import delivery_audit
@@ -14,7 +15,7 @@ QUICK = Pace(search_delays_s=(0.0, 0.02, 0.05), poll_s=0.005)
 RESTING = TERMINAL | {State.HELD}
 
 
-def delivery(ehr: Ehr, ledger: MemoryLedger, pace: Pace = QUICK, timeout_s: float = 0.5, **options: Any) -> Delivery:
+def delivery(ehr: Ehr, ledger: Ledger, pace: Pace = QUICK, timeout_s: float = 0.5, **options: Any) -> Delivery:
     return Delivery(
         NAME,
         ehr.connect(timeout_s=timeout_s, **options.pop("capabilities", {})),

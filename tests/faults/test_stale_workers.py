@@ -28,7 +28,7 @@ def worker(ehr: Ehr, connection: Any, ledger: Ledger, producer: MemoryProducer) 
         ehr.endpoint().matrix,
         now,
         ehr.observer,
-        lambda intent, at: True,
+        lambda operation, at: None,
         kind=ehr.endpoint().kind,
         audit=delivery_audit(ehr.observer, producer),
         pace=Pace(search_delays_s=(0.0,), poll_s=0.005),

@@ -1,0 +1,180 @@
+"""What waits in the ledger follows the corrected records: the right patient's chart, or nobody's. On both databases."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from adapters.ledger import SqlLedger, migrate, open_ledger
+from adapters.sandbox_ehr.faults import Fault
+from schemas.operation import Intent, Operation, State
+from schemas.reference import PairingInterval
+from streams.delivery import Delivery
+from streams.review import review
+from tests.delivering import RESTING, deliver_until, delivery
+from tests.doubles.ports import StaticReference
+from tests.ehrs import NAME, START, Ehr, sandbox_ehr
+
+MEASURED = {"device_id": "mon-1", "first_time": START, "last_time": START + timedelta(seconds=59)}
+
+
+class Ward:
+    """A ledger, records that can be corrected, and a delivery that looks at them."""
+
+    def __init__(self, ehr: Ehr, ledger: SqlLedger) -> None:
+        self.ehr = ehr
+        self.ledger = ledger
+        self.reference = StaticReference()
+        self.call("wrong")
+        self.pair("p0")
+        for subject in ("wrong", "right", "p0"):
+            ehr.seed(subject)
+
+    def call(self, subject_id: str) -> None:
+        """The patient p0 is known by this id at the EHR."""
+        self.reference.admit("p0", **{NAME: subject_id})
+
+    def pair(self, patient: str) -> None:
+        span = PairingInterval(patient_id=patient, since=START - timedelta(days=1))
+        self.reference.pair("mon-1", span)
+
+    def intent(self, value: float = 72.0) -> Intent:
+        """A result of p0, rendered for the id the patient has at the EHR by now."""
+        subject = self.reference.records["north", "p0"].subject_ids[NAME]
+        made = self.ehr.intent("p0", value=value)
+        resource = made.resource | {"subject": {"reference": f"Patient/{subject}"}}
+        return made.model_copy(update=MEASURED | {"subject_id": subject, "resource": resource})
+
+    def role(self) -> Delivery:
+        return delivery(
+            self.ehr,
+            self.ledger,
+            timeout_s=2,
+            review=lambda operation, at: review(operation, self.reference, at),
+        )
+
+    async def deliver(self, until: Callable[[], bool] | None = None) -> None:
+        await deliver_until(self.role(), until or self.rested)
+
+    def rested(self) -> bool:
+        return set(self.ledger.states()[NAME]) <= RESTING
+
+    def operation(self, operation_id: str) -> Operation:
+        found = self.ledger.operation(operation_id)
+        assert found is not None
+        return found
+
+
+@pytest.fixture
+def ward(database_url: str, tmp_path: Path) -> Iterator[Ward]:
+    migrate(database_url)
+    ledger = open_ledger(database_url, bytes(32))
+    with sandbox_ehr("fhir", tmp_path) as ehr:
+        yield Ward(ehr, ledger)
+    ledger.close()
+
+
+async def test_a_result_that_waits_goes_to_the_corrected_patient_of_the_ehr(ward: Ward) -> None:
+    (recorded,) = ward.ledger.record([ward.intent()])
+    ward.call("right")
+    await ward.deliver()
+    assert ward.operation(recorded.operation_id).state is State.SUCCEEDED
+    assert ward.operation(recorded.operation_id).intent.subject_id == "right"
+    assert (len(ward.ehr.observations("wrong")), len(ward.ehr.observations("right"))) == (0, 1)
+
+
+async def test_a_corrected_address_is_in_the_ledger_before_anything_is_sent_to_it(ward: Ward) -> None:
+    (recorded,) = ward.ledger.record([ward.intent()])
+    ward.call("right")
+    ward.ehr.sandbox.sandbox.faults.put([Fault(kind="commit_then_reset", operation="create", count=1)])
+    await ward.deliver()
+    operation = ward.operation(recorded.operation_id)
+    assert (operation.state, operation.intent.subject_id) == (State.SUCCEEDED, "right")
+    assert (len(ward.ehr.observations("wrong")), len(ward.ehr.observations("right"))) == (0, 1)
+
+
+async def test_what_may_have_been_written_under_the_old_id_is_held(ward: Ward) -> None:
+    (recorded,) = ward.ledger.record([ward.intent()])
+    ward.ledger.claim(NAME, 1, lease_s=0.0)  # a worker that died: it may have sent it
+    ward.call("right")
+    ward.ehr.sandbox.sandbox.faults.put([Fault(kind="html", operation="search", count=1)])
+    await ward.deliver()
+    operation = ward.operation(recorded.operation_id)
+    assert operation.state is State.HELD
+    assert operation.in_doubt
+    assert (ward.ehr.observations("wrong"), ward.ehr.observations("right")) == ([], [])
+    ward.ledger.release([recorded.operation_id])
+    await ward.deliver()
+    assert ward.operation(recorded.operation_id).code == "subject_changed"
+    assert (ward.ehr.observations("wrong"), ward.ehr.observations("right")) == ([], [])
+
+
+async def test_an_amendment_does_not_move_a_charted_result_to_another_chart(ward: Ward) -> None:
+    ward.ledger.record([ward.intent(72)])
+    await ward.deliver()
+    ward.call("right")
+    (amendment,) = ward.ledger.record([ward.intent(75)])
+    await ward.deliver()
+    operation = ward.operation(amendment.operation_id)
+    assert (operation.state, operation.code) == (State.HELD, "subject_changed")
+    assert [o["valueQuantity"]["value"] for o in ward.ehr.observations("wrong")] == [72]
+    assert ward.ehr.observations("right") == []
+
+
+async def test_an_amendment_recorded_before_the_correction_is_held_too(ward: Ward) -> None:
+    ward.ledger.record([ward.intent(72)])
+    await ward.deliver()
+    (amendment,) = ward.ledger.record([ward.intent(75)])
+    ward.call("right")
+    await ward.deliver()
+    assert ward.operation(amendment.operation_id).code == "subject_changed"
+    assert ward.ehr.observations("right") == []
+
+
+async def test_a_device_that_was_another_patients_holds_what_waits(ward: Ward) -> None:
+    (recorded,) = ward.ledger.record([ward.intent()])
+    ward.pair("p1")
+    await ward.deliver()
+    assert ward.operation(recorded.operation_id).code == "pairing_changed"
+    assert ward.ehr.observations("wrong") == []
+    ward.pair("p0")
+    ward.ledger.release([recorded.operation_id])
+    await ward.deliver()
+    assert len(ward.ehr.observations("wrong")) == 1
+
+
+async def test_a_correction_while_it_waits_at_the_wire_sends_nothing_to_the_old_patient(ward: Ward) -> None:
+    (recorded,) = ward.ledger.record([ward.intent()])
+    reviewed = 0
+
+    def corrected_after_the_first_look(operation: Operation, at: object) -> object:
+        nonlocal reviewed
+        reviewed += 1
+        if reviewed == 3:  # when the attempt begins, when it has its place, and when the first byte would go
+            ward.call("right")
+        return review(operation, ward.reference, at)  # type: ignore[arg-type]
+
+    role = delivery(ward.ehr, ward.ledger, timeout_s=2, review=corrected_after_the_first_look)
+    await asyncio.wait_for(deliver_until(role, ward.rested), 60)
+    assert ward.operation(recorded.operation_id).state is State.SUCCEEDED
+    assert "readdressed" in [attempt.code for attempt in ward.ledger.attempts(recorded.operation_id)]
+    assert (len(ward.ehr.observations("wrong")), len(ward.ehr.observations("right"))) == (0, 1)
+
+
+async def test_after_a_merge_a_released_result_goes_to_the_surviving_patient(database_url: str, tmp_path: Path) -> None:
+    migrate(database_url)
+    ledger = open_ledger(database_url, None)
+    with sandbox_ehr("epic", tmp_path) as ehr:
+        ehr.sandbox.seed("wrong", merged_into="right")
+        ward = Ward(ehr, ledger)
+        (recorded,) = ledger.record([ward.intent()])
+        await ward.deliver()
+        assert ward.operation(recorded.operation_id).code == "4107"
+        ward.call("right")
+        ledger.release([recorded.operation_id])
+        await ward.deliver()
+        assert ward.operation(recorded.operation_id).state is State.SUCCEEDED
+        assert (len(ehr.observations("wrong")), len(ehr.observations("right"))) == (0, 1)
+    ledger.close()
