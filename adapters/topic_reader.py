@@ -33,12 +33,14 @@ class KafkaTopicReader:
             "log_level": 3,
         } | (extra or {})
 
-    def read(self, topic: TopicSpec, partition: int | None = None) -> Iterator[Stored]:
-        """Every record, of one partition or of all, up to its end. RetryLater when the broker does not answer."""
+    def read(self, topic: TopicSpec, partition: int | None = None, since_ms: int | None = None) -> Iterator[Stored]:
+        """Every record (dated `since_ms` or later), of one partition or all, up to its end. RetryLater if Kafka is away."""
         consumer = Consumer(self._settings)
         try:
             name = topic.prefixed(self._prefix)
-            yield from _read(consumer, name, _partitions(consumer, name) if partition is None else {partition})
+            numbers = _partitions(consumer, name) if partition is None else {partition}
+            places = [TopicPartition(name, number, OFFSET_BEGINNING) for number in numbers]
+            yield from _read(consumer, places if since_ms is None else _dated(consumer, places, since_ms))
         except KafkaException as error:
             raise RetryLater(f"{topic.name} could not be read ({error.args[0].name()})") from None
         finally:
@@ -72,9 +74,16 @@ def _is_reached(consumer: Consumer, at: TopicPartition) -> bool:
     raise RetryLater("the broker does not answer a fetch")
 
 
-def _read(consumer: Consumer, topic: str, left: set[int]) -> Iterator[Stored]:
+def _dated(consumer: Consumer, places: list[TopicPartition], since_ms: int) -> list[TopicPartition]:
+    """Where the records of this time or later begin; the end where there are none."""
+    asked = [TopicPartition(place.topic, place.partition, max(0, since_ms)) for place in places]
+    return list(consumer.offsets_for_times(asked, _ANSWER_S))
+
+
+def _read(consumer: Consumer, places: list[TopicPartition]) -> Iterator[Stored]:
     """A partition ends where a fetch finds its end: the embedded broker's ListOffsets leaves its last batch out."""
-    consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in left])
+    left = {place.partition for place in places}
+    consumer.assign(places)
     heard_at = monotonic()
     while left:
         messages = consumer.consume(_CHUNK, _POLL_S)

@@ -24,6 +24,10 @@ class ReconciliationReport(BaseModel):
         default=0, description="windows in an intent for one endpoint that another endpoint refused"
     )
     late: int
+    superseded: int = Field(
+        default=0,
+        description="readings in windows that an earlier run had set aside; they count in their windows alone",
+    )
     unreadable: int = Field(
         default=0, description="records on vitals.windows, vitals.quarantine and vitals.late that cannot be read back"
     )

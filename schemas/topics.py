@@ -33,6 +33,8 @@ _REFERENCE = _COMPACTED | {"message.timestamp.type": "LogAppendTime"}
 _RESTRICTED = {"cleanup.policy": "delete", "retention.ms": str(90 * DAY_MS)}
 # A record set aside is the record as it came and more: the largest that the broker takes must still fit.
 _WRAPS_OTHERS = {"max.message.bytes": str(4 * 1024 * 1024)}
+# What was set aside of readings since an instant is found by it: so the broker dates it, as it dates the readings.
+_SET_ASIDE = _RESTRICTED | _WRAPS_OTHERS | {"message.timestamp.type": "LogAppendTime"}
 
 READINGS = TopicSpec(
     "telemetry.readings",
@@ -41,10 +43,8 @@ READINGS = TopicSpec(
     _kept(7) | {"message.timestamp.type": "LogAppendTime"},
 )
 WINDOWS = TopicSpec("vitals.windows", "tenant_id|patient_id", "every closed window", _kept(30))
-LATE_READINGS = TopicSpec("vitals.late", "device_id", "readings whose window had closed", _RESTRICTED | _WRAPS_OTHERS)
-QUARANTINE = TopicSpec(
-    "vitals.quarantine", "device_id", "what was refused, with its reason", _RESTRICTED | _WRAPS_OTHERS
-)
+LATE_READINGS = TopicSpec("vitals.late", "device_id", "readings whose window had closed", _SET_ASIDE)
+QUARANTINE = TopicSpec("vitals.quarantine", "device_id", "what was refused, with its reason", _SET_ASIDE)
 PROGRESS = TopicSpec(
     "vitals.progress",
     "tenant_id|device_id",

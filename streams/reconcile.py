@@ -10,7 +10,7 @@ so that each window is counted once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import NamedTuple
 
 import msgspec
@@ -27,13 +27,24 @@ _Coordinates = tuple[int, int, int]
 _PARTITION_KEY = b"#partition"
 
 
-class _Window(msgspec.Struct, gc=False):
+class _Source(msgspec.Struct, gc=False):
+    partition: int
+
+
+class _Place(msgspec.Struct, gc=False):
+    offset: int
+    index: int = 0
+
+
+class _Window(msgspec.Struct):
     window_id: str
     content_hash: str
     count: int
     publish: bool
+    source: _Source
     duplicates: int = 0
     revision: int = 0
+    supersedes: list[_Place] = []
 
 
 _window = msgspec.json.Decoder(_Window).decode
@@ -48,13 +59,17 @@ class Readings(NamedTuple):
 
 
 class Windows(NamedTuple):
-    """The windows topic: window_id → whether published; readings and repeats in them; ids that came out in two ways."""
+    """The windows topic: window_id → whether published; readings and repeats in them; ids that came out in two ways.
+
+    `superseded` are readings in them that an earlier run had set aside: they count here, and no longer there.
+    """
 
     published: dict[str, bool]
     readings: int
     duplicates: int
     contradictions: int
     unreadable: int
+    superseded: set[_Coordinates]
 
 
 class Refused(NamedTuple):
@@ -70,8 +85,8 @@ def reconcile(topics: TopicReader, ledger: Ledger) -> ReconciliationReport:
     progress = _progress(topics.read(PROGRESS))
     readings = count_readings(topics.read(READINGS), {p: at.position for p, at in progress.items()})
     windows = count_windows(topics.read(WINDOWS))
-    refused = count_refused(topics.read(QUARANTINE), progress)
-    late = count_refused(topics.read(LATE_READINGS), progress)
+    refused = count_refused(topics.read(QUARANTINE), progress, windows.superseded)
+    late = count_refused(topics.read(LATE_READINGS), progress, windows.superseded | refused.readings.keys())
     letters = sum(1 for topic in (DLQ_TELEMETRY, DLQ_CLINICAL) for _ in topics.read(topic))
     open_readings = sum(at.open_readings for at in progress.values())
     return _report(readings, windows, refused, late, open_readings, ledger, letters)
@@ -111,10 +126,13 @@ def count_windows(records: Iterable[Stored]) -> Windows:
         sum(window.duplicates for window in first.values()),
         sum(1 for contents in hashes.values() if len(contents) > 1),
         unreadable,
+        {(window.source.partition, p.offset, p.index) for window in first.values() for p in window.supersedes},
     )
 
 
-def count_refused(records: Iterable[Stored], progress: dict[int, PartitionProgress]) -> Refused:
+def count_refused(
+    records: Iterable[Stored], progress: dict[int, PartitionProgress], superseded: Set[_Coordinates]
+) -> Refused:
     """Distinct readings and windows set aside. Those of readings not yet judged (a crash in between) come again."""
     readings: dict[_Coordinates, str] = {}
     windows: dict[str, str] = {}
@@ -127,7 +145,9 @@ def count_refused(records: Iterable[Stored], progress: dict[int, PartitionProgre
         elif window_id is not None:
             windows.setdefault(window_id, aside.reason)
         elif (at := progress.get(aside.source.partition)) and aside.source.offset < at.position:
-            readings[aside.source.partition, aside.source.offset, aside.source.index] = aside.reason
+            place = (aside.source.partition, aside.source.offset, aside.source.index)
+            if place not in superseded:
+                readings[place] = aside.reason
     return Refused(readings, windows, unreadable)
 
 
@@ -157,6 +177,7 @@ def _report(
         quarantined_windows=len(refused_everywhere),
         windows_refused_somewhere=len(refused_windows.keys() & in_intents),
         late=len(late.readings),
+        superseded=len(windows.superseded),
         unreadable=windows.unreadable + refused.unreadable + late.unreadable,
         windows=len(windows.published),
         windows_not_published=len(held_back),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
@@ -24,6 +25,8 @@ from streams.kernel.vital_table import VitalTable
 from streams.set_aside import LONGEST_COPIED_BYTES, aside_record, conflict_record
 
 LoadProgress = Callable[[int], Awaitable[tuple[Sequence[DeviceProgress], PartitionProgress | None]]]
+LoadSetAside = Callable[[int, int, int], Awaitable["array[int]"]]
+"""(partition, first offset read, when it was appended) → offset and place in turn of what was set aside from there on."""
 SilentSince = Callable[[int, int], int | None]
 CLOCK_MARGIN_MS = 1000
 """How far this machine's clock may be ahead of the broker's when it stands in for it on a silent partition."""
@@ -39,6 +42,7 @@ class TelemetryPorts:
     producer: Producer
     reference: ReferenceData
     load_progress: LoadProgress
+    load_set_aside: LoadSetAside
     observer: Observer
     clock: Clock
 
@@ -49,7 +53,8 @@ class TelemetryRole:
     def __init__(self, vitals: VitalTable, identity_key: bytes, topic: str, ports: TelemetryPorts) -> None:
         self._vitals, self._key, self._topic = vitals, identity_key, topic
         self._producer, self._reference = ports.producer, ports.reference
-        self._load_progress, self._observer, self._clock = ports.load_progress, ports.observer, ports.clock
+        self._load_progress, self._load_set_aside = ports.load_progress, ports.load_set_aside
+        self._observer, self._clock = ports.observer, ports.clock
         self._kernels: dict[int, PartitionKernel] = {}
         self._settled: dict[int, int] = {}
         self._told: dict[int, PartitionProgress] = {}
@@ -90,6 +95,7 @@ class TelemetryRole:
 
     async def take(self, batch: Batch) -> None:
         """Judge one batch. Its refusals and late readings are on their way to Kafka; nothing settles before they are there."""
+        await self._know_set_aside(batch)
         await self._reference_current()
         kernel = self._kernels.get(batch.partition)
         if kernel is None:
@@ -102,6 +108,15 @@ class TelemetryRole:
         asides = [aside_record(a, self._topic, batch.partition) for a in (*judged.rejected, *judged.late)]
         if asides:
             await self._on_its_way(batch.partition, [*asides, *self._dead_letters(batch, judged.rejected)])
+
+    async def _know_set_aside(self, batch: Batch) -> None:
+        """Before a partition's first batch: what earlier owners set aside of the records that now come again."""
+        kernel = self._kernels.get(batch.partition)
+        if kernel is None or kernel.knows_set_aside or not batch.records:
+            return
+        first = batch.records[0]
+        load = partial(self._load_set_aside, batch.partition, first.offset, first.timestamp_ms)
+        kernel.restore_set_aside(await insist(load, "kafka", self._observer))
 
     def _dead_letters(self, batch: Batch, rejected: Sequence[Aside]) -> Iterator[Outgoing]:
         """Records that are no reading at all, as they were: what a mended sender or decoder can be fed with again.

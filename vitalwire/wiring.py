@@ -127,6 +127,7 @@ def deliveries(made: Base, ledger: Ledger, sender: KafkaProducer) -> list[Delive
 def telemetry_role(made: Base, sender: KafkaProducer) -> TelemetryRole:
     """The telemetry role over its ports."""
     settings = made.settings
+    earlier = ProgressReader(settings.bootstrap_servers(), settings.topic_prefix)
     return TelemetryRole(
         VitalTable(made.config),
         settings.identity(),
@@ -134,7 +135,8 @@ def telemetry_role(made: Base, sender: KafkaProducer) -> TelemetryRole:
         TelemetryPorts(
             producer=sender,
             reference=made.reference,
-            load_progress=ProgressReader(settings.bootstrap_servers(), settings.topic_prefix).load,
+            load_progress=earlier.load,
+            load_set_aside=earlier.load_set_aside,
             observer=made.observer,
             clock=now,
         ),

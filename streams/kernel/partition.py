@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from streams.kernel.compiled import I64, U8
 from streams.kernel.decode import Decoder, Rows, Unreadable
 from streams.kernel.pairings import Intervals, intervals
 from streams.kernel.passing import ClosedWindow, Conflict, Pass
+from streams.kernel.replay import Replay
 from streams.kernel.store import Store
 from streams.kernel.vital_table import VitalTable
 from streams.publishing import Published
@@ -72,8 +74,9 @@ class PartitionKernel:
         self.store = Store(len(vitals.names))
         self.published: dict[int, Published] = {}
         self.position: int | None = None
+        self.knows_set_aside = False
         self._clock = ArrivalClock()
-        self.judged_position = 0
+        self._replay = Replay()
         self._pass = Pass(topic, partition, vitals, identity_key)
         self._intervals: Intervals | None = None
         self._pairings_version: int | None = None
@@ -87,7 +90,8 @@ class PartitionKernel:
 
     def restore(self, devices: Iterable[DeviceProgress], partition: PartitionProgress | None) -> None:
         """Take up where an earlier run is known to have been: what it closed is not closed again."""
-        self.judged_position = partition.position if partition else 0
+        devices = list(devices)
+        self._replay.restore(devices, partition.position if partition else 0)
         if partition and partition.settled_arrival_ms is not None:
             self._clock.restore(partition.settled, partition.settled_arrival_ms)
         for progress in devices:
@@ -105,6 +109,16 @@ class PartitionKernel:
                         stream.patient_id, stream.published_slot, stream.published_value, stream.outside
                     )
 
+    @property
+    def judged_position(self) -> int:
+        """The offset before which an earlier run judged everything."""
+        return self._replay.judged_position
+
+    def restore_set_aside(self, places: array[int]) -> None:
+        """Offset and place in turn of all that earlier runs set aside of the records from the first one that comes on."""
+        self._replay.restore_set_aside(places)
+        self.knows_set_aside = True
+
     def ingest(
         self, records: Sequence[Record], pairings: Mapping[tuple[str, str], Pairing], pairings_version: int
     ) -> Ingested:
@@ -119,7 +133,22 @@ class PartitionKernel:
         arrived_ms = self._clock.advance(columns.offsets, columns.arrivals_ms)
         fate = self._admit(columns, arrived_ms, rows, self._current(pairings, pairings_version))
         self.position = int(columns.offsets[-1]) + 1
-        return self._sorted_out(columns, rows, fate, unreadable)
+        self._remember_opened(columns, rows, fate)
+        result = self._sorted_out(columns, rows, fate, unreadable)
+        self._replay.passed(self.position)
+        return result
+
+    def _remember_opened(self, columns: Columns, rows: Rows, fate: U8) -> None:
+        """Readings in open windows that an earlier run had set aside."""
+        if not self._replay.knows_set_aside():
+            return
+        opened = np.flatnonzero(fate == fates.OPENED)
+        before = self._replay.set_aside_before(columns.offsets[rows.record[opened]], rows.index[opened])
+        for at in opened[before].tolist():
+            tenant_id, device_id = self.decoder.devices.name(int(rows.device[at]))
+            vital = self.vitals.names[int(self.vitals.unit_columns.vital[rows.pair[at]])]
+            place = int(columns.offsets[rows.record[at]]), int(rows.index[at])
+            self._replay.opened(tenant_id, device_id, vital, place)
 
     def _current(self, pairings: Mapping[tuple[str, str], Pairing], version: int) -> Intervals:
         known = self._intervals
@@ -160,7 +189,7 @@ class PartitionKernel:
             offset, arrived_ms = int(columns.offsets[u.record]), int(columns.arrivals_ms[u.record])
             result.rejected.append(Aside(u.reason, u.tenant_id, u.device_id, offset, u.index, arrived_ms, u.text))
         for asides in (result.rejected, result.late):
-            told = [aside for aside in asides if aside.offset >= self.judged_position]
+            told = self._replay.untold(asides)
             result.settled_before += len(asides) - len(told)
             asides[:] = told
         return result
@@ -178,7 +207,9 @@ class PartitionKernel:
         if self.position is None:
             return Closed()
         clock = self.arrival_ms if arrival_ms is None else max(arrival_ms, self.arrival_ms)
-        passed = self._pass.run(clock, self.position, self.store, self.decoder, self.published)
+        passed = self._pass.run(clock, self.position, self.store, self.decoder, self.published, self._replay)
+        if self._replay.any_opened():
+            self._replay.settled(self.settled() or 0)
         return Closed(passed.windows, passed.conflicts, passed.devices, self._progress(self.position), passed.more)
 
     def _progress(self, position: int) -> PartitionProgress:

@@ -17,8 +17,10 @@ from streams.kernel.closing import ClosedWindows, Conflicts, close, due, lengths
 from streams.kernel.compiled import NEVER
 from streams.kernel.decode import Decoder
 from streams.kernel.identity import content_hash, window_id
+from streams.kernel.replay import Place, Replay
 from streams.kernel.scan import NO_SEQ
 from streams.kernel.store import Store
+from streams.kernel.superseding import Superseded, superseded, without_conflicts
 from streams.kernel.vital_table import MICRO, VitalTable
 from streams.publishing import Published
 
@@ -87,8 +89,9 @@ class Pass:
         self._configured: list[Vital] = [vitals.config.vitals[name] for name in vitals.names]
 
     def run(
-        self, clock_ms: int, position: int, store: Store, decoder: Decoder, published: dict[int, Published]
-    ) -> Passed:
+        self, clock_ms: int, position: int, store: Store, decoder: Decoder, published: dict[int, Published],
+        replay: Replay,
+    ) -> Passed:  # fmt: skip
         """One pass at this arrival clock, with the progress of the devices it closed, true up to `position`."""
         vitals = self._vitals.columns
         found = np.empty(MOST_STREAMS + len(self._vitals.names), np.int32)
@@ -101,20 +104,21 @@ class Pass:
         size = int(held.sum())
         out, conflicts = _blank_windows(size), _blank_conflicts(size)
         scratch = (np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size, np.int64))
+        before = superseded(streams.tolist(), store, decoder, self._vitals, replay)
         w, k = close(streams, store.streams, store.rows, vitals, *scratch, out, conflicts)
-        windows = self._windows(out, w, decoder, published)
+        windows = self._windows(out, w, decoder, published, without_conflicts(before, conflicts, k))
         devices = np.unique(streams // len(self._vitals.names)).tolist()
         progress = [self._device(device, position - 1, store, decoder, published) for device in devices]
         return Passed(windows, [self._conflict(conflicts, i, decoder) for i in range(k)], progress, more)
 
     def _windows(
-        self, out: ClosedWindows, n: int, decoder: Decoder, published: dict[int, Published]
+        self, out: ClosedWindows, n: int, decoder: Decoder, published: dict[int, Published], before: Superseded
     ) -> list[ClosedWindow]:
         columns = [column[:n].tolist() for column in out]
         rows = list(zip(*columns, strict=True))
         closed: list[ClosedWindow] = []
         for group in self._panels(rows):
-            closed.extend(self._publish(group, decoder, published))
+            closed.extend(self._publish(group, decoder, published, before))
         return closed
 
     def _panels(self, rows: list[tuple[int, ...]]) -> Iterator[list[tuple[int, ...]]]:
@@ -132,7 +136,7 @@ class Pass:
             yield waiting[key]
 
     def _publish(
-        self, group: list[tuple[int, ...]], decoder: Decoder, published: dict[int, Published]
+        self, group: list[tuple[int, ...]], decoder: Decoder, published: dict[int, Published], before: Superseded
     ) -> Iterator[ClosedWindow]:
         names = self._vitals.names
         judged = []
@@ -152,11 +156,12 @@ class Pass:
                 vital.publish, published.get(stream), patient_id, start_ms, value, cause is not None
             )
             companions = [names[other[0] % len(names)] for other in group if other is not row]
-            yield self._record(row, vital, statistics, patient_id, cause, companions, decoder)
+            places = before.get((row[0], row[1], row[2]), [])
+            yield self._record(row, vital, statistics, patient_id, cause, companions, decoder, places)
 
     def _record(
         self, row: tuple[int, ...], vital: Vital, s: _Statistics, patient_id: str, cause: str | None,
-        companions: list[str], decoder: Decoder,
+        companions: list[str], decoder: Decoder, before: list[Place],
     ) -> ClosedWindow:  # fmt: skip
         stream, _, end_ms, size, duplicates = row[:5]
         device, kind = divmod(stream, len(self._vitals.names))
@@ -175,6 +180,8 @@ class Pass:
                 "topic": self._topic, "partition": self._partition, "first_offset": row[13], "last_offset": row[14],
             },
         }  # fmt: skip
+        if before:
+            value["supersedes"] = [{"offset": offset, "index": index} for offset, index in before]
         key = f"{tenant_id}|{patient_id}".encode()
         return ClosedWindow(key, orjson.dumps(value), cause is not None, cause, end_ms, size, duplicates)
 

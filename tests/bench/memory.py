@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from array import array
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -73,6 +74,10 @@ class _Sink:
         self.aside += sum(record.topic is QUARANTINE for record in records)
 
 
+async def _nothing_set_aside(_partition: int, _first_offset: int, _since_ms: int) -> array[int]:
+    return array("q")
+
+
 async def _no_progress(_partition: int) -> tuple[list[DeviceProgress], PartitionProgress | None]:
     return [], None
 
@@ -105,7 +110,8 @@ async def _confirmed() -> None:
 
 async def _simulate(devices: int, seconds: int) -> dict[str, Any]:
     sink, reference = _Sink(), _Paired(devices)
-    ports = TelemetryPorts(sink, reference, _no_progress, PrometheusObserver(), lambda: datetime.now(UTC))  # type: ignore[arg-type]
+    loaders, clock = (_no_progress, _nothing_set_aside), lambda: datetime.now(UTC)
+    ports = TelemetryPorts(sink, reference, *loaders, PrometheusObserver(), clock)  # type: ignore[arg-type]
     role = TelemetryRole(VitalTable(Config()), b"benchmark", READINGS.name, ports)
     await role.assigned(range(PARTITIONS))
     before_mib = rss_mib()

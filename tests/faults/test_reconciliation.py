@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from adapters.brokers import Broker
 from schemas.reading import SetAside
-from schemas.topics import QUARANTINE
-from tests.system.bedside import SECTION, Bedside, reading
+from schemas.topics import QUARANTINE, WINDOWS
+from schemas.window import Window
+from tests.system.bedside import SECTION, Bedside, frame, reading
 from tests.system.installation import Installation
 
 HOSTILE = {
@@ -36,6 +38,16 @@ def bedside(broker: Broker, topic_prefix: str, tmp_path: Path) -> Iterator[Bedsi
         yield Bedside(installed)
 
 
+@contextmanager
+def slow_to_close(bedside: Bedside) -> Iterator[None]:
+    """Windows stay open while this lasts; the worker must have ended before it does."""
+    config = Path(bedside.installation.environment["VITALWIRE_CONFIG"])
+    quick = config.read_text()
+    config.write_text(quick.replace("idle: 1s", "idle: 3600s"))
+    yield
+    config.write_text(quick)
+
+
 def test_hostile_values_in_quarantine_can_be_read_back_and_the_report_goes_on(bedside: Bedside) -> None:
     in_readings = [reading("d", 1).replace(b'"value":72', b'"value":' + (value or b'""')) for value in HOSTILE.values()]
     in_frames = [b'{"device_id":"d","readings":[%s]}' % (value or b"3") for value in HOSTILE.values()]
@@ -52,3 +64,44 @@ def test_hostile_values_in_quarantine_can_be_read_back_and_the_report_goes_on(be
     assert (report.readings, report.quarantined_readings, report.unreadable) == (len(sent), len(sent), 0)
     assert report.balanced
     assert bedside.installation.reconcile()["balanced"]
+
+
+def test_readings_set_aside_in_an_open_window_are_counted_once_when_their_pairing_came_before_the_replay(
+    bedside: Bedside,
+) -> None:
+    for patient in ("p-0", "p-1"):
+        bedside.admit(patient)
+    bedside.pair("d-0", "p-0")
+    with slow_to_close(bedside):
+        [worker] = bedside.installation.start("telemetry")
+        bedside.send(reading("d-0", 1), *(reading("d-1", second) for second in (1, 2, 3)), frame("d-1", [4, 5]))
+        bedside.report_when_quiet(in_open_windows=1, quarantined_readings=5)
+        worker.kill()
+    bedside.pair("d-1", "p-1")
+    bedside.installation.start("telemetry", "clinical")
+
+    report = bedside.report_when_quiet(in_windows=6)
+
+    windows = [Window.model_validate_json(record.value or b"") for record in bedside.installation.records(WINDOWS)]
+    named = {(place.offset, place.index) for window in windows for place in window.supersedes}
+    assert named == {(1, 0), (2, 0), (3, 0), (4, 0), (4, 1)}
+    assert (report.readings, report.quarantined_readings, report.superseded) == (6, 0, 5)
+    assert len(bedside.installation.records(QUARANTINE)) == 5
+    assert report.balanced
+
+
+def test_a_reading_in_an_open_window_is_told_when_its_pairing_is_gone_before_the_replay(bedside: Bedside) -> None:
+    bedside.pair("d-0", "p-0")
+    bedside.pair("d-1", "p-1")
+    with slow_to_close(bedside):
+        [worker] = bedside.installation.start("telemetry")
+        bedside.send(reading("d-0", 1), reading("d-1", 1), reading("d-2", 1))
+        bedside.report_when_quiet(in_open_windows=2, quarantined_readings=1)
+        worker.kill()
+    bedside.pair("d-1", None)
+    bedside.installation.start("telemetry", "clinical")
+
+    report = bedside.report_when_quiet(in_windows=1)
+
+    assert (report.quarantined_readings, len(bedside.installation.records(QUARANTINE))) == (2, 3)
+    assert report.balanced

@@ -47,6 +47,7 @@ class Telemetry:
                 self.producer,
                 StaticReference(),
                 ProgressReader(bootstrap, prefix).load,
+                ProgressReader(bootstrap, prefix).load_set_aside,
                 PrometheusObserver(),
                 lambda: datetime.now(UTC),
             ),

@@ -6,17 +6,22 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
+from array import array
 
 import pytest
 
 from adapters.kafka_producer import KafkaProducer
-from adapters.progress import ProgressReader
+from adapters.progress import STEP_BACK_MS, ProgressReader
 from adapters.topics import create_or_verify
 from schemas.errors import Unsafe
 from schemas.ports import Outgoing
 from schemas.progress import DeviceProgress, PartitionProgress, StreamProgress
-from schemas.topics import PROGRESS, READINGS
+from schemas.reasons import LATE, Reason
+from schemas.topics import LATE_READINGS, PROGRESS, QUARANTINE, READINGS
 from streams.ending import EXIT_UNSAFE
+from streams.kernel.partition import Aside
+from streams.set_aside import aside_record
 
 WHOLE = PartitionProgress(partition=1, position=3, settled=2, open_readings=1, arrival_ms=5)
 
@@ -49,6 +54,35 @@ async def test_the_furthest_progress_counts_whoever_wrote_last(servers, topic_pr
     devices, partition = await ProgressReader(servers, topic_prefix).load(1)
     assert partition == WHOLE
     assert [d.offset for d in devices] == [9]
+
+
+async def test_what_was_set_aside_of_readings_that_come_again_is_found(servers, topic_prefix):
+    create_or_verify(servers, topic_prefix, 2, 1, [QUARANTINE, LATE_READINGS])
+    producer = KafkaProducer(servers, prefix=topic_prefix)
+    asides = [Aside(reason, "n", "m", n, n % 2, 5, b"1e400") for n in range(6) for reason in (Reason.UNPAIRED, LATE)]
+    await producer.send([aside_record(aside, READINGS.name, 1) for aside in asides])
+    await producer.send([Outgoing(QUARANTINE, b"m", b"not ours", 1)])
+    await asyncio.to_thread(producer.close)
+    reader = ProgressReader(servers, topic_prefix)
+    now_ms = int(time.time() * 1000)
+
+    assert sorted(batched(await reader.load_set_aside(1, 4, now_ms))) == [(4, 0), (4, 0), (5, 1), (5, 1)]
+    assert len(await reader.load_set_aside(1, 0, now_ms)) == 24
+    assert len(await reader.load_set_aside(0, 0, now_ms)) == 0
+
+
+def batched(flat: array[int]) -> list[tuple[int, int]]:
+    return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+@pytest.mark.parametrize("servers", ["broker"], indirect=True)
+async def test_what_was_set_aside_long_before_a_reading_came_is_not_read_again(servers, topic_prefix):
+    create_or_verify(servers, topic_prefix, 2, 1, [QUARANTINE, LATE_READINGS])
+    producer = KafkaProducer(servers, prefix=topic_prefix)
+    await producer.send([aside_record(Aside(LATE, "n", "m", 3, 0, 5, b"1"), READINGS.name, 1)])
+    await asyncio.to_thread(producer.close)
+    long_after_ms = int(time.time() * 1000) + STEP_BACK_MS + 60_000
+    assert len(await ProgressReader(servers, topic_prefix).load_set_aside(1, 0, long_after_ms)) == 0
 
 
 async def test_a_partition_without_progress_gives_none(servers, topic_prefix):

@@ -19,7 +19,7 @@ from schemas.topics import (
     WINDOWS,
     TopicSpec,
 )
-from schemas.window import Window
+from schemas.window import Coordinates, Window
 from streams.reconcile import reconcile
 from tests.doubles.windows import START, window
 
@@ -254,3 +254,27 @@ def test_what_earlier_versions_set_aside_as_it_came_is_read(log: Log, ledger: Sq
     assert report.quarantined == {"malformed": 1}
     assert report.balanced
     assert report.explanations == []
+
+
+def test_a_reading_set_aside_and_then_taken_by_a_window_that_names_it_is_counted_once(log: Log, ledger: SqlLedger):
+    for _ in range(3):
+        log.add(READINGS, READING)
+    log.progress(3)
+    log.aside(QUARANTINE, "unpaired", 0)
+    log.aside(LATE_READINGS, "late", 1)
+    log.aside(QUARANTINE, "unpaired", 2)
+    places = [Coordinates(offset=0), Coordinates(offset=1)]
+    log.window(window(count=2, publish=False).model_copy(update={"supersedes": places}))
+    report = reconcile(log, ledger)
+    assert (report.in_windows, report.quarantined_readings, report.late, report.superseded) == (2, 1, 0, 2)
+    assert report.balanced
+
+
+def test_a_reading_that_was_late_first_and_refused_later_is_counted_once(log: Log, ledger: SqlLedger):
+    log.add(READINGS, READING)
+    log.progress(1)
+    log.aside(LATE_READINGS, "late", 0)
+    log.aside(QUARANTINE, "conflicting_duplicate", 0)
+    report = reconcile(log, ledger)
+    assert (report.quarantined_readings, report.late) == (1, 0)
+    assert report.balanced

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -59,9 +60,13 @@ class Kept:
     def __init__(self) -> None:
         self.devices: list[DeviceProgress] = []
         self.partition: PartitionProgress | None = None
+        self.set_aside: list[tuple[int, int]] = []
 
     async def load(self, _partition: int):
         return self.devices, self.partition
+
+    async def load_set_aside(self, _partition: int, first_offset: int, _since_ms: int) -> array[int]:
+        return array("q", [number for place in self.set_aside if place[0] >= first_offset for number in place])
 
 
 class Ward:
@@ -74,6 +79,7 @@ class Ward:
             self.producer,
             self.reference,
             self.kept.load,
+            self.kept.load_set_aside,
             self.observer,
             lambda: datetime(2026, 1, 5, tzinfo=UTC),
         )
@@ -206,3 +212,15 @@ async def test_a_partition_that_is_revoked_settles_no_more_and_its_batches_are_i
     await ward.close()
     assert ward.role.settled() == {}
     assert not ward.sent(WINDOWS)
+
+
+async def test_what_an_earlier_owner_set_aside_is_not_set_aside_again_and_a_window_names_what_it_takes(ward):
+    ward.kept.set_aside = [(0, 0), (1, 0)]
+    await ward.role.take(
+        Batch(TOPIC, 0, [measured(0, BASE_MS, "d2"), measured(1, BASE_MS), measured(2, BASE_MS + 1000)])
+    )
+    await ward.close()
+    assert not ward.sent(QUARANTINE)
+    (window,) = ward.sent(WINDOWS)
+    assert window["count"] == 2
+    assert window["supersedes"] == [{"offset": 1, "index": 0}]

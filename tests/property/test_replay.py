@@ -1,0 +1,132 @@
+"""Readings that are read again after pairings changed: each stands in one place, and the later outcome names the earlier."""
+
+from __future__ import annotations
+
+from array import array
+
+import numpy as np
+import orjson
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.reference import Pairing
+from streams.batches import Record
+from streams.kernel.replay import Places
+from tests.property.kernel_logs import BASE_MS, Run, logs, measured, new_run, pairings, run
+
+Coordinates = tuple[int, int]
+
+
+def paired(**patients: str) -> dict[tuple[str, str], Pairing]:
+    """These devices with one patient each, since long ago."""
+    since = "2026-01-01T00:00:00Z"
+    return {
+        ("north", device): Pairing.model_validate(
+            {"tenant_id": "north", "device_id": device, "intervals": [{"patient_id": patient, "from": since}]}
+        )
+        for device, patient in patients.items()
+    }
+
+
+PAIRINGS = [pairings(), {}, paired(d0="p0", d2="p2"), paired(d0="p5", d1="p1", d2="p2", d3="p3")]
+
+
+def set_aside(*runs: Run) -> set[Coordinates]:
+    """What lies on quarantine and late."""
+    found = {place for r in runs for place in (*r.late, *r.conflicts)}
+    return found | {(offset, index) for r in runs for offset, index, _ in r.rejected}
+
+
+def successor(before: list[Run], log: list[Record], paired_with: dict[tuple[str, str], Pairing], **how: bool) -> Run:
+    """The next run, which knows what those before left on Kafka."""
+    told = before[-1]
+    run_ = new_run()
+    run_.devices, run_.partition = dict(told.devices), told.partition
+    run_.kernel.restore(told.devices.values(), told.partition)
+    committed = told.partition.settled if told.partition else 0
+    known = sorted(place for place in set_aside(*before) if place[0] >= committed)
+    run_.kernel.restore_set_aside(array("q", [number for place in known for number in place]))
+    if log[committed:]:
+        run_.add(run_.kernel.ingest(log[committed:], paired_with, 1))
+    if how.get("finish", True):
+        run_.close(log[-1].timestamp_ms + 10_000_000)
+    else:
+        run_.close(all_due=False)
+    return run_
+
+
+@given(logs(), st.lists(st.tuples(st.integers(0, 60), st.sampled_from(PAIRINGS)), min_size=1, max_size=3))
+@settings(deadline=None, max_examples=150)
+def test_whatever_pairings_each_run_knew_every_reading_stands_in_one_place(log, history):
+    runs: list[Run] = []
+    for crash, known in history:
+        end = crash % len(log) + 1
+        if not runs:
+            first = new_run()
+            first.add(first.kernel.ingest(log[:end], known, 1))
+            first.close(all_due=False)
+            runs.append(first)
+        else:
+            reached = runs[-1].partition.position if runs[-1].partition else 0
+            runs.append(successor(runs, log[: max(end, reached)], known, finish=False))
+    runs.append(successor(runs, log, PAIRINGS[0]))
+
+    ids = [window_id for r in runs for window_id in r.windows]
+    assert len(ids) == len(set(ids)), "a window that is out was closed again"
+    windows = [orjson.loads(value) for r in runs for value in r.windows.values()]
+    counted = sum(w["count"] + w["duplicates"] for w in windows)
+    named = [(place["offset"], place["index"]) for w in windows for place in w.get("supersedes", [])]
+    assert len(named) == len(set(named))
+    assert set(named) <= set_aside(*runs)
+    assert counted + len(set_aside(*runs) - set(named)) == len(log)
+    told = [place for r in runs for place in (*r.late, *((o, i) for o, i, _ in r.rejected))]
+    assert len(told) == len(set(told)), "what was set aside was set aside again"
+
+
+def test_readings_whose_pairing_came_later_are_named_by_the_window_that_counts_them():
+    log = [measured(i, BASE_MS + i * 1000) for i in range(4)]
+    first = new_run()
+    first.add(first.kernel.ingest(log[:3], {}, 1))
+    first.add(first.kernel.ingest(log[3:], pairings(), 2))
+    first.close(all_due=False)
+    assert [place[:2] for place in first.rejected] == [(0, 0), (1, 0), (2, 0)]
+    first.partition = first.partition.model_copy(update={"settled": 0})  # an earlier commit is what Kafka knows
+
+    second = successor([first], log, pairings())
+
+    (window,) = map(orjson.loads, second.windows.values())
+    assert window["count"] == 4
+    assert window["supersedes"] == [{"offset": n, "index": 0} for n in range(3)]
+    assert not second.rejected
+
+
+def test_a_reading_of_an_open_window_that_the_next_run_refuses_is_told():
+    log = [measured(i, BASE_MS + i * 1000) for i in range(3)]
+    first = new_run()
+    first.add(first.kernel.ingest(log, pairings(), 1))
+    first.close(all_due=False)
+
+    second = successor([first], log, {})
+
+    assert second.rejected == [(n, 0, "unpaired") for n in range(3)]
+
+
+def test_a_replay_in_which_nothing_changed_names_nothing_new_and_gives_the_same_bytes():
+    log = [measured(i, BASE_MS + i * 1000, device="d2" if i == 1 else "d0") for i in range(4)]
+    first = run(log, finish=False)
+    first.close(all_due=False)
+
+    second = successor([first], log, pairings())
+
+    assert second.windows == run(log).windows
+    assert not second.rejected
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 2**31 - 1) | st.integers(0, 3))), st.data())
+def test_places_are_found_as_a_set_finds_them(places, data):
+    known = Places(array("q", [number for place in places for number in place]))
+    asked = data.draw(st.lists(st.sampled_from(places))) if places else []
+    asked += data.draw(st.lists(st.tuples(st.integers(0, 55), st.integers(0, 4))))
+    offsets, indices = (np.array([place[n] for place in asked], np.int64) for n in range(2))
+    assert known.among(offsets, indices).tolist() == [place in set(places) for place in asked]
+    assert known.end == max((offset + 1 for offset, _ in places), default=0)
