@@ -52,6 +52,9 @@ class SourceRecord(BaseModel):
     partition: int
     offset: int
     index: int = 0
+    last_offset: int | None = Field(
+        default=None, description="where one batch of records, which could not be opened, was set aside as a whole"
+    )
 
 
 class SetAside(BaseModel):

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from schemas.reasons import Reason
+
 
 class Record(NamedTuple):
     """One Kafka record as bytes; `timestamp_ms` is the broker's append time where the topic says so."""
@@ -20,12 +22,45 @@ class Record(NamedTuple):
     headers: tuple[tuple[str, bytes], ...]
 
 
+class Unparsed(NamedTuple):
+    """What stands at these offsets and was made into no record: bytes that no client can read, or too many of them.
+
+    `raw` is the record as it lies in the log, or of a batch that cannot be opened the whole batch, cut to what is kept.
+    """
+
+    first_offset: int
+    offset: int
+    timestamp_ms: int
+    reason: Reason
+    key: bytes | None
+    raw: bytes
+    whole_bytes: int
+
+
+class Removed(NamedTuple):
+    """Offsets that were to be read and that the topic no longer holds. `first_offset` is None where none was committed."""
+
+    first_offset: int | None
+    end: int
+
+
 class Batch(NamedTuple):
-    """Records of one partition, in offset order, not empty."""
+    """Records of one partition in offset order, and what stood between them. Everything before `end` is in it or passed.
+
+    There may be no record at all: where a transaction was aborted, or its marker is the last thing in the log.
+    """
 
     topic: str
     partition: int
     records: Sequence[Record]
+    next_offset: int | None = None
+    unparsed: Sequence[Unparsed] = ()
+    removed: Removed | None = None
+
+    @property
+    def end(self) -> int:
+        """The next offset to read."""
+        return self.records[-1].offset + 1 if self.next_offset is None else self.next_offset
 
 
 class BatchRole(Protocol):

@@ -24,6 +24,7 @@ from streams.dead_letters import dead_letter
 from streams.insist import insist
 from streams.judgement import Judged, Refusal, Render, Unrendered, judge, set_aside
 from streams.panels import HOLD_MS, Arrived, Group, PanelJoiner
+from streams.unparsed import letter
 
 _RESULTS_A_TRANSACTION = 500
 _UNKNOWN_TENANT = "unknown"
@@ -74,11 +75,26 @@ class ClinicalRole:
             await flush
         async with self._working:
             joiner = self._joiners.setdefault(batch.partition, PanelJoiner())
+            await self._keep_unparsed(batch)
             for records in _parts(batch.records):
                 await self._take(joiner, batch.topic, batch.partition, records)
                 self._settle(batch.partition, joiner, records[-1].offset + 1)
+            self._settle(batch.partition, joiner, batch.end)
         if joiner.earliest_held() is not None:
-            self._wait_for_silence(batch.topic, batch.partition, batch.records[-1].offset + 1)
+            self._wait_for_silence(batch.topic, batch.partition, batch.end)
+
+    async def _keep_unparsed(self, batch: Batch) -> None:
+        """What no record could be made of, before anything after it settles."""
+        for one in batch.unparsed:
+            self._ports.observer.count("dead_letters_total", stage="clinical", code=one.reason)
+        source = f"{batch.topic}/{batch.partition}/"
+        await self._ports.audit.write(
+            [
+                Step(_UNKNOWN_TENANT, "record.dead_lettered", "failure", source=f"{source}{one.first_offset}")
+                for one in batch.unparsed
+            ],
+            [letter(one, DLQ_CLINICAL, batch.topic, batch.partition) for one in batch.unparsed],
+        )
 
     def settled(self) -> Mapping[int, int]:
         """Up to where every record was judged and confirmed; a held panel member keeps its place."""

@@ -23,13 +23,13 @@ from streams.kernel.compiled import NEVER
 from streams.kernel.partition import Aside, Closed, Ingested, PartitionKernel
 from streams.kernel.vital_table import VitalTable
 from streams.set_aside import LONGEST_COPIED_BYTES, aside_record, conflict_record
+from streams.unparsed import letter, quarantined
 
 LoadProgress = Callable[[int], Awaitable[tuple[Sequence[DeviceProgress], PartitionProgress | None]]]
 LoadSetAside = Callable[[int, int, int], Awaitable["array[int]"]]
 """(partition, first offset read, when it was appended) → offset and place in turn of what was set aside from there on."""
-SilentSince = Callable[[int, int], int | None]
-CLOCK_MARGIN_MS = 1000
-"""How far this machine's clock may be ahead of the broker's when it stands in for it on a silent partition."""
+SilentFor = Callable[[int, int], int | None]
+"""(partition, position) → for how many milliseconds nothing has followed it; None while something does."""
 REFERENCE_PAUSE_S = 0.2
 MOST_UNCONFIRMED = 8
 """Batches of a partition whose refusals may be unconfirmed at once."""
@@ -60,7 +60,7 @@ class TelemetryRole:
         self._told: dict[int, PartitionProgress] = {}
         self._unconfirmed: dict[int, list[asyncio.Task[None]]] = {}
         self._passes: dict[int, asyncio.Task[None]] = {}
-        self.silent_since: SilentSince = lambda _partition, _position: None
+        self.silent_for: SilentFor = lambda _partition, _position: None
 
     async def assigned(self, partitions: Collection[int]) -> None:
         """Load what earlier owners closed, so that nothing is closed twice."""
@@ -100,9 +100,11 @@ class TelemetryRole:
         kernel = self._kernels.get(batch.partition)
         if kernel is None:
             return
+        await self._keep_unparsed(batch, kernel)
         began = perf_counter()
         version = self._reference.pairings_version()  # first: a change in between must look new at the next batch
         judged = kernel.ingest(batch.records, self._reference.pairings(), version)
+        kernel.pass_over(batch.end)
         self._observer.seconds("kernel_seconds", perf_counter() - began, step="ingest")
         self._count(batch, judged)
         asides = [aside_record(a, self._topic, batch.partition) for a in (*judged.rejected, *judged.late)]
@@ -129,6 +131,17 @@ class TelemetryRole:
                 self._observer.count("dead_letters_total", stage="telemetry", code=aside.reason)
                 record = batch.records[bisect_left(batch.records, aside.offset, key=lambda r: r.offset)]
                 yield dead_letter(DLQ_TELEMETRY, batch.topic, batch.partition, record, aside.reason)
+
+    async def _keep_unparsed(self, batch: Batch, kernel: PartitionKernel) -> None:
+        """What no record could be made of is set aside with its bytes; nothing in it can be judged."""
+        new = [one for one in batch.unparsed if one.offset >= max(kernel.judged_position, kernel.position or 0)]
+        for one in new:
+            self._observer.count("readings_total", outcome="quarantined", reason=one.reason)
+            self._observer.count("dead_letters_total", stage="telemetry", code=one.reason)
+        if new:
+            records = [quarantined(one, self._topic, batch.partition) for one in new]
+            records += [letter(one, DLQ_TELEMETRY, batch.topic, batch.partition) for one in new]
+            await self._on_its_way(batch.partition, records)
 
     async def _on_its_way(self, partition: int, records: Sequence[Outgoing]) -> None:
         """Send without waiting, unless too much is unconfirmed already."""
@@ -157,9 +170,9 @@ class TelemetryRole:
         """Pass after pass while more is due; readings are taken in between."""
         more = True
         while more and (kernel := self._kernels.get(partition)) is not None and kernel.position is not None:
-            silent_ms = self.silent_since(partition, kernel.position)
+            silent_ms = self.silent_for(partition, kernel.position)
             began = perf_counter()
-            closed = kernel.close(None if silent_ms is None else silent_ms - CLOCK_MARGIN_MS)
+            closed = kernel.close(None if silent_ms is None else kernel.arrival_ms + silent_ms)
             self._observer.seconds("kernel_seconds", perf_counter() - began, step="close")
             await self._tell(kernel, closed, self._unconfirmed.pop(partition, []))
             more = closed.more

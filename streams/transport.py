@@ -6,23 +6,23 @@ Why Faust's acknowledgements are not used, and what its consumer does at a rebal
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, cast
 
-from aiokafka import TopicPartition
-from aiokafka.consumer import consumer as client
-from aiokafka.consumer import fetcher
 from aiokafka.errors import ConsumerStoppedError, KafkaTimeoutError
 from faust.transport.drivers import aiokafka as base
 from faust.types import TP, ConsumerMessage
 
-from streams.batches import Batch, BatchRole
+from streams.batches import Batch, BatchRole, Unparsed
 from streams.columns import FetchedRecords
 from streams.ending import or_end
+from streams.fetching import Fetched, Gap, Passed
 
 FETCH_WAIT_MS = 250
 """How long the broker holds an empty fetch: bounds how late a silent partition is noticed."""
+
+READ_COMMITTED = "read_committed"
+"""Readings of a transaction that was aborted were never sent. Faust asks for it only with transactions of its own."""
 
 SEEK_AGAIN_S = 0.5
 
@@ -32,43 +32,13 @@ def role_of(app: Any) -> BatchRole:
     return cast(BatchRole, app.batch_role)
 
 
-class _LeanRecords(fetcher.PartitionRecords):  # type: ignore[misc]
-    """Gives the parsed records as they are: the client's own record objects cost more than all of our work on them."""
-
-    def _consumer_record(self, _tp: Any, record: Any) -> Any:
-        return record
-
-
-class _DatedFetcher(fetcher.Fetcher):  # type: ignore[misc]
-    """Remembers when it asked for what it was told last. An answer may lie unread for long, as in a frozen machine."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.asked_ms: dict[TopicPartition, int] = {}
-        super().__init__(*args, **kwargs)
-
-    async def _proc_fetch_request(self, assignment: Any, node_id: Any, request: Any) -> Any:
-        asked_ms = int(time.time() * 1000)
-        answered = await super()._proc_fetch_request(assignment, node_id, request)
-        for topic, partitions in request.topics:
-            for partition, *_ in partitions:
-                tp = TopicPartition(topic, partition)
-                taken_ms = assignment.state_value(tp).timestamp
-                if taken_ms is not None and taken_ms > asked_ms:
-                    self.asked_ms[tp] = asked_ms
-        return answered
-
-
-# The pinned client offers no other place to say so (docs/adr/0001).
-fetcher.PartitionRecords = _LeanRecords
-client.Fetcher = _DatedFetcher
-
-
 class ConsumerThread(base.AIOKafkaConsumerThread):  # type: ignore[misc]
     """Fetches in a thread of its own, as Faust does, with a shorter wait."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        consumer._isolation_level = READ_COMMITTED
         return consumer
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
@@ -81,22 +51,21 @@ class ConsumerThread(base.AIOKafkaConsumerThread):  # type: ignore[misc]
     async def _seek(self) -> Mapping[Any, int | None]:
         consumer = self._ensure_consumer()
         assignment = consumer._subscription.subscription.assignment
+        consumer._fetcher.missing.clear()
         committed: Mapping[Any, int | None] = await consumer.seek_to_committed()
         untouched = [tp for tp, offset in committed.items() if not offset]
+        consumer._fetcher.missing.update({tp: committed[tp] for tp in untouched})
         sought = not untouched or await consumer.seek_to_beginning(*untouched)
         if not sought and assignment.active:  # else the next assignment seeks anew
             raise KafkaTimeoutError
         return committed
 
-    def silent_since_ms(self, tp: TP, position: int) -> int | None:
-        """When the broker was last asked and said that nothing follows this position (wall clock, ms); else None."""
-        consumer = self._ensure_consumer()
-        topic_partition = base.ensure_aiokafka_TP(tp)
-        if topic_partition not in consumer.assignment():
+    def silent_for_ms(self, tp: TP, position: int) -> int | None:
+        """For how long nothing had followed this position when the broker was last asked; None while something does."""
+        quiet = self._ensure_consumer()._fetcher.quiet.get(base.ensure_aiokafka_TP(tp))
+        if quiet is None or quiet.position != position:
             return None
-        asked_ms = consumer._fetcher.asked_ms.get(topic_partition)  # before the end, which may be newer but not older
-        end = consumer.highwater(topic_partition)
-        return asked_ms if end is not None and position >= end else None
+        return int((quiet.asked_s - quiet.since_s) * 1000)
 
 
 class Consumer(base.Consumer):  # type: ignore[misc]
@@ -141,13 +110,12 @@ class Consumer(base.Consumer):  # type: ignore[misc]
             else:
                 return
 
-    def _batch_message(self, tp: TP, records: list[Any]) -> Any:
-        last = records[-1]
+    def _batch_message(self, tp: TP, fetched: Fetched) -> Any:
         message = ConsumerMessage(
-            tp.topic, tp.partition, last.offset, last.timestamp / 1000, last.timestamp_type, (), None, None, None,
+            tp.topic, tp.partition, fetched[-1].offset, 0.0, 0, (), None, None, None,
             tp=tp, generation_id=self.app.consumer_generation_id,
         )  # fmt: skip
-        message.value = Batch(tp.topic, tp.partition, FetchedRecords(records))
+        message.value = batch_of(tp, fetched)
         return message
 
     def ack(self, message: Any) -> bool:
@@ -187,9 +155,19 @@ class Consumer(base.Consumer):  # type: ignore[misc]
         await or_end(role_of(self.app).assigned([tp.partition for tp in assigned]))
         await super().on_partitions_assigned(assigned, generation_id)
 
-    def silent_since_ms(self, partition: int, position: int) -> int | None:
-        """When the broker last said that nothing follows this position of the app's topic; None while something does."""
-        return cast(ConsumerThread, self._thread).silent_since_ms(TP(self.app.batch_topic, partition), position)
+    def silent_for_ms(self, partition: int, position: int) -> int | None:
+        """For how long nothing has followed this position of the app's topic; None while something does."""
+        return cast(ConsumerThread, self._thread).silent_for_ms(TP(self.app.batch_topic, partition), position)
+
+
+def batch_of(tp: TP, fetched: Fetched) -> Batch:
+    """What was fetched, records and all else apart."""
+    if fetched.plain:
+        return Batch(tp.topic, tp.partition, FetchedRecords(fetched))
+    unparsed = [item for item in fetched if isinstance(item, Unparsed)]
+    removed = next((item.removed for item in fetched if isinstance(item, Gap)), None)
+    records = FetchedRecords([item for item in fetched if not isinstance(item, Unparsed | Passed | Gap)])
+    return Batch(tp.topic, tp.partition, records, fetched[-1].offset + 1, unparsed, removed)
 
 
 class Transport(base.Transport):  # type: ignore[misc]

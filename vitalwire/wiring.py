@@ -150,7 +150,7 @@ def run_telemetry(settings: Settings) -> bool:
 
         def started(app: Any) -> None:
             # asked anew each time: Faust makes its consumer only when it starts
-            role.silent_since = lambda *at: app.consumer.silent_since_ms(*at)  # noqa: PLW0108
+            role.silent_for = lambda *at: app.consumer.silent_for_ms(*at)  # noqa: PLW0108
 
         work = serving.Batches(
             role, READINGS, tick=role.close_due, every_s=made.config.telemetry.close_every / 1000, started=started

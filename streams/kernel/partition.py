@@ -150,6 +150,10 @@ class PartitionKernel:
             place = int(columns.offsets[rows.record[at]]), int(rows.index[at])
             self._replay.opened(tenant_id, device_id, vital, place)
 
+    def pass_over(self, position: int) -> None:
+        """Nothing before this offset is left to be judged, also where no record stands there."""
+        self.position = max(self.position or 0, position)
+
     def _current(self, pairings: Mapping[tuple[str, str], Pairing], version: int) -> Intervals:
         known = self._intervals
         if known is None or version != self._pairings_version or len(known.first) <= len(self.decoder.devices):

@@ -14,8 +14,13 @@ def vitalwire_command(*arguments: str, environment: Mapping[str, str] | None = N
 
 def command_in_batches_of(records: int, *arguments: str, environment: Mapping[str, str]) -> list[str]:
     """The same, taking at most so many records of a partition at once."""
-    given = [f"{name}={value}" for name, value in environment.items()]
-    program = (
-        f"from streams import worker; worker.MAX_BATCH_RECORDS = {records}; from vitalwire.cli import main; main()"
+    return command_after(
+        f"from streams import worker; worker.MAX_BATCH_RECORDS = {records}", *arguments, environment=environment
     )
+
+
+def command_after(before: str, *arguments: str, environment: Mapping[str, str]) -> list[str]:
+    """The same, in a process where this was executed first."""
+    given = [f"{name}={value}" for name, value in environment.items()]
+    program = f"{before}\nfrom vitalwire.cli import main; main()"
     return ["/usr/bin/env", *given, sys.executable, "-c", program, *arguments]

@@ -30,7 +30,7 @@ from schemas.operation import State
 from schemas.ports import Stored
 from schemas.topics import PROGRESS, WINDOWS, TopicSpec
 from tests.conditions import wait_until
-from tests.system.command import command_in_batches_of, vitalwire_command
+from tests.system.command import command_after, command_in_batches_of, vitalwire_command
 from tests.system.recording import CANARY, ENDPOINT, GRACE_MS, STATISTICS, TENANT, WINDOW_MS, Recording
 from vitalwire.reconciliation import reconciled
 from vitalwire.settings import from_environment
@@ -131,21 +131,22 @@ class Installation:
 
     # -- workers ------------------------------------------------------------------------------------------------------
 
-    def start(self, *roles: str, batch_records: int | None = None) -> list[Worker]:
-        """Workers of these roles, when all of them are ready."""
-        started = [self._start(role, batch_records) for role in roles]
+    def start(self, *roles: str, batch_records: int | None = None, after: str | None = None) -> list[Worker]:
+        """Workers of these roles, when all of them are ready; `after` this program, where one is given."""
+        started = [self._start(role, batch_records, after) for role in roles]
         for worker in started:
             worker.wait_until_ready()
         return started
 
-    def _start(self, role: str, batch_records: int | None) -> Worker:
+    def _start(self, role: str, batch_records: int | None, after: str | None) -> Worker:
         port = free_port()
         given = self.environment | {"VITALWIRE_METRICS_PORT": str(port)}
-        command = (
-            vitalwire_command("worker", role, environment=given)
-            if batch_records is None
-            else command_in_batches_of(batch_records, "worker", role, environment=given)
-        )
+        if after is not None:
+            command = command_after(after, "worker", role, environment=given)
+        elif batch_records is not None:
+            command = command_in_batches_of(batch_records, "worker", role, environment=given)
+        else:
+            command = vitalwire_command("worker", role, environment=given)
         worker = Worker(role, command, port, self.directory / f"{role}-{next(_numbers)}.log")
         self.workers.append(worker)
         return worker

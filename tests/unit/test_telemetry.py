@@ -90,7 +90,7 @@ class Ward:
 
     async def close(self, *, silent: bool = True) -> None:
         if silent:
-            self.role.silent_since = lambda _partition, _position: LONG_AFTER_MS
+            self.role.silent_for = lambda _partition, _position: LONG_AFTER_MS
         await self.role.close_due()
         await self.settle()
 

@@ -1,0 +1,64 @@
+"""Devices' gateways that send in transactions: what was aborted was never sent, and their markers stop nothing."""
+
+from pathlib import Path
+
+from confluent_kafka import Producer
+
+from adapters.brokers import Broker
+from schemas.topics import READINGS
+from tests.conditions import wait_until
+from tests.system.monitor import DEVICE, PARTITION, Monitor, monitor_at
+
+ABORTED, COMMITTED = 20, 179
+
+
+def transact(monitor: Monitor, readings: int, *, commit: bool, value: int) -> Producer:
+    producer = monitor.producer(**{"transactional.id": f"{monitor.site.prefix}gateway"})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    for _ in range(readings):
+        producer.produce(monitor.topic, monitor.reading(value=value), DEVICE, PARTITION)
+    assert producer.flush(20) == 0
+    if commit:
+        producer.commit_transaction(20)
+    else:
+        producer.abort_transaction(20)
+    return producer
+
+
+def test_aborted_readings_are_in_no_window_and_a_marker_at_the_end_of_the_log_delays_no_closing(
+    broker: Broker, topic_prefix: str, tmp_path: Path
+):
+    with monitor_at(broker, topic_prefix, tmp_path) as monitor:
+        monitor.site.start("telemetry")
+        transact(monitor, 60, commit=True, value=70)
+        transact(monitor, ABORTED, commit=False, value=199)
+        transact(monitor, COMMITTED - 60, commit=True, value=71)
+        transact(monitor, 1, commit=False, value=198)
+
+        windows = monitor.wait_until_windowed(COMMITTED)
+
+        assert sum(w["count"] for w in windows) == COMMITTED
+        assert max(w["max"] for w in windows) == 71
+        assert monitor.late() == monitor.set_aside() == []
+        monitor.site.wait_until_taken("telemetry", READINGS)
+
+
+def test_an_open_transaction_is_waited_for_and_told(broker: Broker, topic_prefix: str, tmp_path: Path):
+    with monitor_at(broker, topic_prefix, tmp_path) as monitor:
+        (worker,) = monitor.site.start("telemetry")
+        monitor.send(3)
+        open_yet = monitor.producer(**{"transactional.id": f"{topic_prefix}hangs"})
+        open_yet.init_transactions(20)
+        open_yet.begin_transaction()
+        open_yet.produce(monitor.topic, monitor.reading(value=199), DEVICE, PARTITION)
+        assert open_yet.flush(20) == 0
+        monitor.send(4)
+
+        wait_until(lambda: worker.metric("partition_uncommitted_records") == 5, what="the records that wait being told")
+        monitor.wait_until_windowed(3)
+        open_yet.abort_transaction(20)
+        wait_until(lambda: worker.metric("partition_uncommitted_records") == 0, what="nothing waiting any more")
+
+        monitor.wait_until_windowed(3)
+        wait_until(lambda: len(monitor.late()) == 4, what="what waited too long, late")
