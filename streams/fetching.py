@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from aiokafka import TopicPartition
 from aiokafka.consumer import consumer as client
 from aiokafka.consumer import fetcher
+from aiokafka.errors import CorruptRecordException
 
 from streams.batches import Removed, Unparsed
 from streams.record_batches import Broken, Limits, Opened, Opener, RawBatches, Sealed, one_by_one, oversized
@@ -79,22 +80,27 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]
                 break
             found: Any = opener.sealed(raw, self.next_fetch_offset)
             if isinstance(found, Sealed):
-                end = found.next_offset
                 if self._is_passed_over(found):
-                    self.next_fetch_offset = max(self.next_fetch_offset, end)
+                    self.next_fetch_offset = max(self.next_fetch_offset, found.next_offset)
                     continue
                 found = opener.opened(found, self.next_fetch_offset)
             if isinstance(found, Unparsed):
-                end = found.offset + 1
-                items: Iterator[Any] = iter([found])
                 self.plain = False
-            else:
-                decoded_bytes += len(found.body)
-                items = self._sound(found, opener.limits.record_bytes)
+                if found.offset >= self.next_fetch_offset:
+                    self.next_fetch_offset = handed = found.offset + 1
+                    yield found
+                continue
+            decoded_bytes += len(found.body)
+            _, base_offset, end, is_dense, *_ = found.sealed
+            at = base_offset
             try:
-                for item in items:
-                    if item.offset >= self.next_fetch_offset:
-                        self.next_fetch_offset = handed = item.offset + 1
+                for item in self._sound(found, opener.limits.record_bytes):
+                    offset = item.offset
+                    if offset != at and (is_dense or not at <= offset < end):
+                        raise CorruptRecordException
+                    at = offset + 1
+                    if offset >= self.next_fetch_offset:
+                        self.next_fetch_offset = handed = at
                         yield item
             except Broken:
                 self.plain = False
@@ -121,6 +127,8 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]
         self._consume_aborted_up_to(sealed.base_offset)
         if sealed.is_control:  # either marker ends the producer's transaction
             self._aborted_producers.discard(sealed.producer_id)
+            return True
+        if sealed.next_offset <= self.next_fetch_offset:
             return True
         return sealed.is_transactional and sealed.producer_id in self._aborted_producers
 

@@ -7,17 +7,16 @@ only the broken ones are set aside. Format: https://kafka.apache.org/documentati
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import cramjam
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.util import decode_varint_py as decode_varint
 
 from schemas.reasons import Reason
 from streams.batches import Unparsed
+from streams.decompression import BROKEN_COMPRESSION, Decompressor, TooLong
 
 KEPT_BYTES = 2 * 1024 * 1024
 """So much of what cannot be read is kept; a batch is hardly ever longer."""
@@ -28,9 +27,6 @@ _ATTRIBUTES_AT = struct.calcsize(">qiibI")
 _SMALLEST = struct.calcsize(">qiib")
 _MAGIC = 2
 _CODEC, _LOG_APPEND_TIME, _TRANSACTIONAL, _CONTROL = 0x07, 0x08, 0x10, 0x20
-_GZIP, _SNAPPY, _LZ4, _ZSTD = 1, 2, 3, 4
-_XERIAL = b"\x82SNAPPY\x00"
-_XERIAL_HEADER_BYTES = 16
 
 Broken = (CorruptRecordException, UnicodeDecodeError, IndexError, ValueError, struct.error)
 """What the client's parser raises for bytes it cannot read."""
@@ -85,11 +81,12 @@ def _cut(fetched: memoryview) -> Iterator[memoryview]:
 
 
 class Sealed(NamedTuple):
-    """A batch whose header is sound: what it is, and where it ends."""
+    """A batch whose header is sound: what it is, and where it ends. It is dense while no record was compacted away."""
 
     data: memoryview
     base_offset: int
     next_offset: int
+    is_dense: bool
     attributes: int
     producer_id: int
     first_time_ms: int
@@ -116,11 +113,11 @@ class Opened(NamedTuple):
 
 
 class Opener:
-    """Opens batches, into a room that does not grow."""
+    """Opens batches, none further than the limits let it."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._room = memoryview(bytearray(limits.batch_bytes))
+        self._decompressor = Decompressor(limits.batch_bytes)
 
     def sealed(self, raw: Raw, position: int) -> Sealed | Unparsed:
         """The batch unopened, or what to set aside of it when its header is not sound."""
@@ -133,7 +130,9 @@ class Opener:
         if delta < 0 or delta + 1 < count:
             return _whole(raw, position, None, Reason.UNREADABLE)
         append_ms = max_ms if attributes & _LOG_APPEND_TIME else None
-        return Sealed(data, base, base + delta + 1, attributes, producer_id, first_ms, append_ms, raw)
+        return Sealed(
+            data, base, base + delta + 1, delta + 1 == count, attributes, producer_id, first_ms, append_ms, raw
+        )
 
     def opened(self, sealed: Sealed, position: int) -> Opened | Unparsed:
         """The batch with its records uncompressed, or what to set aside of it when it cannot be opened."""
@@ -141,68 +140,14 @@ class Opener:
         if not codec:
             return Opened(sealed, DefaultRecordBatch(sealed.data), sealed.data[_HEADER.size :])
         try:
-            body = self._decompressed(codec, sealed.data[_HEADER.size :])
-        except _TooLong:
+            body = self._decompressor.opened(codec, sealed.data[_HEADER.size :])
+        except TooLong:
             return _whole(sealed.raw, position, sealed.next_offset - 1, Reason.OVERSIZED, sealed.append_time_ms or 0)
-        except (cramjam.DecompressionError, zlib.error, *Broken):
+        except BROKEN_COMPRESSION:
             return _whole(sealed.raw, position, sealed.next_offset - 1, Reason.UNREADABLE, sealed.append_time_ms or 0)
         # a copy: the room is used again for the next batch, while these records may still be asked for
         whole = memoryview(_uncompressed_header(sealed.data, sealed.attributes) + bytes(body))
         return Opened(sealed, DefaultRecordBatch(whole), whole[_HEADER.size :])
-
-    def _decompressed(self, codec: int, body: memoryview) -> memoryview:
-        if codec == _GZIP:
-            return _gunzipped(body, len(self._room))
-        if codec == _SNAPPY:
-            return self._room[: self._unsnapped(body)]
-        if codec not in {_LZ4, _ZSTD}:
-            raise ValueError("unknown codec")
-        into = cramjam.lz4.decompress_into if codec == _LZ4 else cramjam.zstd.decompress_into
-        try:
-            size = into(body, self._room)
-        except cramjam.DecompressionError as error:
-            if "write whole buffer" in str(error):  # the room is full
-                raise _TooLong from None
-            raise
-        return self._room[:size]
-
-    def _unsnapped(self, body: memoryview) -> int:
-        """Plain Snappy, or the blocks of xerial's framing that Java's producers write."""
-        if bytes(body[: len(_XERIAL)]) != _XERIAL:
-            return self._unsnapped_block(body, 0)
-        at, size = _XERIAL_HEADER_BYTES, 0
-        while at < len(body):
-            (length,) = struct.unpack_from(">i", body, at)
-            at += 4
-            if not 0 < length <= len(body) - at:
-                raise ValueError("no length of a block")
-            size += self._unsnapped_block(body[at : at + length], size)
-            at += length
-        return size
-
-    def _unsnapped_block(self, block: memoryview, at: int) -> int:
-        if at + int(cramjam.snappy.decompress_raw_len(block)) > len(self._room):
-            raise _TooLong
-        return int(cramjam.snappy.decompress_raw_into(block, self._room[at:]))
-
-
-class _TooLong(Exception):
-    """There is more in it than is taken."""
-
-
-def _gunzipped(body: memoryview, most_bytes: int) -> memoryview:
-    parts: list[bytes] = []
-    rest, room = bytes(body), most_bytes
-    while rest:
-        member = zlib.decompressobj(31)
-        parts.append(member.decompress(rest, room + 1))
-        room -= len(parts[-1])
-        if room < 0:
-            raise _TooLong
-        if not member.eof:
-            raise ValueError("cut off")
-        rest = member.unused_data
-    return memoryview(b"".join(parts))
 
 
 def _uncompressed_header(data: memoryview, attributes: int) -> bytes:
@@ -231,8 +176,12 @@ class Read(NamedTuple):
 
 
 def one_by_one(opened: Opened, position: int) -> Iterator[Read | Unparsed]:
-    """The records from `position` on, each broken one as what it is."""
+    """The records from `position` on, each broken one as what it is; where some are missing, all that is left as one."""
     body, at, offset, end = opened.body, 0, opened.sealed.base_offset, opened.sealed.next_offset
+    if not opened.sealed.is_dense:
+        if position < end:
+            yield _unparsed(bytes(body), position, end - 1, opened.sealed, None)
+        return
     while offset < end and at < len(body):
         try:
             length, begin = decode_varint(body, at)
@@ -244,7 +193,7 @@ def one_by_one(opened: Opened, position: int) -> Iterator[Read | Unparsed]:
         if offset >= position:
             yield _read(text, offset, opened.sealed)
         at, offset = begin + length, offset + 1
-    if at < len(body) and max(offset, position) < end:  # where one ends cannot be told: the rest is one
+    if max(offset, position) < end:  # where one ends cannot be told: the rest is one
         yield _unparsed(bytes(body[at:]), max(offset, position), end - 1, opened.sealed, None)
 
 
@@ -252,7 +201,7 @@ def _read(text: bytes, offset: int, sealed: Sealed) -> Read | Unparsed:
     key: bytes | None = None
     try:
         later_ms, at = decode_varint(text, 1)
-        _, at = decode_varint(text, at)
+        delta, at = decode_varint(text, at)
         key, at = _bytes(text, at)
         value, at = _bytes(text, at)
         count, at = decode_varint(text, at)
@@ -261,8 +210,8 @@ def _read(text: bytes, offset: int, sealed: Sealed) -> Read | Unparsed:
             name, at = _bytes(text, at)
             content, at = _bytes(text, at)
             headers.append(((name or b"").decode(), content))
-        if at != len(text) or count < 0:
-            raise ValueError("longer than it says")
+        if at != len(text) or count < 0 or delta != offset - sealed.base_offset:
+            raise ValueError("not as long, or not where it says")
     except Broken:
         return _unparsed(text, offset, offset, sealed, key)
     stamp = sealed.first_time_ms + later_ms if sealed.append_time_ms is None else sealed.append_time_ms

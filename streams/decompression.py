@@ -1,0 +1,76 @@
+"""Decompression into a room that does not grow: a few kilobytes can say that they are gigabytes."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import cramjam
+
+GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
+_XERIAL = b"\x82SNAPPY\x00"
+_XERIAL_HEADER_BYTES = 16
+
+BROKEN_COMPRESSION = (cramjam.DecompressionError, zlib.error, struct.error, ValueError)
+
+
+class TooLong(Exception):
+    """There is more in it than is taken."""
+
+
+class Decompressor:
+    """Kafka's codecs, up to so many bytes."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._room = memoryview(bytearray(most_bytes))
+
+    def opened(self, codec: int, body: memoryview) -> memoryview:
+        """What was compressed. It stands in the room, which the next one overwrites."""
+        if codec == GZIP:
+            return _gunzipped(body, len(self._room))
+        if codec == SNAPPY:
+            return self._room[: self._unsnapped(body)]
+        if codec not in {LZ4, ZSTD}:
+            raise ValueError("unknown codec")
+        into = cramjam.lz4.decompress_into if codec == LZ4 else cramjam.zstd.decompress_into
+        try:
+            size = into(body, self._room)
+        except cramjam.DecompressionError as error:
+            if "write whole buffer" in str(error):  # the room is full
+                raise TooLong from None
+            raise
+        return self._room[:size]
+
+    def _unsnapped(self, body: memoryview) -> int:
+        """Plain Snappy, or the blocks of xerial's framing that Java's producers write."""
+        if bytes(body[: len(_XERIAL)]) != _XERIAL:
+            return self._unsnapped_block(body, 0)
+        at, size = _XERIAL_HEADER_BYTES, 0
+        while at < len(body):
+            (length,) = struct.unpack_from(">i", body, at)
+            at += 4
+            if not 0 < length <= len(body) - at:
+                raise ValueError("no length of a block")
+            size += self._unsnapped_block(body[at : at + length], size)
+            at += length
+        return size
+
+    def _unsnapped_block(self, block: memoryview, at: int) -> int:
+        if at + int(cramjam.snappy.decompress_raw_len(block)) > len(self._room):
+            raise TooLong
+        return int(cramjam.snappy.decompress_raw_into(block, self._room[at:]))
+
+
+def _gunzipped(body: memoryview, most_bytes: int) -> memoryview:
+    parts: list[bytes] = []
+    rest, room = bytes(body), most_bytes
+    while rest:
+        member = zlib.decompressobj(31)
+        parts.append(member.decompress(rest, room + 1))
+        room -= len(parts[-1])
+        if room < 0:
+            raise TooLong
+        if not member.eof:
+            raise ValueError("cut off")
+        rest = member.unused_data
+    return memoryview(b"".join(parts))

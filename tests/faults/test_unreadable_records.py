@@ -1,0 +1,62 @@
+"""Records that no client can read, produced byte by byte to Apache Kafka: set aside at their place, and passed."""
+
+import base64
+from pathlib import Path
+
+import cramjam
+import pytest
+
+from adapters.brokers import Broker
+from schemas.reasons import Reason
+from schemas.topics import DLQ_TELEMETRY, READINGS
+from tests.conditions import wait_until
+from tests.system.monitor import PARTITION, Monitor, monitor_at
+from tests.system.raw_batches import ZSTD, batch, produce, record
+
+NO_UTF8 = (b"\xff\xfe", b"x")
+BOMB_BYTES = 64 << 20
+
+
+def send_raw(monitor: Monitor, records: bytes) -> None:
+    assert produce(monitor.site.bootstrap_servers, monitor.topic, PARTITION, records) == 0
+
+
+@pytest.fixture
+def monitor(broker: Broker, topic_prefix: str, tmp_path: Path):
+    with monitor_at(broker, topic_prefix, tmp_path) as made:
+        yield made
+
+
+def test_a_header_name_that_is_no_utf8_stops_neither_worker_nor_reader(monitor: Monitor):
+    (worker,) = monitor.site.start("telemetry")
+    monitor.send(2)
+    beside = [record(0, monitor.reading()), record(1, b"{}", b"sender-7", [NO_UTF8]), record(2, monitor.reading())]
+    send_raw(monitor, batch(beside))
+    monitor.send(2)
+
+    monitor.wait_until_windowed(6)
+    (aside,) = wait_until(monitor.set_aside, what="the record in quarantine")
+    (letter,) = monitor.site.records(DLQ_TELEMETRY)
+
+    assert (aside.reason, aside.source.offset, aside.source.last_offset) == (Reason.UNREADABLE, 3, None)
+    assert base64.b64decode(aside.raw or "") == letter.value
+    assert NO_UTF8[0] in (letter.value or b"")
+    assert letter.key == b"sender-7"
+    monitor.site.wait_until_taken("telemetry", READINGS)
+    assert len(monitor.site.records(READINGS)) == 7
+    assert worker.is_running()
+
+
+def test_a_frame_of_64_mib_in_a_few_kilobytes_is_never_opened(monitor: Monitor):
+    (worker,) = monitor.site.start("telemetry")
+    bomb = batch([record(0, b" " * BOMB_BYTES)], codec=ZSTD, compress=lambda body: bytes(cramjam.zstd.compress(body)))
+    send_raw(monitor, bomb)
+    monitor.send(3)
+
+    monitor.wait_until_windowed(3)
+    (aside,) = wait_until(monitor.set_aside, what="the bomb in quarantine")
+
+    assert (aside.reason, aside.source.offset) == (Reason.OVERSIZED, 0)
+    assert aside.whole_bytes is not None
+    assert aside.whole_bytes < 1 << 20
+    assert worker.metric("readings_total{") == 4

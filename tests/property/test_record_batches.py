@@ -1,0 +1,164 @@
+"""Record batches as hostile as they come: every record is read or set aside at its place, and nothing is raised."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+
+import cramjam
+import pytest
+from aiokafka import TopicPartition
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.reasons import Reason
+from streams import fetching
+from streams.batches import Unparsed
+from streams.fetching import Passed, take_at_most
+from streams.record_batches import Limits, RawBatches
+from tests.system.raw_batches import GZIP, LZ4, NO_CODEC, SNAPPY, ZSTD, batch, record
+
+AT = TopicPartition("telemetry.readings", 0)
+TRANSACTIONAL, CONTROL = 0x10, 0x20
+COMPRESSIONS: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
+    "none": (NO_CODEC, bytes),
+    "gzip": (GZIP, gzip.compress),
+    "snappy": (SNAPPY, lambda body: bytes(cramjam.snappy.compress_raw(body))),
+    "lz4": (LZ4, lambda body: bytes(cramjam.lz4.compress(body))),
+    "zstd": (ZSTD, lambda body: bytes(cramjam.zstd.compress(body))),
+}
+anyhow = pytest.mark.parametrize("codec", COMPRESSIONS)
+
+
+def read(fetched: bytes, position: int = 0, aborted: list[tuple[int, int]] | None = None) -> list:
+    """What comes of a fetch at this position."""
+    made = fetching.fetcher.PartitionRecords(AT, RawBatches(fetched), aborted, position, None, None, True, 1)
+    return list(made)
+
+
+def packed(records: list[bytes], codec: str, **more: int) -> bytes:
+    number, compress = COMPRESSIONS[codec]
+    return batch(records, codec=number, compress=compress, **more)
+
+
+def offsets(items: list) -> list[int]:
+    return [n for i in items for n in range(i.first_offset if isinstance(i, Unparsed) else i.offset, i.offset + 1)]
+
+
+@anyhow
+def test_a_header_name_that_is_no_utf8_sets_its_record_aside_and_none_beside_it(codec: str):
+    bad = record(1, b"bad", b"key", [(b"\xff\xfe", b"x")])
+    first, aside, last = read(packed([record(0, b"a"), bad, record(2, b"c", None, [(b"trace", b"1")])], codec))
+    assert (first.value, last.value, last.offset) == (b"a", b"c", 2)
+    assert (aside.reason, aside.offset, aside.key) == (Reason.UNREADABLE, 1, b"key")
+    assert b"bad" in aside.raw
+    assert b"\xff\xfe" in aside.raw
+
+
+@anyhow
+def test_sound_batches_come_as_the_clients_own_records(codec: str):
+    items = read(packed([record(n, b"v%d" % n) for n in range(5)], codec) + batch([record(0, b"w")], base_offset=5), 2)
+    assert [i.value for i in items] == [b"v2", b"v3", b"v4", b"w"]
+    assert offsets(items) == [2, 3, 4, 5]
+
+
+def test_a_wrong_checksum_sets_the_batch_aside_with_its_bytes():
+    broken = bytearray(batch([record(0, b"a"), record(1, b"b")]))
+    broken[-1] ^= 1
+    aside, sound = read(bytes(broken) + batch([record(0, b"c")], base_offset=2))
+    assert (aside.first_offset, aside.offset, aside.raw) == (0, 1, bytes(broken))
+    assert sound.value == b"c"
+
+
+def test_a_checksum_is_wrong_in_the_very_length_of_the_batch_and_no_record_after_it_is_skipped():
+    broken = bytearray(batch([record(0, b"a"), record(1, b"b")]))
+    broken[23] = 0x7F  # the last offset, far beyond what there is
+    assert offsets(read(bytes(broken) + batch([record(0, b"c")], base_offset=2))) == [0, 1, 2]
+    (alone,) = read(bytes(broken))
+    assert (alone.first_offset, alone.offset) == (0, 0)
+
+
+@pytest.mark.parametrize("magic", [0, 1, 3, 127])
+def test_a_format_nobody_knows_is_set_aside(magic: int):
+    other = bytearray(batch([record(0, b"a")]))
+    other[16] = magic
+    aside, sound = read(bytes(other) + batch([record(0, b"c")], base_offset=1))
+    assert (aside.reason, aside.offset, sound.offset) == (Reason.UNREADABLE, 0, 1)
+
+
+@pytest.mark.parametrize("codec", [1, 2, 3, 4, 5, 7])
+def test_compression_that_is_broken_or_unknown_sets_the_batch_aside(codec: int):
+    aside, sound = read(
+        batch([record(0, b"a"), record(1, b"b")], codec=codec) + batch([record(0, b"c")], base_offset=2)
+    )
+    assert (aside.reason, aside.first_offset, aside.offset) == (Reason.UNREADABLE, 0, 1)
+    assert sound.value == b"c"
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+def test_a_batch_that_opens_to_more_than_is_taken_stays_closed(codec: str):
+    bomb = packed([record(0, b" " * (40 << 20))], codec)
+    aside, sound = read(bomb + batch([record(0, b"c")], base_offset=1))
+    assert (aside.reason, aside.whole_bytes) == (Reason.OVERSIZED, len(bomb))
+    assert bomb.startswith(aside.raw)
+    assert sound.value == b"c"
+
+
+def test_a_record_longer_than_is_taken_is_set_aside_by_its_beginning():
+    small, aside, last = read(packed([record(0, b"a"), record(1, b" " * (9 << 20), b"k"), record(2, b"c")], "lz4"))
+    assert (aside.reason, aside.offset, aside.key, aside.whole_bytes) == (Reason.OVERSIZED, 1, b"k", 9 << 20)
+    assert (small.value, last.value) == (b"a", b"c")
+
+
+def test_many_bombs_in_one_fetch_are_opened_a_few_at_a_time():
+    one = record(0, b" " * (7 << 20))
+    fetched = b"".join(packed([one], "zstd", base_offset=n) for n in range(50))
+    assert len(fetched) < 1 << 20
+    items = read(fetched)
+    assert len(items) <= fetching.MOST_DECODED_BYTES // (7 << 20) + 2
+    assert offsets(items) == list(range(len(items)))
+    assert read(fetched, len(items))[0].offset == len(items)
+
+
+def test_aborted_records_are_passed_over_and_a_marker_at_the_end_too():
+    mark = batch(
+        [record(0, b"\x00" * 6, b"\x00\x00\x00\x00")], attributes=TRANSACTIONAL | CONTROL, producer_id=7, base_offset=3
+    )
+    gone = batch([record(0, b"x"), record(1, b"y")], attributes=TRANSACTIONAL, producer_id=7, base_offset=1)
+    kept, passed = read(batch([record(0, b"a")]) + gone + mark, aborted=[(7, 1)])
+    assert (kept.value, passed) == (b"a", Passed(3))
+    later = batch([record(0, b"z")], attributes=TRANSACTIONAL, producer_id=7, base_offset=4)
+    assert [i.value for i in read(batch([record(0, b"a")]) + gone + mark + later, aborted=[(7, 1)])] == [b"a", b"z"]
+
+
+hostile = st.binary(max_size=60).map(lambda text: bytes([min(len(text) * 2, 255)]) + text)
+entries = st.lists(
+    st.one_of(hostile, st.binary(max_size=20), st.integers(0, 9).map(lambda n: record(n, b"ok"))), max_size=6
+)
+
+
+@given(entries, st.sampled_from(sorted(COMPRESSIONS)), st.integers(0, 3))
+def test_any_records_give_every_offset_once_and_raise_nothing(records: list[bytes], codec: str, position: int):
+    follower = batch([record(0, b"next")], base_offset=max(len(records), 1))
+    end = max(len(records), 1)
+    position = min(position, end)
+    items = read(packed(records or [b"\x00"], codec) + follower, position)
+    assert offsets(items) == list(range(position, end + 1))
+    assert items[-1].value == b"next"
+
+
+@given(st.binary(max_size=300), st.integers(0, 40))
+def test_any_bytes_at_all_raise_nothing_and_lose_no_offset_before_the_next_batch(noise: bytes, at: int):
+    sound = bytearray(batch([record(n, b"v%d" % n) for n in range(3)]))
+    sound[at : at + len(noise)] = noise
+    items = read(bytes(sound))
+    assert all(item.offset >= 0 for item in items)
+
+
+def test_limits_are_those_that_were_set():
+    try:
+        take_at_most(Limits(record_bytes=10, batch_bytes=1000))
+        aside, taken = read(batch([record(0, b"longer than ten"), record(1, b"short")]))
+        assert (aside.reason, taken.value) == (Reason.OVERSIZED, b"short")
+    finally:
+        take_at_most(Limits(record_bytes=8 << 20, batch_bytes=32 << 20))
