@@ -170,9 +170,9 @@ class TelemetryRole:
         """Pass after pass while more is due; readings are taken in between."""
         more = True
         while more and (kernel := self._kernels.get(partition)) is not None and kernel.position is not None:
-            silent_ms = self.silent_for(partition, kernel.position)
+            silent_ms, arrived_ms = self.silent_for(partition, kernel.position), kernel.arrival_ms
             began = perf_counter()
-            closed = kernel.close(None if silent_ms is None else kernel.arrival_ms + silent_ms)
+            closed = kernel.close(None if silent_ms is None or arrived_ms == NEVER else arrived_ms + silent_ms)
             self._observer.seconds("kernel_seconds", perf_counter() - began, step="close")
             await self._tell(kernel, closed, self._unconfirmed.pop(partition, []))
             more = closed.more

@@ -230,7 +230,13 @@ async def test_a_patient_unknown_at_one_endpoint_is_refused_there_and_charted_at
     assert ward.intents("north-epic") == []
     (kept,) = ward.quarantined()
     assert (kept["kind"], kept["reason"], kept["endpoint"]) == ("window", "unknown_patient", "north-epic")
-    assert kept["source"] == {"topic": "vitals.windows", "partition": 0, "offset": 0, "index": 1}
+    assert kept["source"] == {
+        "topic": "vitals.windows",
+        "partition": 0,
+        "offset": 0,
+        "index": 1,
+        "last_offset": None,
+    }
     assert kept["reading"]["window_id"] == refused.window_id
 
 
