@@ -99,11 +99,34 @@ class Recorded(NamedTuple):
     amends: str | None
 
 
+class Position(NamedTuple):
+    """A place on a topic: what the records before it cause is durable."""
+
+    topic: str
+    partition: int
+    next_offset: int
+
+
+class Reached(NamedTuple):
+    """How far a group has committed a partition (None: never), and its end."""
+
+    committed: int | None
+    end: int
+
+
 class Ledger(Protocol):
     """The durable table of operations. All methods are synchronous and thread-safe; RetryLater when the database is away."""
 
-    def record(self, intents: Sequence[Intent]) -> list[Recorded]:
-        """Insert each intent once (its key decides), in one transaction; earlier writes of the same event are amended."""
+    def record(self, intents: Sequence[Intent], position: Position | None = None) -> list[Recorded]:
+        """Insert each intent once (its key decides), in one transaction; earlier writes of the same event are amended.
+
+        The position that they bring is stored with them, if there are none as well. Where the ledger went back before
+        it, they are recorded as `unknown` and `in_doubt`: they may have been sent.
+        """
+        ...
+
+    def positions(self, topic: str) -> dict[int, int]:
+        """partition → the offset from which on records may cause what this ledger does not have."""
         ...
 
     def claim(self, endpoint: str, limit: int, lease_s: float) -> list[Operation]:

@@ -10,11 +10,18 @@ from sqlalchemy import Connection, text
 Clock = Callable[[Connection], int]
 """Microseconds since the epoch, as the database of this connection says."""
 
-_NOW = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+FLUSHED_BYTES = "flushed_bytes"
+"""Where a connection keeps how much of PostgreSQL's log was durable when its transaction began: all earlier commits."""
+
+_NOW = text(
+    "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,"
+    " pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0')::bigint"
+)
 
 
 def database_clock(db: Connection) -> int:
     """PostgreSQL's clock; a SQLite file has that of the one machine whose processes open it."""
     if db.dialect.name == "postgresql":
-        return int(db.execute(_NOW).scalar_one())
+        now_us, db.info[FLUSHED_BYTES] = db.execute(_NOW).one()
+        return int(now_us)
     return time.time_ns() // 1000

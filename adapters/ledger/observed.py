@@ -8,7 +8,7 @@ from datetime import datetime
 from time import perf_counter
 
 from schemas.operation import Intent, Operation, Outcome, State
-from schemas.ports import Ledger, Observer, Recorded
+from schemas.ports import Ledger, Observer, Position, Recorded
 
 
 class ObservedLedger:
@@ -18,10 +18,15 @@ class ObservedLedger:
         self._ledger = ledger
         self._observer = observer
 
-    def record(self, intents: Sequence[Intent]) -> list[Recorded]:
-        """Insert intents."""
+    def record(self, intents: Sequence[Intent], position: Position | None = None) -> list[Recorded]:
+        """Insert intents, and where they came from."""
         with self._timed("record"):
-            return self._ledger.record(intents)
+            return self._ledger.record(intents, position)
+
+    def positions(self, topic: str) -> dict[int, int]:
+        """partition → from where on to read."""
+        with self._timed("positions"):
+            return self._ledger.positions(topic)
 
     def claim(self, endpoint: str, limit: int, lease_s: float) -> list[Operation]:
         """Take work."""

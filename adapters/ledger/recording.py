@@ -7,23 +7,33 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, select
 
 from adapters.ledger.lanes import find_heads, parts, upsert
+from adapters.ledger.positions import move
 from adapters.ledger.rows import Entry, entry, operation_row
 from adapters.ledger.sealing import Seal
 from adapters.ledger.tables import lanes, operations
 from schemas.operation import Intent, State
-from schemas.ports import Recorded
+from schemas.ports import Position, Recorded
 
 
-def record(db: Connection, seal: Seal, now_us: int, intents: Sequence[Intent]) -> list[Recorded]:
-    """Insert each intent once. An intent of a known source event with new content amends it."""
+def record(
+    db: Connection, seal: Seal, now_us: int, intents: Sequence[Intent], position: Position | None
+) -> list[Recorded]:
+    """Insert each intent once, and where they came from. An intent of a known source event with new content amends it."""
+    quiet_until_us = None if position is None else move(db, position)
+    doubt = {} if quiet_until_us is None else _doubt(max(now_us, quiet_until_us))
     entries = [entry(intent, seal) for intent in intents]
     _lock_lanes(db, entries)
     recorded, fresh = _told_apart(entries, *_known(db, entries))
     if fresh:
-        rows = [operation_row(e, amends, now_us, seal) for e, amends in fresh]
+        rows = [operation_row(e, amends, now_us, seal) | doubt for e, amends in fresh]
         db.execute(upsert(db, operations).on_conflict_do_nothing(), rows)
     find_heads(db, {e.lane for e, _ in fresh})
     return recorded
+
+
+def _doubt(due_us: int) -> dict[str, object]:
+    """It may have been recorded and sent before, by a ledger that was lost: the chart is searched first."""
+    return {"state": State.UNKNOWN, "in_doubt": True, "due_us": due_us}
 
 
 def _lock_lanes(db: Connection, entries: Sequence[Entry]) -> None:

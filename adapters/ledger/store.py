@@ -13,21 +13,28 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import DataError, IntegrityError
 
-from adapters.ledger import claiming, recording, reviewing, settling
-from adapters.ledger.clock import Clock, database_clock
+from adapters.ledger import claiming, positions, recording, reviewing, settling, takeover
+from adapters.ledger.clock import FLUSHED_BYTES, Clock, database_clock
 from adapters.ledger.engine import READING, away_is_retry_later, connect, require_current
+from adapters.ledger.generation import SqliteGuard
+from adapters.ledger.identity import Ended, PostgresGuard, stop
 from adapters.ledger.lanes import upsert
 from adapters.ledger.rows import Attempt, attempt_seen, operation
 from adapters.ledger.sealing import Seal
 from adapters.ledger.tables import attempts, ledger_key, operations
 from schemas.errors import Misconfigured
 from schemas.operation import Intent, Operation, Outcome, State
-from schemas.ports import Recorded
+from schemas.ports import Position, Reached, Recorded
 
 
-def open_ledger(url: str, encryption_key: bytes | None, clock: Clock = database_clock) -> SqlLedger:
-    """The ledger at a SQLAlchemy URL, migrated before. Without a key what it keeps is only compressed."""
-    ledger = SqlLedger(connect(url), Seal(encryption_key), clock)
+def open_ledger(
+    url: str, encryption_key: bytes | None, clock: Clock = database_clock, ended: Ended = stop
+) -> SqlLedger:
+    """The ledger at a SQLAlchemy URL, migrated before. Without a key what it keeps is only compressed.
+
+    `ended` is called when a session finds another database than was taken up; it must not come back.
+    """
+    ledger = SqlLedger(connect(url), Seal(encryption_key), clock, ended)
     ledger.verify()
     return ledger
 
@@ -35,10 +42,11 @@ def open_ledger(url: str, encryption_key: bytes | None, clock: Clock = database_
 class SqlLedger:
     """The durable table of operations in PostgreSQL or SQLite. Thread-safe; RetryLater while the database is away."""
 
-    def __init__(self, engine: Engine, seal: Seal, clock: Clock = database_clock) -> None:
+    def __init__(self, engine: Engine, seal: Seal, clock: Clock = database_clock, ended: Ended = stop) -> None:
         self._engine = engine
         self._seal = seal
         self._clock = clock
+        self._guard = (PostgresGuard if engine.dialect.name == "postgresql" else SqliteGuard)(engine, ended)
 
     def verify(self) -> None:
         """Misconfigured when the tables are of another version, or the key is not the one this ledger began with."""
@@ -51,12 +59,30 @@ class SqlLedger:
         if known != self._seal.fingerprint:
             raise Misconfigured("the ledger was begun with another encryption key (or without one); give that key")
 
-    def record(self, intents: Sequence[Intent]) -> list[Recorded]:
+    def take_up(self, topic: str, reached: Mapping[int, Reached], quiet_s: float) -> bool:
+        """Find out whether this is the ledger that was left; true when it was not and that is yet to be audited.
+
+        To be called once, at a worker's start, with what stands on Kafka: from then on no other database is used.
+        """
+        with self._guard.taking_up() as look, self._writing() as (db, now_us):
+            return takeover.take_up(db, now_us, takeover.Witness(*look(db), topic, reached, quiet_s))
+
+    def audited(self) -> None:
+        """What `take_up` found is on the audit trail."""
+        with self._writing() as (db, _):
+            takeover.audited(db)
+
+    def positions(self, topic: str) -> dict[int, int]:
+        """partition → the offset from which on records may cause what this ledger does not have."""
+        with self._reading() as db:
+            return {number: place.next_offset for number, place in positions.places(db, topic).items()}
+
+    def record(self, intents: Sequence[Intent], position: Position | None = None) -> list[Recorded]:
         """Insert each intent once, in one transaction. An intent of a known source event with new content amends it."""
-        if not intents:
+        if not intents and position is None:
             return []
         with self._writing() as (db, now_us):
-            return recording.record(db, self._seal, now_us, intents)
+            return recording.record(db, self._seal, now_us, intents, position)
 
     def claim(self, endpoint: str, limit: int, lease_s: float) -> list[Operation]:
         """Take the earliest open operation of up to `limit` patients who are due, and nobody else's until the lease ends."""
@@ -164,7 +190,9 @@ class SqlLedger:
     @contextmanager
     def _writing(self) -> Iterator[tuple[Connection, int]]:
         with away_is_retry_later(), self._engine.begin() as db:
-            yield db, self._clock(db)
+            now_us = self._clock(db)
+            self._guard.confirmed(db.info.get(FLUSHED_BYTES, 0))
+            yield db, now_us
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:

@@ -103,3 +103,23 @@ reviewed = Table(
     Column("name", Text, primary_key=True, doc="keyed hash"),
     Column("fingerprint", Text, nullable=False),
 )
+
+# One row: which database this is, as the worker that took it up last found it. What differs was lost or restored.
+ledger_identity = Table(
+    "ledger_identity",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("identity", Text, nullable=False, doc="empty until a worker takes the ledger up"),
+    Column("incidents", Integer, nullable=False, doc="how often the ledger was found to have gone back"),
+    Column("audited", Integer, nullable=False, doc="how many of them are on the audit trail"),
+    Column("quiet_until_us", BigInteger, nullable=False, doc="until then a worker of before may be sending"),
+)
+
+positions = Table(
+    "positions",
+    metadata,
+    Column("topic", Text, primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("next_offset", BigInteger, nullable=False, doc="what records before it cause is durable in this ledger"),
+    Column("in_doubt_before", BigInteger, nullable=False, doc="what records before it cause may have been sent"),
+)

@@ -14,6 +14,7 @@ from adapters.ledger.engine import connect
 from adapters.ledger.tables import metadata
 from schemas.errors import Misconfigured, RetryLater
 from schemas.operation import State
+from schemas.ports import Position
 from tests.doubles.ledgers import KEY, LATER, LEASE_S, NOW, HandClock, done, intent, ledger_at
 
 
@@ -252,7 +253,7 @@ def test_recording_and_settling_one_patient_at_the_same_time_strands_no_operatio
 
 
 def test_no_column_holds_what_was_sent_or_the_patient_in_the_clear(ledger: SqlLedger, database_url: str):
-    (first,) = ledger.record([intent("w1", patient="PATIENT-CANARY")])
+    (first,) = ledger.record([intent("w1", patient="PATIENT-CANARY")], Position("vitals.windows", 0, 1))
     ledger.claim("north-epic", 1, LEASE_S)
     ledger.mark_reviewed("pairing", {ledger.name("PATIENT-CANARY"): ledger.name("CANARY")})
     ledger.settle({first.operation_id: done(request=b"CANARY", response=b"CANARY")})

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from schemas.errors import RetryLater
 from schemas.operation import TERMINAL, Intent, Operation, Outcome, State
-from schemas.ports import Recorded
+from schemas.ports import Position, Recorded
 
 _RESTING = TERMINAL | {State.HELD}
 
@@ -19,12 +19,21 @@ class MemoryLedger:
         self.operations: dict[str, Operation] = {}
         self.history: dict[str, list[Outcome]] = {}
         self.away = False
+        self._positions: dict[tuple[str, int], int] = {}
         self._answered: dict[str, int] = {}
         self._reviewed: dict[str, dict[str, str]] = {}
 
-    def record(self, intents: Sequence[Intent], now: datetime | None = None) -> list[Recorded]:
+    def record(
+        self, intents: Sequence[Intent], position: Position | None = None, *, now: datetime | None = None
+    ) -> list[Recorded]:
         with self._open():
+            if position is not None:
+                self._positions[position.topic, position.partition] = position.next_offset
             return [self._record(intent, now or _now()) for intent in intents]
+
+    def positions(self, topic: str) -> dict[int, int]:
+        with self._open():
+            return {number: at for (name, number), at in self._positions.items() if name == topic}
 
     def _record(self, intent: Intent, now: datetime) -> Recorded:
         same_event = [operation for operation in self.operations.values() if _event(operation.intent) == _event(intent)]

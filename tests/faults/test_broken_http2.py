@@ -44,7 +44,7 @@ async def test_a_post_that_an_http2_server_took_before_it_broke_off_is_charted_o
     server: Http2Ehr, breaks: Break
 ) -> None:
     ehr, ledger = ehr_at(server), MemoryLedger()
-    ledger.record([ehr.intent("p0"), ehr.intent("p1")], now())
+    ledger.record([ehr.intent("p0"), ehr.intent("p1")], now=now())
     server.break_with = breaks
     await deliver_until(delivery(ehr, ledger, timeout_s=2), lambda: at_rest(ledger))
     assert [len(ehr.observations(p)) for p in ("p0", "p1")] == [1, 1]

@@ -224,7 +224,7 @@ async def test_a_token_first_refused_after_many_other_troubles_is_tried_again(tm
     with sandbox_ehr("oracle-health", tmp_path) as ehr:
         ehr.seed("p0")
         ledger = MemoryLedger()
-        ledger.record([ehr.intent("p0")], now())
+        ledger.record([ehr.intent("p0")], now=now())
         ledger.operations["op-1"] = ledger.operations["op-1"].model_copy(update={"attempts": 10, "code": "throttled"})
         ehr.sandbox.sandbox.faults.put([Fault(kind="unauthorized", count=2)])
         await deliver_until(delivery(ehr, ledger), lambda: at_rest(ledger))
@@ -241,7 +241,7 @@ async def test_a_token_refused_again_and_again_is_a_matter_for_a_person(
     with sandbox_ehr("oracle-health", tmp_path) as ehr:
         ehr.seed("p0")
         ledger = MemoryLedger()
-        ledger.record([ehr.intent("p0")], now())
+        ledger.record([ehr.intent("p0")], now=now())
         ehr.sandbox.sandbox.faults.put([Fault(kind="unauthorized")])
         await deliver_until(delivery(ehr, ledger), lambda: at_rest(ledger))
         assert [o.state for o in ledger.history["op-1"]] == [State.DEFERRED, State.DEFERRED, State.HELD]
@@ -268,7 +268,7 @@ async def test_a_patient_long_without_an_encounter_is_held_for_a_person(tmp_path
     with sandbox_ehr("epic", tmp_path) as ehr:
         ehr.sandbox.seed("p0", encounter="finished")
         ledger = MemoryLedger()
-        ledger.record([ehr.intent("p0")], now() - timedelta(hours=1))
+        ledger.record([ehr.intent("p0")], now=now() - timedelta(hours=1))
         await deliver_until(delivery(ehr, ledger), lambda: at_rest(ledger))
         assert (ledger.operations["op-1"].state, ledger.operations["op-1"].code) == (State.HELD, "no_encounter")
 

@@ -44,7 +44,7 @@ async def test_consent_revoked_while_the_token_is_fetched_is_honoured(tmp_path: 
         ehr.seed("p0")
         ehr.sandbox.sandbox.faults.put([Fault(kind="slow", operation="token", delay_s=0.5)])
         ledger, reference = MemoryLedger(), ward("p0")
-        ledger.record([ehr.intent("p0")], now())
+        ledger.record([ehr.intent("p0")], now=now())
         role = asking(reference, ehr, ledger)
         await deliver_until(role, revoking(reference, ledger, lambda: bool(ehr.sandbox.sandbox.faults.struck)))
         [operation] = ledger.operations.values()
@@ -57,7 +57,7 @@ async def test_consent_revoked_while_the_endpoints_pace_is_waited_for_is_honoure
         ehr.seed("p0")
         ehr.seed("p1")
         ledger, reference = MemoryLedger(), ward("p0", "p1")
-        ledger.record([ehr.intent("p0"), ehr.intent("p1")], now())
+        ledger.record([ehr.intent("p0"), ehr.intent("p1")], now=now())
         role = asking(reference, ehr, ledger, max_requests_per_s=1)
         await deliver_until(role, revoking(reference, ledger, lambda: bool(ehr.observations("p0"))))
         assert [o.state for o in ledger.operations.values()] == [State.SUCCEEDED, State.QUARANTINED]
@@ -68,7 +68,7 @@ async def test_an_amendment_is_not_sent_when_consent_went_while_it_waited(tmp_pa
     with sandbox_ehr("fhir", tmp_path) as ehr:
         ehr.seed("p0")
         ledger, reference = MemoryLedger(), ward("p0")
-        ledger.record([ehr.intent("p0", value=72), ehr.intent("p0", value=75)], now())
+        ledger.record([ehr.intent("p0", value=72), ehr.intent("p0", value=75)], now=now())
         role = asking(reference, ehr, ledger, max_requests_per_s=1)
         await deliver_until(role, revoking(reference, ledger, lambda: ledger.operations["op-2"].attempts == 1))
         assert ledger.operations["op-2"].code == "no_consent"
@@ -86,7 +86,7 @@ async def test_consent_revoked_while_the_connection_is_made_is_honoured(
         section = {"kind": "fhir", "base_url": f"https://127.0.0.1:{port}/fhir"}
         ehr = Ehr("http2", section, lambda _: None, lambda _: [])
         ledger, reference = MemoryLedger(), ward("p0")
-        ledger.record([ehr.intent("p0")], now())
+        ledger.record([ehr.intent("p0")], now=now())
 
         def revoked_before_the_way_is_open() -> bool:
             if called.is_set():

@@ -27,7 +27,7 @@ async def test_the_last_window_before_a_stay_is_not_filed_under_it(tmp_path: Pat
     with sandbox_ehr("epic", tmp_path) as ehr:
         ehr.sandbox.seed("p0", encounter_id="day", started=NINE.isoformat())
         ledger = MemoryLedger()
-        ledger.record([ehr.intent("p0", minute=-61), ehr.intent("p0", minute=-60)], now() - timedelta(hours=1))
+        ledger.record([ehr.intent("p0", minute=-61), ehr.intent("p0", minute=-60)], now=now() - timedelta(hours=1))
         await deliver_until(delivery(ehr, ledger), lambda: at_rest(ledger))
         before, within = ledger.operations.values()
         assert (before.state, before.code) == (State.HELD, "no_encounter")

@@ -1,0 +1,52 @@
+"""A ledger that went back: what it says is open may be charted, and what it never heard of may have been sent.
+
+In one transaction, so that a crash leaves either the ledger as it was, to be taken up again, or all of it in doubt.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, Integer, exists, insert, literal, select, text, true, update
+
+from adapters.ledger.tables import attempts, lanes, operations
+from schemas.operation import TERMINAL, State
+
+CODE = "ledger_went_back"
+_MESSAGE = "the ledger lost what came after; the chart is searched before anything is sent"
+_OPEN = operations.c.state.not_in(TERMINAL)
+
+
+def distrust(db: Connection, now_us: int, quiet_until_us: int) -> None:
+    """Every operation that is not terminal becomes unknown, in doubt for good, and rests until nobody can be sending it."""
+    if db.dialect.name == "postgresql":
+        db.execute(text("SET LOCAL statement_timeout = 0"))
+    db.execute(select(lanes.c.lane).order_by(lanes.c.lane).with_for_update()).all()
+    was = select(
+        operations.c.operation_id,
+        operations.c.attempts,
+        operations.c.fence,
+        literal(now_us, operations.c.created_us.type),
+        operations.c.state,
+        literal(CODE),
+    ).where(_OPEN)
+    db.execute(insert(attempts).from_select(["operation_id", "attempt", "fence", "at_us", "state", "code"], was))
+    db.execute(
+        update(operations)
+        .where(_OPEN)
+        .values(
+            state=State.UNKNOWN,
+            in_doubt=true(),
+            fence=operations.c.fence + literal(1, Integer),
+            due_us=quiet_until_us,
+            http_status=None,
+            code=CODE,
+            message=_MESSAGE,
+        )
+    )
+    _find_heads(db)
+
+
+def _find_heads(db: Connection) -> None:
+    mine = (operations.c.lane == lanes.c.lane) & operations.c.due_us.is_not(None)
+    first = select(operations.c.sequence).where(mine).order_by(operations.c.sequence).limit(1).scalar_subquery()
+    due = select(operations.c.due_us).where(mine).order_by(operations.c.sequence).limit(1).scalar_subquery()
+    db.execute(update(lanes).where(exists().where(mine)).values(head=first, due_us=due))

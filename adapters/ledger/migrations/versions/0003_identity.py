@@ -1,0 +1,27 @@
+"""Which database the ledger is in, and how far each partition's intents are durable in it."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    """Create the tables; the identity is learnt when a worker first takes the ledger up."""
+    identity = op.create_table(
+        "ledger_identity",
+        sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("identity", sa.Text, nullable=False),
+        sa.Column("incidents", sa.Integer, nullable=False),
+        sa.Column("audited", sa.Integer, nullable=False),
+        sa.Column("quiet_until_us", sa.BigInteger, nullable=False),
+    )
+    op.bulk_insert(identity, [{"id": 1, "identity": "", "incidents": 0, "audited": 0, "quiet_until_us": 0}])
+    op.create_table(
+        "positions",
+        sa.Column("topic", sa.Text, primary_key=True),
+        sa.Column("partition", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("next_offset", sa.BigInteger, nullable=False),
+        sa.Column("in_doubt_before", sa.BigInteger, nullable=False),
+    )
