@@ -9,10 +9,10 @@ import orjson
 from pydantic_core import from_json
 
 from schemas.ports import Outgoing
-from schemas.reasons import LATE, Reason
+from schemas.reasons import LATE
 from schemas.topics import LATE_READINGS, QUARANTINE
 from streams.kernel.partition import Aside
-from streams.kernel.passing import Conflict
+from streams.kernel.passing import Withdrawal
 
 LONGEST_COPIED_BYTES = 2 * 1024 * 1024
 """Base64 makes a third more of it, and the topics of what is set aside take records of 4 MiB."""
@@ -38,19 +38,19 @@ def aside_record(aside: Aside, topic: str, partition: int) -> Outgoing:
     return Outgoing(target, (aside.device_id or "").encode(), orjson.dumps(value), partition)
 
 
-def conflict_record(conflict: Conflict, topic: str, partition: int, arrival_ms: int) -> Outgoing:
-    """The record of a reading that another one contradicts, in canonical units; its source tells where the original is."""
+def withdrawal_record(withdrawal: Withdrawal, topic: str, partition: int) -> Outgoing:
+    """The record of a reading that left its open window, in canonical units; its source tells where the original is."""
     value = {
         "kind": "reading",
-        "reason": Reason.CONFLICTING_DUPLICATE,
-        "tenant_id": conflict.tenant_id,
-        "device_id": conflict.device_id,
-        "source": _source(topic, partition, conflict.offset, conflict.place),
-        "arrived": arrival_ms,
-        "reading": conflict.reading,
+        "reason": withdrawal.reason,
+        "tenant_id": withdrawal.tenant_id,
+        "device_id": withdrawal.device_id,
+        "source": _source(topic, partition, withdrawal.offset, withdrawal.place),
+        "arrived": withdrawal.arrived_ms,
+        "reading": withdrawal.reading,
         "raw": None,
     }
-    return Outgoing(QUARANTINE, conflict.device_id.encode(), orjson.dumps(value), partition)
+    return Outgoing(QUARANTINE, withdrawal.device_id.encode(), orjson.dumps(value), partition)
 
 
 def _source(topic: str, partition: int, offset: int, place: int) -> dict[str, Any]:

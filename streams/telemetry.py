@@ -22,7 +22,7 @@ from streams.insist import insist
 from streams.kernel.compiled import NEVER
 from streams.kernel.partition import Aside, Closed, Ingested, PartitionKernel
 from streams.kernel.vital_table import VitalTable
-from streams.set_aside import LONGEST_COPIED_BYTES, aside_record, conflict_record
+from streams.set_aside import LONGEST_COPIED_BYTES, aside_record, withdrawal_record
 from streams.unparsed import letter, quarantined
 
 LoadProgress = Callable[[int], Awaitable[tuple[Sequence[DeviceProgress], PartitionProgress | None]]]
@@ -167,9 +167,16 @@ class TelemetryRole:
                 await asyncio.sleep(0)
 
     async def _close(self, partition: int) -> None:
-        """Pass after pass while more is due; readings are taken in between."""
+        """Pass after pass while more is due, by the newest pairings; readings are taken in between.
+
+        Fails closed: without current pairings no window is closed.
+        """
         more = True
         while more and (kernel := self._kernels.get(partition)) is not None and kernel.position is not None:
+            if not self._reference.is_current():
+                return
+            version = self._reference.pairings_version()
+            kernel.learn(self._reference.pairings(), version)
             silent_ms, arrived_ms = self.silent_for(partition, kernel.position), kernel.arrival_ms
             began = perf_counter()
             closed = kernel.close(None if silent_ms is None or arrived_ms == NEVER else arrived_ms + silent_ms)
@@ -181,7 +188,7 @@ class TelemetryRole:
         """Windows and refusals, then progress, then the settled offset: each only when what is before it is confirmed."""
         partition = kernel.partition
         out = [Outgoing(WINDOWS, window.key, window.value) for window in closed.windows]
-        out += [conflict_record(c, self._topic, partition, kernel.arrival_ms) for c in closed.conflicts]
+        out += [withdrawal_record(w, self._topic, partition) for w in closed.withdrawn]
         await self._confirm(out)
         self._count_windows(closed)
         await asyncio.gather(*before)
@@ -212,7 +219,8 @@ class TelemetryRole:
         count, windows = self._observer.count, closed.windows
         count("readings_total", sum(w.size for w in windows), outcome="windowed", reason="")
         count("readings_total", sum(w.duplicates for w in windows), outcome="duplicate", reason="")
-        count("readings_total", len(closed.conflicts), outcome="quarantined", reason=Reason.CONFLICTING_DUPLICATE)
+        for reason, n in Counter(w.reason for w in closed.withdrawn).items():
+            count("readings_total", n, outcome="quarantined", reason=str(reason))
         for (publish, cause), n in Counter((w.publish, w.cause or "") for w in windows).items():
             count("windows_total", n, publish="true" if publish else "false", cause=cause)
         now_ms = self._clock().timestamp() * 1000

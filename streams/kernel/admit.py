@@ -13,7 +13,7 @@ import numpy as np
 from schemas.reasons import Reason
 from streams.kernel.closure import close_idle, close_long_open, closed_by_watermark, window_end
 from streams.kernel.compiled import I16, I32, I64, NEVER, U8, compiled
-from streams.kernel.pairings import Intervals
+from streams.kernel.pairings import NOBODY, Intervals, patient_at
 from streams.kernel.store import FREE, OPEN, USED, Devices, OpenRows, Streams
 from streams.kernel.vital_table import UnitColumns, VitalColumns
 
@@ -63,18 +63,6 @@ def convert(value: int, shift: int, numerator: int, denominator: int) -> int:
 
 
 @compiled
-def _patient(pairings: Intervals, device: int, time_ms: int) -> int:
-    """The one patient paired with the device at this instant; -1 for none, -2 for several."""
-    found = -1
-    for i in range(pairings.first[device], pairings.first[device + 1]):
-        if pairings.since_ms[i] <= time_ms < pairings.until_ms[i]:
-            if found != -1 and found != pairings.patient[i]:
-                return -2
-            found = int(pairings.patient[i])
-    return found
-
-
-@compiled
 def _keep(
     stream: int, at: int, value: int, patient: int, end: int, c: Incoming, streams: Streams, rows: OpenRows
 ) -> None:
@@ -92,6 +80,7 @@ def _keep(
     rows.arrival_ms[row] = c.arrival_ms[at]
     rows.place[row] = c.place[at]
     rows.patient[row] = patient
+    rows.claimed[row] = c.claim[at] >= 0
     rows.next_row[row] = streams.head[stream]
     streams.head[stream] = row
     streams.oldest_end[stream] = min(streams.oldest_end[stream], end)
@@ -124,9 +113,9 @@ def admit(
         if time_ms < arrival_ms - limits.age_ms:
             fate[i] = TOO_OLD
             continue
-        patient = _patient(pairings, device, time_ms)
+        patient = patient_at(pairings, device, time_ms)
         if patient < 0:
-            fate[i] = UNPAIRED if patient == -1 else AMBIGUOUS
+            fate[i] = UNPAIRED if patient == NOBODY else AMBIGUOUS
             continue
         if c.claim[i] >= 0 and c.claim[i] != patient:
             fate[i] = MISMATCH

@@ -25,6 +25,12 @@ class ArrivalClock:
         if self._settled_ms != NEVER and offsets[-1] >= self._settled:
             again = arrived_ms[np.searchsorted(offsets, self._settled) :]
             np.maximum(again, self._settled_ms, out=again)
-            self._settled_ms = NEVER
         self.now_ms = int(arrived_ms[-1])
+        self.reach(int(offsets[-1]) + 1)
         return arrived_ms
+
+    def reach(self, position: int) -> None:
+        """What follows comes from this offset on."""
+        if position >= self._settled:
+            self.now_ms = max(self.now_ms, self._settled_ms)
+            self._settled_ms = NEVER

@@ -44,6 +44,7 @@ class Conflicts(NamedTuple):
     value_micro: I64
     seq: I64
     offset: I64
+    arrival_ms: I64
     place: I32
 
 
@@ -184,6 +185,7 @@ def _emit_window(
                     rows.offset[row],
                     rows.place[row],
                 )
+                conflicts.arrival_ms[k] = rows.arrival_ms[row]
                 k += 1
         else:
             for _ in range(_measurements(ids, begin, after, rows)):

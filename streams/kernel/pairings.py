@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 import numpy as np
 
 from schemas.reference import Pairing
-from streams.kernel.compiled import I32, I64
+from streams.kernel.compiled import I32, I64, compiled
 from streams.kernel.interning import Interner
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FOREVER_MS = np.iinfo(np.int64).max
+NOBODY, SEVERAL = -1, -2
 
 
 class Intervals(NamedTuple):
@@ -25,33 +26,66 @@ class Intervals(NamedTuple):
     patient: I32
 
 
-def intervals(
-    pairings: Mapping[tuple[str, str], Pairing], devices: Interner, patients: Interner, known: Intervals | None = None
-) -> Intervals:
-    """The pairings of the devices seen so far, by device code; `known` are those of the first devices, still true."""
-    begin = len(known.first) - 1 if known else 0
-    first = [int(known.first[-1]) if known else 0]
-    since: list[int] = []
-    until: list[int] = []
-    patient: list[int] = []
-    for code in range(begin, len(devices)):
-        pairing = pairings.get(devices.name(code))
-        for span in pairing.intervals if pairing else ():
-            since.append(epoch_ms(span.since))
-            until.append(_FOREVER_MS if span.until is None else epoch_ms(span.until))
-            patient.append(patients.code("", span.patient_id))
-        first.append(first[0] + len(since))
-    new = Intervals(
-        np.array(first, np.int64), np.array(since, np.int64), np.array(until, np.int64), np.array(patient, np.int32)
-    )
-    if known is None:
-        return new
-    return Intervals(
-        np.concatenate((known.first[:-1], new.first)),
-        np.concatenate((known.since_ms, new.since_ms)),
-        np.concatenate((known.until_ms, new.until_ms)),
-        np.concatenate((known.patient, new.patient)),
-    )
+@compiled
+def patient_at(pairings: Intervals, device: int, time_ms: int) -> int:
+    """The one patient paired with the device at this instant; NOBODY, or SEVERAL."""
+    found = NOBODY
+    for i in range(pairings.first[device], pairings.first[device + 1]):
+        if pairings.since_ms[i] <= time_ms < pairings.until_ms[i]:
+            if found != NOBODY and found != pairings.patient[i]:
+                return SEVERAL
+            found = int(pairings.patient[i])
+    return found
+
+
+class DevicePairings:
+    """The intervals of the devices seen so far, by the newest pairings known."""
+
+    def __init__(self) -> None:
+        none = np.zeros(0, np.int64)
+        self.intervals = Intervals(np.zeros(1, np.int64), none, none, np.zeros(0, np.int32))
+        self.corrected: set[int] = set()
+        """Devices whose pairing has changed since they were seen: whoever joins their readings again takes them out."""
+        self._known: list[Pairing | None] = []
+        self._version: int | None = None
+
+    def learn(
+        self, pairings: Mapping[tuple[str, str], Pairing], version: int, devices: Interner, patients: Interner
+    ) -> Intervals:
+        """Take these pairings for the newest; `version` tells whether any can have changed."""
+        seen = len(self._known)
+        changed = []
+        if version != self._version:
+            changed = [code for code in range(seen) if pairings.get(devices.name(code)) is not self._known[code]]
+            self.corrected.update(changed)
+            self._version = version
+        new = [*changed, *range(seen, len(devices))]
+        if new:
+            self._known.extend([None] * (len(devices) - seen))
+            for code in new:
+                self._known[code] = pairings.get(devices.name(code))
+            self.intervals = self._replaced(new, patients)
+        return self.intervals
+
+    def _replaced(self, codes: Sequence[int], patients: Interner) -> Intervals:
+        """The intervals, with those of these devices made anew."""
+        spans = [(code, span) for code in codes if (known := self._known[code]) for span in known.intervals]
+        since = [epoch_ms(span.since) for _, span in spans]
+        until = [_FOREVER_MS if span.until is None else epoch_ms(span.until) for _, span in spans]
+        patient = [patients.code("", span.patient_id) for _, span in spans]
+        old = self.intervals
+        kept = np.repeat(np.arange(len(old.first) - 1), np.diff(old.first))
+        stays = ~np.isin(kept, np.array(codes, np.int64))
+        owner = np.concatenate((kept[stays], np.array([code for code, _ in spans], np.int64)))
+        order = np.argsort(owner, kind="stable")
+        first = np.zeros(len(self._known) + 1, np.int64)
+        np.cumsum(np.bincount(owner, minlength=len(self._known)), out=first[1:])
+        return Intervals(
+            first,
+            np.concatenate((old.since_ms[stays], np.array(since, np.int64)))[order],
+            np.concatenate((old.until_ms[stays], np.array(until, np.int64)))[order],
+            np.concatenate((old.patient[stays], np.array(patient, np.int32)))[order],
+        )
 
 
 def epoch_ms(instant: datetime) -> int:

@@ -20,8 +20,8 @@ from streams.kernel.admit import Incoming, Limits, admit
 from streams.kernel.arrival import ArrivalClock
 from streams.kernel.compiled import I64, U8
 from streams.kernel.decode import Decoder, Rows, Unreadable
-from streams.kernel.pairings import Intervals, intervals
-from streams.kernel.passing import ClosedWindow, Conflict, Pass
+from streams.kernel.pairings import DevicePairings, Intervals
+from streams.kernel.passing import ClosedWindow, Pass, Withdrawal
 from streams.kernel.replay import Replay
 from streams.kernel.store import Store
 from streams.kernel.vital_table import VitalTable
@@ -52,13 +52,13 @@ class Ingested:
 
 @dataclass(slots=True)
 class Closed:
-    """A closing pass: windows in the order in which a stream's windows follow each other, and contradicted readings.
+    """A closing pass: windows in the order in which a stream's windows follow each other, and open readings that leave.
 
     The progress is true once windows and refusals are confirmed. `more` says that another pass has work already.
     """
 
     windows: list[ClosedWindow] = field(default_factory=list)
-    conflicts: list[Conflict] = field(default_factory=list)
+    withdrawn: list[Withdrawal] = field(default_factory=list)
     devices: list[DeviceProgress] = field(default_factory=list)
     partition: PartitionProgress | None = None
     more: bool = False
@@ -78,8 +78,7 @@ class PartitionKernel:
         self._clock = ArrivalClock()
         self._replay = Replay()
         self._pass = Pass(topic, partition, vitals, identity_key)
-        self._intervals: Intervals | None = None
-        self._pairings_version: int | None = None
+        self._pairings = DevicePairings()
         telemetry = vitals.config.telemetry
         self._limits = Limits(telemetry.clock_ahead, telemetry.max_age)
 
@@ -131,7 +130,7 @@ class PartitionKernel:
         rows, unreadable = self.decoder.decode(columns.values)
         self.store.reserve(len(self.decoder.devices), len(rows.record))
         arrived_ms = self._clock.advance(columns.offsets, columns.arrivals_ms)
-        fate = self._admit(columns, arrived_ms, rows, self._current(pairings, pairings_version))
+        fate = self._admit(columns, arrived_ms, rows, self.learn(pairings, pairings_version))
         self.position = int(columns.offsets[-1]) + 1
         self._remember_opened(columns, rows, fate)
         result = self._sorted_out(columns, rows, fate, unreadable)
@@ -153,14 +152,11 @@ class PartitionKernel:
     def pass_over(self, position: int) -> None:
         """Nothing before this offset is left to be judged, also where no record stands there."""
         self.position = max(self.position or 0, position)
+        self._clock.reach(self.position)
 
-    def _current(self, pairings: Mapping[tuple[str, str], Pairing], version: int) -> Intervals:
-        known = self._intervals
-        if known is None or version != self._pairings_version or len(known.first) <= len(self.decoder.devices):
-            unchanged = known if version == self._pairings_version else None
-            known = self._intervals = intervals(pairings, self.decoder.devices, self.decoder.patients, unchanged)
-            self._pairings_version = version
-        return known
+    def learn(self, pairings: Mapping[tuple[str, str], Pairing], version: int) -> Intervals:
+        """Take these pairings for the newest known. Open readings of a corrected device are joined again as they close."""
+        return self._pairings.learn(pairings, version, self.decoder.devices, self.decoder.patients)
 
     def _admit(self, columns: Columns, arrived_ms: I64, rows: Rows, pairings: Intervals) -> U8:
         fate = np.zeros(len(rows.record), np.uint8)
@@ -210,11 +206,24 @@ class PartitionKernel:
         """Close what is due by event time, or by the arrival clock (given when the partition is silent), up to a bound."""
         if self.position is None:
             return Closed()
+        withdrawn = self._rejoined()
+        if self._pairings.corrected:
+            return Closed(withdrawn=withdrawn, more=True)
         clock = self.arrival_ms if arrival_ms is None else max(arrival_ms, self.arrival_ms)
         passed = self._pass.run(clock, self.position, self.store, self.decoder, self.published, self._replay)
         if self._replay.any_opened():
             self._replay.settled(self.settled() or 0)
-        return Closed(passed.windows, passed.conflicts, passed.devices, self._progress(self.position), passed.more)
+        withdrawn += passed.withdrawn
+        return Closed(passed.windows, withdrawn, passed.devices, self._progress(self.position), passed.more)
+
+    def _rejoined(self) -> list[Withdrawal]:
+        """Readings that leave because their device's pairing was corrected: some of them, while many wait."""
+        if not self._pairings.corrected:
+            return []
+        devices = sorted(self._pairings.corrected)
+        done, withdrawn = self._pass.rejoin(devices, self._pairings.intervals, self.store, self.decoder)
+        self._pairings.corrected.difference_update(devices[:done])
+        return withdrawn
 
     def _progress(self, position: int) -> PartitionProgress:
         settled, arrived_ms = self.store.first_open() or (position, self.arrival_ms)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -12,11 +12,15 @@ import orjson
 
 from schemas.config import Vital
 from schemas.progress import DeviceProgress, StreamProgress
+from schemas.reasons import Reason
 from streams import publishing
+from streams.kernel.admit import REASONS
 from streams.kernel.closing import ClosedWindows, Conflicts, close, due, lengths
 from streams.kernel.compiled import NEVER
 from streams.kernel.decode import Decoder
 from streams.kernel.identity import content_hash, window_id
+from streams.kernel.pairings import Intervals
+from streams.kernel.rejoin import MOST_WITHDRAWN, Withdrawn, blank_withdrawn, rejoin
 from streams.kernel.replay import Place, Replay
 from streams.kernel.scan import NO_SEQ
 from streams.kernel.store import Store
@@ -40,13 +44,15 @@ class ClosedWindow(NamedTuple):
     duplicates: int
 
 
-class Conflict(NamedTuple):
-    """A reading of a group that contradicts itself, in canonical units."""
+class Withdrawal(NamedTuple):
+    """A reading that was open and leaves for the quarantine, in canonical units: contradicted, or no longer the patient's."""
 
+    reason: Reason
     tenant_id: str
     device_id: str
     offset: int
     place: int
+    arrived_ms: int
     reading: dict[str, Any]
 
 
@@ -76,7 +82,7 @@ class Passed(NamedTuple):
     """What one pass closed, and whether more is due already."""
 
     windows: list[ClosedWindow]
-    conflicts: list[Conflict]
+    withdrawn: list[Withdrawal]
     devices: list[DeviceProgress]
     more: bool
 
@@ -109,7 +115,16 @@ class Pass:
         windows = self._windows(out, w, decoder, published, without_conflicts(before, conflicts, k))
         devices = np.unique(streams // len(self._vitals.names)).tolist()
         progress = [self._device(device, position - 1, store, decoder, published) for device in devices]
-        return Passed(windows, [self._conflict(conflicts, i, decoder) for i in range(k)], progress, more)
+        return Passed(windows, self._contradicted(conflicts, k, decoder), progress, more)
+
+    def rejoin(
+        self, devices: Sequence[int], pairings: Intervals, store: Store, decoder: Decoder
+    ) -> tuple[int, list[Withdrawal]]:
+        """Join these devices' open readings again: how many of the devices are done, and the readings that leave."""
+        out = blank_withdrawn(min(MOST_WITHDRAWN, store.open_rows + 1))
+        codes = np.array(devices, np.int32)
+        done, n = rejoin(codes, self._vitals.columns, pairings, store.streams, store.rows, out)
+        return done, [self._withdrawal(REASONS[int(out.fate[i])], out, i, decoder) for i in range(n)]
 
     def _windows(
         self, out: ClosedWindows, n: int, decoder: Decoder, published: dict[int, Published], before: Superseded
@@ -185,7 +200,10 @@ class Pass:
         key = f"{tenant_id}|{patient_id}".encode()
         return ClosedWindow(key, orjson.dumps(value), cause is not None, cause, end_ms, size, duplicates)
 
-    def _conflict(self, c: Conflicts, i: int, decoder: Decoder) -> Conflict:
+    def _contradicted(self, c: Conflicts, n: int, decoder: Decoder) -> list[Withdrawal]:
+        return [self._withdrawal(Reason.CONFLICTING_DUPLICATE, c, i, decoder) for i in range(n)]
+
+    def _withdrawal(self, reason: Reason, c: Conflicts | Withdrawn, i: int, decoder: Decoder) -> Withdrawal:
         device, kind = divmod(int(c.stream[i]), len(self._vitals.names))
         tenant_id, device_id = decoder.devices.name(device)
         reading = {
@@ -193,7 +211,8 @@ class Pass:
             "unit": self._vitals.canonical_units[kind], "time": rfc3339(int(c.time_ms[i])),
             "seq": None if c.seq[i] == NO_SEQ else int(c.seq[i]),
         }  # fmt: skip
-        return Conflict(tenant_id, device_id, int(c.offset[i]), int(c.place[i]), reading)
+        offset, place, arrived_ms = int(c.offset[i]), int(c.place[i]), int(c.arrival_ms[i])
+        return Withdrawal(reason, tenant_id, device_id, offset, place, arrived_ms, reading)
 
     def _device(
         self, device: int, offset: int, store: Store, decoder: Decoder, published: dict[int, Published]
@@ -230,6 +249,6 @@ def _blank_windows(size: int) -> ClosedWindows:
 
 
 def _blank_conflicts(size: int) -> Conflicts:
-    time, value, seq, offset = (np.empty(size, np.int64) for _ in range(4))
+    time, value, seq, offset, arrival = (np.empty(size, np.int64) for _ in range(5))
     stream, patient, place = (np.empty(size, np.int32) for _ in range(3))
-    return Conflicts(stream, patient, time, value, seq, offset, place)
+    return Conflicts(stream, patient, time, value, seq, offset, arrival, place)

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.kernel.compiled import I32, I64, NEVER
+from streams.kernel.compiled import I32, I64, NEVER, U8
 
 NOWHERE = -1
 SETTLED = np.iinfo(np.int64).max
@@ -37,7 +37,10 @@ class Streams(NamedTuple):
 
 
 class OpenRows(NamedTuple):
-    """Readings in open windows: a pool, each stream's rows linked from its head, newest first."""
+    """Readings in open windows: a pool, each stream's rows linked from its head, newest first.
+
+    `claimed` rows named the patient themselves.
+    """
 
     time_ms: I64
     value_micro: I64
@@ -46,6 +49,7 @@ class OpenRows(NamedTuple):
     arrival_ms: I64
     place: I32
     patient: I32
+    claimed: U8
     next_row: I32
     free: I32
     counters: I64
@@ -63,8 +67,10 @@ class Store:
         )  # fmt: skip
         time, value, seq, offset, arrival = (np.zeros(0, np.int64) for _ in range(5))
         place, patient, following, free = (np.zeros(0, np.int32) for _ in range(4))
-        counters = np.zeros(3, np.int64)
-        self.rows = OpenRows(time, value, seq, offset, arrival, place, patient, following, free, counters)
+        claimed, counters = np.zeros(0, np.uint8), np.zeros(3, np.int64)
+        self.rows = OpenRows(
+            time, value, seq, offset, arrival, place, patient, claimed, following, free, counters
+        )  # fmt: skip
 
     def reserve(self, devices: int, rows: int) -> None:
         """Make room for this many devices altogether and this many more rows."""

@@ -42,18 +42,13 @@ def pairings() -> dict[tuple[str, str], Pairing]:
     """d0 stays with p0; d1 moves from p1 to p2 and back; d2 is nobody's."""
     moved = [("p1", 0, 25), ("p2", 25, 28), ("p1", 28, None)]
     spans = {"d0": [("p0", 0, None)], "d1": moved, "d3": [("p3", 0, None)]}
-    return {
-        ("north", device): Pairing.model_validate(
-            {
-                "tenant_id": "north",
-                "device_id": device,
-                "intervals": [
-                    {"patient_id": p, "from": _at(a), "until": None if b is None else _at(b)} for p, a, b in spans
-                ],
-            }
-        )
-        for device, spans in spans.items()
-    }
+    return {("north", device): paired(device, *of_device) for device, of_device in spans.items()}
+
+
+def paired(device: str, *spans: tuple[str, int, int | None]) -> Pairing:
+    """The pairing of a device: (patient, from, until) in seconds after ten o'clock; from 0 is from long before."""
+    intervals = [{"patient_id": p, "from": _at(a), "until": None if b is None else _at(b)} for p, a, b in spans]
+    return Pairing.model_validate({"tenant_id": "north", "device_id": device, "intervals": intervals})
 
 
 def _at(seconds: int) -> str:
@@ -110,7 +105,7 @@ class Run:
     windows: dict[str, bytes]
     late: list[tuple[int, int]]
     rejected: list[tuple[int, int, str]]
-    conflicts: list[tuple[int, int]]
+    withdrawn: list[tuple[int, int, str]]
     kernel: PartitionKernel
     devices: dict[str, DeviceProgress] = field(default_factory=dict)
     partition: PartitionProgress | None = None
@@ -128,7 +123,7 @@ class Run:
                 value = orjson.loads(window.value)
                 again = self.windows.setdefault(value["window_id"], window.value)
                 assert again == window.value, "one identity, two contents"
-            self.conflicts += [(c.offset, c.place) for c in closed.conflicts]
+            self.withdrawn += [(w.offset, w.place, str(w.reason)) for w in closed.withdrawn]
             self.devices |= {progress.device_id: progress for progress in closed.devices}
             self.partition = closed.partition or self.partition
 

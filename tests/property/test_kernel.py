@@ -36,7 +36,7 @@ def test_any_split_into_batches_and_any_closing_passes_give_the_same_windows(log
     assert split.windows == whole.windows
     assert sorted(split.late) == sorted(whole.late)
     assert sorted(split.rejected) == sorted(whole.rejected)
-    assert sorted(split.conflicts) == sorted(whole.conflicts)
+    assert sorted(split.withdrawn) == sorted(whole.withdrawn)
 
 
 @given(logs(), CUTS, CLOSES)
@@ -45,7 +45,7 @@ def test_every_reading_is_in_one_window_or_repeated_or_late_or_refused(log, cuts
     result = run(log, cuts, closes)
     windows = [orjson.loads(value) for value in result.windows.values()]
     counted = sum(w["count"] + w["duplicates"] for w in windows)
-    assert counted + len(result.late) + len(result.rejected) + len(result.conflicts) == len(log)
+    assert counted + len(result.late) + len(result.rejected) + len(result.withdrawn) == len(log)
     assert result.kernel.store.open_rows == 0
     assert result.kernel.settled() == len(log)
 
@@ -69,7 +69,7 @@ def test_replay_from_the_committed_offset_after_a_crash_gives_the_same_bytes(log
     assert first.windows | second.windows == whole.windows
     assert set(first.late) | set(second.late) == set(whole.late)
     assert set(first.rejected) | set(second.rejected) == set(whole.rejected)
-    assert sorted(first.conflicts + second.conflicts) == sorted(whole.conflicts)
+    assert sorted(first.withdrawn + second.withdrawn) == sorted(whole.withdrawn)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 200))

@@ -18,23 +18,27 @@ from streams.batches import Batch, Record
 from streams.telemetry import TelemetryPorts, TelemetryRole
 from tests.conditions import wait_until
 from tests.doubles.ports import MemoryProducer
-from tests.property.kernel_logs import BASE_MS, KEY, TABLE, measured, pairings
+from tests.property.kernel_logs import BASE_MS, KEY, TABLE, measured, paired, pairings
 
 TOPIC = "telemetry.readings"
 LONG_AFTER_MS = BASE_MS + 3_600_000
 
 
-class StaticPairings:
-    """Pairings that do not change; `current` is what a test says."""
+class WardPairings:
+    """Pairings as the ward keeps them; `current` is what a test says."""
 
     def __init__(self) -> None:
         self.current = True
+        self.version, self.known = 1, pairings()
+
+    def correct(self, device: str, *spans: tuple[str, int, int | None]) -> None:
+        self.version, self.known = self.version + 1, self.known | {("north", device): paired(device, *spans)}
 
     def pairings_version(self) -> int:
-        return 1
+        return self.version
 
     def pairings(self):
-        return pairings()
+        return self.known
 
     def is_current(self) -> bool:
         return self.current
@@ -73,7 +77,7 @@ class Ward:
     """A role with its doubles; silent partitions as the test says."""
 
     def __init__(self) -> None:
-        self.producer, self.reference, self.kept = GatedProducer(), StaticPairings(), Kept()
+        self.producer, self.reference, self.kept = GatedProducer(), WardPairings(), Kept()
         self.observer = PrometheusObserver()
         ports = TelemetryPorts(
             self.producer,
@@ -224,3 +228,25 @@ async def test_what_an_earlier_owner_set_aside_is_not_set_aside_again_and_a_wind
     (window,) = ward.sent(WINDOWS)
     assert window["count"] == 2
     assert window["supersedes"] == [{"offset": 1, "index": 0}]
+
+
+async def test_a_pairing_corrected_while_a_window_is_open_charts_nothing_for_the_wrong_patient(ward):
+    await ward.role.take(Batch(TOPIC, 0, [measured(i, BASE_MS + i * 1000) for i in range(6)]))
+    ward.reference.correct("d0", ("p7", 0, 4))
+    await ward.close()
+    assert [(w["patient_id"], w["count"]) for w in ward.sent(WINDOWS)] == [("p7", 4)]
+    left = ward.sent(QUARANTINE)
+    assert sorted((a["reason"], a["source"]["offset"]) for a in left) == [("unpaired", 4), ("unpaired", 5)]
+    assert ward.seen("readings_total", outcome="quarantined", reason="unpaired") == 2
+    assert ward.role.settled() == {0: 6}
+
+
+async def test_without_current_pairings_no_window_is_closed(ward):
+    await ward.role.take(Batch(TOPIC, 0, [measured(0, BASE_MS)]))
+    ward.reference.current = False
+    await ward.close()
+    assert not ward.sent(WINDOWS)
+    assert ward.role.settled() == {}
+    ward.reference.current = True
+    await ward.close()
+    assert len(ward.sent(WINDOWS)) == 1
