@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from adapters.topic_reader import KafkaTopicReader
 from schemas import aside_head
 from schemas.errors import Unsafe
-from schemas.progress import DeviceProgress, PartitionProgress
+from schemas.progress import DeviceProgress, PartitionProgress, furthest
 from schemas.topics import LATE_READINGS, PROGRESS, QUARANTINE, READINGS
 
 _PARTITION_KEY = b"#partition"
@@ -53,8 +53,7 @@ class ProgressReader:
                 continue
             try:
                 if record.key == _PARTITION_KEY:
-                    reached = PartitionProgress.model_validate_json(record.value)
-                    whole = reached if whole is None or reached.position >= whole.position else whole
+                    whole = furthest(whole, PartitionProgress.model_validate_json(record.value))
                 else:
                     device = DeviceProgress.model_validate_json(record.value)
                     known = devices.get(record.key)

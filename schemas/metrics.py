@@ -44,6 +44,7 @@ _TELEMETRY = (
         "outcome",
         "reason",
     ),
+    _counter("readings_removed_unread_total", "records that retention removed before they were read", "partition"),
     _counter("batches_total", "batches taken from Kafka", "topic"),
     _gauge("batch_readings", "readings in the batch taken last"),
     _gauge("partition_lag", "records between the committed offset and the end of the partition", "topic", "partition"),

@@ -46,6 +46,13 @@ class Stored(NamedTuple):
     value: bytes | None
 
 
+class Kept(NamedTuple):
+    """What the broker says of a partition: the group's committed offset, and the first that retention has left."""
+
+    committed: int | None
+    first: int
+
+
 class TopicReader(Protocol):
     """Reads whole topics again, as an auditor does: no consumer group, nothing committed."""
 

@@ -45,3 +45,26 @@ class PartitionProgress(BaseModel):
     removed_unread: int = Field(
         default=0, ge=0, description="records that retention removed before they were read, since the topic began"
     )
+    counted_gaps: tuple[tuple[int, int], ...] = Field(
+        default=(), description="of these: what lies after `settled`, as first offset and the offset after the last"
+    )
+
+
+def furthest(known: PartitionProgress | None, found: PartitionProgress) -> PartitionProgress:
+    """Of two that were written of one partition what is furthest: one that reads again begins behind what is known.
+
+    What was settled and what was counted as removed stays so, whoever had the partition.
+    """
+    if known is None:
+        return found
+    ahead = found if found.position >= known.position else known
+    clocks_ms = [at.settled_arrival_ms for at in (known, found) if at.settled_arrival_ms is not None]
+    counted = found if found.removed_unread >= known.removed_unread else known
+    return ahead.model_copy(
+        update={
+            "settled": max(known.settled, found.settled),
+            "settled_arrival_ms": max(clocks_ms, default=None),
+            "removed_unread": counted.removed_unread,
+            "counted_gaps": counted.counted_gaps,
+        }
+    )

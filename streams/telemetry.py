@@ -22,6 +22,7 @@ from streams.insist import insist
 from streams.kernel.compiled import NEVER
 from streams.kernel.partition import Aside, Closed, Ingested, PartitionKernel
 from streams.kernel.vital_table import VitalTable
+from streams.retention import Retention
 from streams.set_aside import LONGEST_COPIED_BYTES, aside_record, withdrawal_record
 from streams.unparsed import letter, quarantined
 
@@ -45,6 +46,7 @@ class TelemetryPorts:
     load_set_aside: LoadSetAside
     observer: Observer
     clock: Clock
+    retention: Retention
 
 
 class TelemetryRole:
@@ -54,7 +56,7 @@ class TelemetryRole:
         self._vitals, self._key, self._topic = vitals, identity_key, topic
         self._producer, self._reference = ports.producer, ports.reference
         self._load_progress, self._load_set_aside = ports.load_progress, ports.load_set_aside
-        self._observer, self._clock = ports.observer, ports.clock
+        self._observer, self._clock, self._retention = ports.observer, ports.clock, ports.retention
         self._kernels: dict[int, PartitionKernel] = {}
         self._settled: dict[int, int] = {}
         self._told: dict[int, PartitionProgress] = {}
@@ -70,6 +72,9 @@ class TelemetryRole:
             devices, progress = await insist(partial(self._load_progress, partition), "kafka", self._observer)
             kernel = PartitionKernel(self._topic, partition, self._vitals, self._key)
             kernel.restore(devices, progress)
+            first = await self._retention.assigned(partition, progress)
+            if first is not None:
+                kernel.pass_over(first)
             self._kernels[partition] = kernel
 
     async def revoked(self, partitions: Collection[int]) -> None:
@@ -95,11 +100,12 @@ class TelemetryRole:
 
     async def take(self, batch: Batch) -> None:
         """Judge one batch. Its refusals and late readings are on their way to Kafka; nothing settles before they are there."""
+        kernel = self._kernels.get(batch.partition)
         await self._know_set_aside(batch)
         await self._reference_current()
-        kernel = self._kernels.get(batch.partition)
-        if kernel is None:
-            return
+        await self._count_removed(batch)
+        if kernel is None or self._kernels.get(batch.partition) is not kernel:
+            return  # the partition moved meanwhile: the batch is read again
         await self._keep_unparsed(batch, kernel)
         began = perf_counter()
         version = self._reference.pairings_version()  # first: a change in between must look new at the next batch
@@ -119,6 +125,11 @@ class TelemetryRole:
         first = batch.records[0]
         load = partial(self._load_set_aside, batch.partition, first.offset, first.timestamp_ms)
         kernel.restore_set_aside(await insist(load, "kafka", self._observer))
+
+    async def _count_removed(self, batch: Batch) -> None:
+        kernel = self._kernels.get(batch.partition)
+        if kernel is not None and batch.removed is not None:
+            await self._retention.overtaken(batch.partition, kernel.position, batch.removed.end)
 
     def _dead_letters(self, batch: Batch, rejected: Sequence[Aside]) -> Iterator[Outgoing]:
         """Records that are no reading at all, as they were: what a mended sender or decoder can be fed with again.
@@ -195,9 +206,10 @@ class TelemetryRole:
         if closed.partition is None:
             return
         await self._confirm([_device_record(progress, partition) for progress in closed.devices])
-        if closed.partition != self._told.get(partition):
-            await self._confirm([_partition_record(closed.partition)])
-            self._told[partition] = closed.partition
+        progress = self._retention.told(closed.partition)
+        if progress != self._told.get(partition):
+            await self._confirm([_partition_record(progress)])
+            self._told[partition] = progress
         if self._kernels.get(partition) is kernel:
             self._settled[partition] = closed.partition.settled
             self._gauges(kernel)

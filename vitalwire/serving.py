@@ -20,6 +20,7 @@ from streams.worker import WorkerSettings, run
 from vitalwire import __version__
 from vitalwire.base import Base, now
 from vitalwire.reloading import ConfigurationWatch
+from vitalwire.settings import Settings
 
 _COLLECT_RARELY = (200_000, 20, 100)
 
@@ -35,11 +36,16 @@ class Batches:
     started: Callable[[Any], None] = lambda _app: None
 
 
+def group_of(settings: Settings, role: str) -> str:
+    """The consumer group of a role."""
+    return f"{settings.topic_prefix}vitalwire-{role}"
+
+
 async def batches(made: Base, sender: KafkaProducer, name: str, work: Batches) -> bool:
     """Run a batch role as a Faust worker, watched from outside of Faust. True when it is to start anew."""
     settings = made.settings
     topic = work.topic.prefixed(settings.topic_prefix)
-    group = f"{settings.topic_prefix}vitalwire-{name}"
+    group = group_of(settings, name)
     apps: list[Any] = []
 
     def started(app: Any) -> None:

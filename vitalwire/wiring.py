@@ -11,6 +11,7 @@ from typing import Any
 
 from adapters.ehr import connect
 from adapters.kafka_producer import KafkaProducer
+from adapters.kept_offsets import KeptOffsets
 from adapters.ledger import ObservedLedger, SqlLedger, migrate, open_ledger
 from adapters.progress import ProgressReader
 from mappings.observation import ObservationMapper
@@ -27,6 +28,7 @@ from streams.delivery import Delivery
 from streams.judgement import Render
 from streams.kernel.vital_table import VitalTable
 from streams.ledger_states import tell_states
+from streams.retention import Retention
 from streams.review import Review, review
 from streams.telemetry import TelemetryPorts, TelemetryRole
 from vitalwire import serving
@@ -126,12 +128,14 @@ def deliveries(made: Base, ledger: Ledger, sender: KafkaProducer) -> list[Delive
 
 def telemetry_role(made: Base, sender: KafkaProducer) -> TelemetryRole:
     """The telemetry role over its ports."""
-    settings = made.settings
+    settings, topic = made.settings, READINGS.prefixed(made.settings.topic_prefix)
     earlier = ProgressReader(settings.bootstrap_servers(), settings.topic_prefix)
+    kept = KeptOffsets(settings.bootstrap_servers(), serving.group_of(settings, "telemetry"), topic)
+    audit = audit_trail(made, sender, "telemetry")
     return TelemetryRole(
         VitalTable(made.config),
         settings.identity(),
-        READINGS.prefixed(settings.topic_prefix),
+        topic,
         TelemetryPorts(
             producer=sender,
             reference=made.reference,
@@ -139,6 +143,7 @@ def telemetry_role(made: Base, sender: KafkaProducer) -> TelemetryRole:
             load_set_aside=earlier.load_set_aside,
             observer=made.observer,
             clock=now,
+            retention=Retention(topic, made.config.tenants, kept.load, audit, made.observer),
         ),
     )
 

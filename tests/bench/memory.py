@@ -33,6 +33,7 @@ from tests.bench.plan import Found, Plan
 from tests.bench.processes import result_of
 from tests.bench.readings import TENANT, VITALS, pairings
 from tests.bench.servers import PARTITIONS
+from tests.doubles.ports import retention
 
 DEVICES, SECONDS = 100_000, 240
 PASSES_A_SECOND = 4
@@ -110,8 +111,15 @@ async def _confirmed() -> None:
 
 async def _simulate(devices: int, seconds: int) -> dict[str, Any]:
     sink, reference = _Sink(), _Paired(devices)
-    loaders, clock = (_no_progress, _nothing_set_aside), lambda: datetime.now(UTC)
-    ports = TelemetryPorts(sink, reference, *loaders, PrometheusObserver(), clock)  # type: ignore[arg-type]
+    loaders, observer = (_no_progress, _nothing_set_aside), PrometheusObserver()
+    ports = TelemetryPorts(
+        sink,  # type: ignore[arg-type]
+        reference,  # type: ignore[arg-type]
+        *loaders,
+        observer,
+        lambda: datetime.now(UTC),
+        retention(sink, observer),  # type: ignore[arg-type]
+    )
     role = TelemetryRole(VitalTable(Config()), b"benchmark", READINGS.name, ports)
     await role.assigned(range(PARTITIONS))
     before_mib = rss_mib()

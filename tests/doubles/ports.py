@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from schemas.errors import RetryLater
-from schemas.ports import Observer, Outgoing
+from schemas.ports import Kept, Observer, Outgoing, Producer
 from schemas.reference import Consent, Pairing, PairingInterval, PatientRecord, Provision
-from schemas.topics import TopicSpec
+from schemas.topics import READINGS, TopicSpec
 from streams.audit import AuditChain, AuditTrail
+from streams.retention import Retention
 
 
 class MemoryProducer:
@@ -30,6 +31,22 @@ class MemoryProducer:
 def delivery_audit(observer: Observer, producer: MemoryProducer | None = None) -> AuditTrail:
     """The delivery role's audit trail, kept in memory."""
     return AuditTrail(AuditChain("delivery", "d-1"), producer or MemoryProducer(), fixed_clock, observer)
+
+
+class KeptFromTheStart:
+    """Nothing committed, nothing removed, unless a test says so."""
+
+    def __init__(self) -> None:
+        self.kept = Kept(None, 0)
+
+    async def load(self, _partition: int) -> Kept:
+        return self.kept
+
+
+def retention(producer: Producer, observer: Observer, kept: KeptFromTheStart | None = None) -> Retention:
+    """What looks for gaps, with the tenant `north`."""
+    audit = AuditTrail(AuditChain("telemetry", "t-1"), producer, fixed_clock, observer)
+    return Retention(READINGS.name, ["north"], (kept or KeptFromTheStart()).load, audit, observer)
 
 
 class StaticReference:

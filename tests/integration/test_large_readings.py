@@ -25,7 +25,7 @@ from streams.batches import Batch, Record
 from streams.kernel.vital_table import VitalTable
 from streams.telemetry import TelemetryPorts, TelemetryRole
 from tests.conditions import wait_until
-from tests.doubles.ports import StaticReference
+from tests.doubles.ports import StaticReference, retention
 
 TOPICS = (READINGS, WINDOWS, LATE_READINGS, QUARANTINE, PROGRESS, DLQ_TELEMETRY)
 LARGEST_VALUE_BYTES = 1_048_588 - 200
@@ -50,6 +50,7 @@ class Telemetry:
                 ProgressReader(bootstrap, prefix).load_set_aside,
                 PrometheusObserver(),
                 lambda: datetime.now(UTC),
+                retention(self.producer, PrometheusObserver()),
             ),
         )
 

@@ -241,9 +241,10 @@ class Installation:
     def wait_until_taken(self, role: str, topic: TopicSpec) -> None:
         """Return when the role has settled all that is on its topic."""
         ends = self.ends(topic)
-        wait_until(lambda: self._committed(role, topic) == ends, DRAIN_S, what=f"{role} having taken {topic.name}")
+        wait_until(lambda: self.committed(role, topic) == ends, DRAIN_S, what=f"{role} having taken {topic.name}")
 
-    def _committed(self, role: str, topic: TopicSpec) -> dict[int, int]:
+    def committed(self, role: str, topic: TopicSpec) -> dict[int, int]:
+        """Partition → the offset the role has settled; 0 where none is."""
         admin, group = AdminClient({"bootstrap.servers": self.bootstrap_servers}), f"{self.prefix}vitalwire-{role}"
         asked = [TopicPartition(topic.prefixed(self.prefix), number) for number in range(PARTITIONS)]
         futures = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, asked)])

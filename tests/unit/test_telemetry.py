@@ -11,13 +11,14 @@ import orjson
 import pytest
 
 from adapters.metrics import PrometheusObserver
-from schemas.ports import Outgoing
+from schemas.errors import Unsafe
+from schemas.ports import Kept, Outgoing
 from schemas.progress import DeviceProgress, PartitionProgress
-from schemas.topics import DLQ_TELEMETRY, LATE_READINGS, PROGRESS, QUARANTINE, WINDOWS
-from streams.batches import Batch, Record
+from schemas.topics import AUDIT, DLQ_TELEMETRY, LATE_READINGS, PROGRESS, QUARANTINE, WINDOWS
+from streams.batches import Batch, Record, Removed
 from streams.telemetry import TelemetryPorts, TelemetryRole
 from tests.conditions import wait_until
-from tests.doubles.ports import MemoryProducer
+from tests.doubles.ports import KeptFromTheStart, MemoryProducer, retention
 from tests.property.kernel_logs import BASE_MS, KEY, TABLE, measured, paired, pairings
 
 TOPIC = "telemetry.readings"
@@ -58,7 +59,7 @@ class GatedProducer(MemoryProducer):
                 await gate.wait()
 
 
-class Kept:
+class Left:
     """Progress as an earlier owner left it."""
 
     def __init__(self) -> None:
@@ -77,7 +78,8 @@ class Ward:
     """A role with its doubles; silent partitions as the test says."""
 
     def __init__(self) -> None:
-        self.producer, self.reference, self.kept = GatedProducer(), WardPairings(), Kept()
+        self.producer, self.reference, self.kept = GatedProducer(), WardPairings(), Left()
+        self.offsets = KeptFromTheStart()
         self.observer = PrometheusObserver()
         ports = TelemetryPorts(
             self.producer,
@@ -86,6 +88,7 @@ class Ward:
             self.kept.load_set_aside,
             self.observer,
             lambda: datetime(2026, 1, 5, tzinfo=UTC),
+            retention(self.producer, self.observer, self.offsets),
         )
         self.role = TelemetryRole(TABLE, KEY, TOPIC, ports)
 
@@ -104,6 +107,10 @@ class Ward:
     async def settle(self) -> None:
         for _ in range(50):
             await asyncio.sleep(0)
+
+
+def gap(first: int | None, end: int) -> Batch:
+    return Batch(TOPIC, 0, [], next_offset=end, removed=Removed(first, end))
 
 
 @pytest.fixture
@@ -250,3 +257,49 @@ async def test_without_current_pairings_no_window_is_closed(ward):
     ward.reference.current = True
     await ward.close()
     assert len(ward.sent(WINDOWS)) == 1
+
+
+async def test_what_retention_removed_before_a_running_worker_is_counted_audited_and_kept_with_its_place(ward):
+    await ward.role.take(Batch(TOPIC, 0, [measured(0, BASE_MS), measured(1, BASE_MS + 1000)]))
+    ward.offsets.kept = Kept(None, 9)
+    await ward.role.take(gap(2, 7))
+    await ward.close(silent=False)
+    assert ward.sent(PROGRESS)[-1] | {"removed_unread": 5, "counted_gaps": [[2, 7]]} == ward.sent(PROGRESS)[-1]
+    assert ward.role.settled() == {0: 0}, "an open window still needs what was before"
+    assert ward.seen("readings_removed_unread_total", partition="0") == 5
+    assert [(e["action"], e["source"]) for e in ward.sent(AUDIT)] == [("readings.removed_unread", f"{TOPIC}/0/2-6")]
+    await ward.close()
+    assert (ward.role.settled(), ward.sent(PROGRESS)[-1]["counted_gaps"]) == ({0: 7}, [])
+
+
+async def test_what_a_dead_workers_open_windows_needed_and_is_gone_counts_with_it_and_nothing_counts_twice(ward):
+    ward.kept.partition = PartitionProgress(
+        partition=0, position=30, settled=10, open_readings=4, arrival_ms=BASE_MS, removed_unread=5, counted_gaps=((20, 25),)
+    )  # fmt: skip
+    ward.offsets.kept = Kept(10, 40)
+    await ward.role.assigned([0])
+    await ward.close(silent=False)
+    (told,) = ward.sent(PROGRESS)
+    assert (told["position"], told["settled"], told["removed_unread"]) == (40, 40, 5 + 25)
+    assert ward.role.settled() == {0: 40}
+
+
+async def test_removed_readings_are_audited_before_their_count_is_kept(ward):
+    ward.producer.gates = {AUDIT.name: asyncio.Event()}
+    taking = asyncio.create_task(ward.role.take(gap(None, 3)))
+    ward.offsets.kept = Kept(None, 3)
+    await ward.settle()
+    assert ward.sent(AUDIT)
+    assert not taking.done()
+    await ward.close(silent=False)
+    assert ward.role.settled() == {}
+    ward.producer.gates[AUDIT.name].set()
+    await asyncio.wait_for(taking, 10)
+    await ward.close(silent=False)
+    assert ward.role.settled() == {0: 3}
+
+
+async def test_a_log_that_ends_before_what_was_read_is_not_taken_for_retention(ward):
+    await ward.role.take(Batch(TOPIC, 0, [measured(i, BASE_MS) for i in range(5)]))
+    with pytest.raises(Unsafe, match="ends before what was read"):
+        await ward.role.take(gap(5, 0))
