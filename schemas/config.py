@@ -167,8 +167,23 @@ class Telemetry(_Section):
     max_open: Milliseconds = Field(
         300_000, description="a window is open for at most so long, by arrival, beyond its own length, grace and idle"
     )
+    max_record_bytes: int = Field(
+        8 << 20, ge=1 << 20, le=64 << 20, description="a longer Kafka record is set aside as oversized, and not parsed"
+    )
+    max_batch_bytes: int = Field(
+        32 << 20,
+        ge=1 << 20,
+        le=256 << 20,
+        description="a record batch that opens to more is set aside, still compressed",
+    )
     close_every: Milliseconds = Field(250, description="how often open windows are looked through")
     stall_after: Milliseconds = Field(120_000, description="a worker without progress for so long ends itself")
+
+    @model_validator(mode="after")
+    def _record_in_batch(self) -> Telemetry:
+        if self.max_batch_bytes < self.max_record_bytes:
+            raise ValueError("`max_batch_bytes` must not be below `max_record_bytes`: a record comes in a batch")
+        return self
 
 
 class Config(_Section):

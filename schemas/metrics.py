@@ -49,6 +49,13 @@ _TELEMETRY = (
     _gauge("batch_readings", "readings in the batch taken last"),
     _gauge("partition_lag", "records between the committed offset and the end of the partition", "topic", "partition"),
     _gauge(
+        "partition_uncommitted_records",
+        "records that are not read yet, for an open transaction stands before them",
+        "topic",
+        "partition",
+    ),
+    _gauge("partition_uncommitted_seconds", "for how long that transaction has been open", "topic", "partition"),
+    _gauge(
         "watermark_age_seconds",
         "arrival clock less the end of the earliest window still open; 0 where none is, or none has ended",
         "partition",

@@ -53,6 +53,14 @@ class Quiet(NamedTuple):
     asked_s: float
 
 
+class Waiting(NamedTuple):
+    """Records behind the first transaction that is still open, and since when that one is the first (monotonic)."""
+
+    records: int
+    stable_offset: int
+    since_s: float
+
+
 class _Process:
     """One process runs one worker, and the client makes its objects itself: so they find the opener here."""
 
@@ -172,6 +180,7 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.quiet: dict[TopicPartition, Quiet] = {}
         self.missing: dict[TopicPartition, int | None] = {}
+        self.waiting: dict[TopicPartition, Waiting] = {}
         self._heard_s: dict[TopicPartition, float] = {}
         super().__init__(*args, **kwargs)
 
@@ -194,12 +203,20 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]
             self.missing.setdefault(tp, offset)
         if state.lso is None:
             return
-        end = state.lso if state.lso >= 0 else state.highwater
-        if tp in self._records or offset < end:
+        stable = state.lso if state.lso >= 0 else state.highwater
+        self._note_waiting(tp, stable, state.highwater - stable)
+        # what waits for an open transaction was appended already: the partition is not silent, and may not be taken for it
+        if tp in self._records or offset < state.highwater:
             self._heard_s[tp] = monotonic()
             self.quiet.pop(tp, None)
         else:
             self.quiet[tp] = Quiet(offset, self._heard_s.setdefault(tp, asked_s), asked_s)
+
+    def _note_waiting(self, tp: TopicPartition, stable_offset: int, records: int) -> None:
+        before = self.waiting.get(tp)
+        stands = before is not None and before.records and records and before.stable_offset == stable_offset
+        since_s = before.since_s if before is not None and stands else monotonic()
+        self.waiting[tp] = Waiting(records, stable_offset, since_s)
 
     async def _update_fetch_positions(self, assignment: Any, node_id: Any, tps: Any) -> Any:
         woken = await super()._update_fetch_positions(assignment, node_id, tps)

@@ -16,7 +16,7 @@ from faust.types import TP, ConsumerMessage
 from streams.batches import Batch, BatchRole, Unparsed
 from streams.columns import FetchedRecords
 from streams.ending import or_end
-from streams.fetching import Fetched, Gap, Passed
+from streams.fetching import Fetched, Gap, Passed, Waiting
 
 FETCH_WAIT_MS = 250
 """How long the broker holds an empty fetch: bounds how late a silent partition is noticed."""
@@ -66,6 +66,11 @@ class ConsumerThread(base.AIOKafkaConsumerThread):  # type: ignore[misc]
         if quiet is None or quiet.position != position:
             return None
         return int((quiet.asked_s - quiet.since_s) * 1000)
+
+    def waiting(self) -> dict[int, Waiting]:
+        """partition → the records that wait for an open transaction; of the partitions that are ours."""
+        consumer = self._ensure_consumer()
+        return {tp.partition: told for tp in consumer.assignment() if (told := consumer._fetcher.waiting.get(tp))}
 
 
 class Consumer(base.Consumer):  # type: ignore[misc]
@@ -158,6 +163,10 @@ class Consumer(base.Consumer):  # type: ignore[misc]
     def silent_for_ms(self, partition: int, position: int) -> int | None:
         """For how long nothing has followed this position of the app's topic; None while something does."""
         return cast(ConsumerThread, self._thread).silent_for_ms(TP(self.app.batch_topic, partition), position)
+
+    def waiting(self) -> dict[int, Waiting]:
+        """partition → the records that wait for an open transaction."""
+        return cast(ConsumerThread, self._thread).waiting()
 
 
 def batch_of(tp: TP, fetched: Fetched) -> Batch:

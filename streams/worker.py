@@ -14,8 +14,12 @@ from typing import Any
 
 import faust
 
+from schemas.ports import Observer
 from streams.batches import BatchRole
 from streams.ending import end, or_end
+from streams.fetching import take_at_most
+from streams.record_batches import Limits
+from streams.uncommitted import tell_uncommitted
 
 BUFFERED_BATCHES = 4
 MAX_BATCH_RECORDS = 20_000
@@ -33,6 +37,7 @@ class WorkerSettings:
     group: str
     topic: str
     scratch: Path
+    limits: Limits
     commit_every_s: float = 1.0
     session_timeout_s: float = 10.0
 
@@ -73,6 +78,7 @@ async def run(
     settings: WorkerSettings,
     role: BatchRole,
     stop: asyncio.Event,
+    observer: Observer,
     *,
     every_s: float | None = None,
     tick: Callable[[], Awaitable[None]] | None = None,
@@ -80,18 +86,20 @@ async def run(
 ) -> None:
     """Serve until `stop` is set. `tick` runs every `every_s` beside the batches; `started` is given the Faust app."""
     settings.scratch.mkdir(parents=True, exist_ok=True)
+    take_at_most(settings.limits)
     app = make_app(settings, role)
     if started is not None:
         started(app)
     await app.start()
     ticking = asyncio.create_task(or_end(_tick(every_s, tick))) if every_s and tick else None
+    telling = asyncio.create_task(or_end(tell_uncommitted(app, settings.topic, observer)))
     crashed = asyncio.create_task(app.wait_until_stopped())
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait({crashed, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if not stop.is_set():
         end(f"the Kafka consumer stopped by itself ({type(app.crash_reason).__name__})")
     await app.stop()
-    for task in (ticking, crashed, stopped):
+    for task in (ticking, telling, crashed, stopped):
         if task is not None:
             task.cancel()
 

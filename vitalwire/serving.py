@@ -16,6 +16,7 @@ from schemas.messages import Heartbeat
 from schemas.topics import TopicSpec
 from streams.batches import BatchRole
 from streams.heartbeat import HeartbeatEmitter
+from streams.record_batches import Limits
 from streams.worker import WorkerSettings, run
 from vitalwire import __version__
 from vitalwire.base import Base, now
@@ -66,9 +67,10 @@ async def batches(made: Base, sender: KafkaProducer, name: str, work: Batches) -
                 group,
                 topic,
                 settings.data / "faust",
+                Limits(made.config.telemetry.max_record_bytes, made.config.telemetry.max_batch_bytes),
                 session_timeout_s=settings.session_timeout_s,
             )
-            await run(where, work.role, stop, every_s=work.every_s, tick=work.tick, started=started)
+            await run(where, work.role, stop, made.observer, every_s=work.every_s, tick=work.tick, started=started)
         finally:
             watchdog.stop()
 

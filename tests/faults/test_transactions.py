@@ -44,21 +44,23 @@ def test_aborted_readings_are_in_no_window_and_a_marker_at_the_end_of_the_log_de
         monitor.site.wait_until_taken("telemetry", READINGS)
 
 
-def test_an_open_transaction_is_waited_for_and_told(broker: Broker, topic_prefix: str, tmp_path: Path):
-    with monitor_at(broker, topic_prefix, tmp_path) as monitor:
+def test_an_open_transaction_is_told_and_what_waits_behind_it_comes_late_for_nothing(
+    broker: Broker, topic_prefix: str, tmp_path: Path
+):
+    with monitor_at(broker, topic_prefix, tmp_path, idle_s=1) as monitor:
         (worker,) = monitor.site.start("telemetry")
-        monitor.send(3)
-        open_yet = monitor.producer(**{"transactional.id": f"{topic_prefix}hangs"})
-        open_yet.init_transactions(20)
-        open_yet.begin_transaction()
-        open_yet.produce(monitor.topic, monitor.reading(value=199), DEVICE, PARTITION)
-        assert open_yet.flush(20) == 0
+        hanging = monitor.producer(**{"transactional.id": f"{topic_prefix}hangs"})
+        hanging.init_transactions(20)
+        hanging.begin_transaction()
+        hanging.produce(monitor.topic, monitor.reading(value=199), DEVICE, PARTITION)
+        assert hanging.flush(20) == 0
         monitor.send(4)
-
         wait_until(lambda: worker.metric("partition_uncommitted_records") == 5, what="the records that wait being told")
-        monitor.wait_until_windowed(3)
-        open_yet.abort_transaction(20)
-        wait_until(lambda: worker.metric("partition_uncommitted_records") == 0, what="nothing waiting any more")
+        wait_until(lambda: worker.metric("partition_uncommitted_seconds") > 2, what="for how long being told")
 
-        monitor.wait_until_windowed(3)
-        wait_until(lambda: len(monitor.late()) == 4, what="what waited too long, late")
+        hanging.abort_transaction(20)
+        (window,) = monitor.wait_until_windowed(4)
+
+        assert (window["count"], window["max"]) == (4, 72)
+        assert monitor.late() == []
+        wait_until(lambda: worker.metric("partition_uncommitted_records") == 0, what="nothing waiting any more")

@@ -56,7 +56,7 @@ def produce(bootstrap_servers: str, topic: str, partition: int, records: bytes) 
     body = struct.pack(">h", -1) + struct.pack(">hi", -1, 10_000)
     body += struct.pack(">ih", 1, len(name)) + name + struct.pack(">ii", 1, partition)
     body += struct.pack(">i", len(records)) + records
-    request = struct.pack(">hhih", 0, 3, 1, 4) + b"test" + body
+    request = struct.pack(">hhih", 0, 7, 1, 4) + b"test" + body
     with socket.create_connection((host, int(port)), timeout=20) as connection:
         connection.sendall(struct.pack(">i", len(request)) + request)
         answer = connection.makefile("rb")
