@@ -91,7 +91,14 @@ _REFERENCE = (
         "reference_malformed_total", "reference records that could not be understood; their key is closed", "topic"
     ),
     _gauge("reference_records", "keys known from a reference topic", "topic"),
-    _gauge("reference_current", "1 while every reference topic is followed to its end"),
+    _gauge(
+        "reference_closed_keys",
+        "keys closed until they are written again; cause in_doubt or unreadable",
+        "topic",
+        "cause",
+    ),
+    _gauge("reference_split_keys", "keys that more than one partition has held", "topic"),
+    _gauge("reference_current", "1 while every reference topic is known to be read to its end"),
 )
 
 _DELIVERY = (

@@ -29,7 +29,8 @@ def _kept(days: int) -> dict[str, str]:
 
 _COMPACTED = {"cleanup.policy": "compact", "delete.retention.ms": str(30 * DAY_MS)}
 # Of two records for one key the one appended last is true, whatever partition it is in: so the broker dates them.
-_REFERENCE = _COMPACTED | {"message.timestamp.type": "LogAppendTime"}
+# A tombstone that compaction removed would let an older record in another partition be true again: so it stays.
+_REFERENCE = _COMPACTED | {"message.timestamp.type": "LogAppendTime", "delete.retention.ms": str(36_500 * DAY_MS)}
 _RESTRICTED = {"cleanup.policy": "delete", "retention.ms": str(90 * DAY_MS)}
 # A record set aside is the record as it came and more: the largest that the broker takes must still fit.
 _WRAPS_OTHERS = {"max.message.bytes": str(4 * 1024 * 1024)}
