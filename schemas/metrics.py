@@ -117,6 +117,7 @@ _DELIVERY = (
         "status",
     ),
     _seconds("ehr_request_seconds", "time an EHR took to answer", "endpoint", "operation"),
+    _counter("corrections_total", "charted results listed for a person, by what was corrected since", "cause"),
     _counter("token_requests_total", "calls to a token endpoint", "endpoint", "outcome"),
     _seconds(
         "intent_to_charted_seconds", "intent durable to accepted by the EHR", "endpoint", buckets=JOURNEY_BUCKETS_S

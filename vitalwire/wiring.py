@@ -24,7 +24,9 @@ from schemas.window import Window
 from streams.attempt import Reviewing
 from streams.audit import AuditChain, AuditTrail
 from streams.clinical import ClinicalPorts, ClinicalRole
+from streams.correction_watch import SETTLED_AFTER_S, CorrectionWatch
 from streams.delivery import Delivery
+from streams.ending import or_end
 from streams.judgement import Render
 from streams.kernel.vital_table import VitalTable
 from streams.ledger_states import tell_states
@@ -126,6 +128,12 @@ def deliveries(made: Base, ledger: Ledger, sender: KafkaProducer) -> list[Delive
     ]
 
 
+def correction_watch(made: Base, ledger: Ledger, sender: KafkaProducer) -> CorrectionWatch:
+    """Lists charted results that a corrected pairing or patient puts in doubt."""
+    audit = audit_trail(made, sender, "corrections")
+    return CorrectionWatch(made.reference, ledger, audit, made.observer, now, SETTLED_AFTER_S)
+
+
 def telemetry_role(made: Base, sender: KafkaProducer) -> TelemetryRole:
     """The telemetry role over its ports."""
     settings, topic = made.settings, READINGS.prefixed(made.settings.topic_prefix)
@@ -182,10 +190,13 @@ async def _deliver(made: Base, sender: KafkaProducer, opened: SqlLedger) -> bool
     if not endpoints:
         raise Misconfigured("The configuration names no endpoint, so there is nothing to deliver to.")
 
+    watch = correction_watch(made, observed, sender)
+
     async def all_endpoints(stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
             for delivery in endpoints:
                 group.create_task(delivery.run(stop))
+            group.create_task(or_end(watch.run(stop)))
             group.create_task(tell_states(observed, made.config.endpoints.keys(), made.observer, stop))
 
     return await serving.until_stopped(made, sender, "delivery", all_endpoints)

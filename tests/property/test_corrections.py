@@ -1,0 +1,92 @@
+"""What of a device's history changed: the span holds every moment at which it says something else, whatever was corrected."""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.reference import Pairing, PairingInterval, PatientRecord
+from streams.corrections import Span, changed_endpoints, changed_span, hull, pairing_print, patient_print, remembered
+
+START = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
+
+
+def name(*parts: str) -> str:
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()
+
+
+def at(second: int) -> datetime:
+    return START + timedelta(seconds=second)
+
+
+seconds = st.integers(0, 12)
+intervals = st.lists(
+    st.builds(
+        lambda patient, since, length: PairingInterval(
+            patient_id=patient, since=at(since), until=None if length is None else at(since + length)
+        ),
+        st.sampled_from(["p", "q"]),
+        seconds,
+        st.none() | seconds,
+    ),
+    max_size=4,
+)
+histories = intervals.map(lambda spans: Pairing(tenant_id="north", device_id="d", intervals=spans))
+
+
+def whose(pairing: Pairing, moment: datetime) -> set[str]:
+    return {
+        span.patient_id
+        for span in pairing.intervals
+        if span.since <= moment and (span.until is None or moment < span.until)
+    }
+
+
+@given(histories, histories)
+def test_every_moment_that_changed_hands_is_within_the_span(before: Pairing, after: Pairing) -> None:
+    span = changed_span(pairing_print(before, name), pairing_print(after, name))
+    for second in range(30):
+        if whose(before, at(second)) != whose(after, at(second)):
+            assert span is not None
+            assert span.first is None or span.first <= at(second)
+            assert span.last is None or at(second) <= span.last
+
+
+@given(histories)
+def test_a_history_that_says_the_same_has_no_span(history: Pairing) -> None:
+    again = history.model_copy(update={"intervals": list(reversed(history.intervals))})
+    assert changed_span(pairing_print(history, name), pairing_print(again, name)) is None
+
+
+def test_a_device_that_moves_on_is_looked_at_from_then_on_only() -> None:
+    before = Pairing(device_id="d", intervals=[PairingInterval(patient_id="p", since=at(0))])
+    moved = [PairingInterval(patient_id="p", since=at(0), until=at(5)), PairingInterval(patient_id="q", since=at(5))]
+    after = Pairing(device_id="d", intervals=moved)
+    assert changed_span(pairing_print(before, name), pairing_print(after, name)) == Span(at(5), None)
+    assert changed_span(None, pairing_print(after, name)) == Span(None, None)
+
+
+def test_what_changed_twice_is_looked_at_in_all() -> None:
+    assert hull(Span(at(1), at(2)), Span(at(4), None)) == Span(at(1), None)
+    assert hull(Span(at(3), at(9)), Span(at(4), at(5))) == Span(at(3), at(9))
+    assert hull(None, Span(at(1), at(2))) == Span(at(1), at(2))
+    assert hull(Span(None, None), Span(at(1), at(2))) == Span(None, None)
+
+
+def test_what_is_remembered_of_a_record_names_no_patient() -> None:
+    pairing = Pairing(device_id="d", intervals=[PairingInterval(patient_id="CANARY", since=at(0))])
+    patient = PatientRecord(patient_id="CANARY", subject_ids={"north": "CANARY"})
+    assert "CANARY" not in pairing_print(pairing, name) + patient_print(patient, name)
+
+
+def test_an_id_that_was_gone_and_came_back_as_another_is_a_change() -> None:
+    def ids(**subjects: str) -> str:
+        return patient_print(PatientRecord(patient_id="p", subject_ids=subjects), name)
+
+    first, gone, other = ids(a="1", b="2"), ids(b="2"), ids(a="3", b="2")
+    assert changed_endpoints(None, first) == ["a", "b"]
+    assert changed_endpoints(first, gone) == []
+    kept = remembered(first, gone)
+    assert changed_endpoints(kept, first) == []
+    assert changed_endpoints(kept, other) == ["a"]

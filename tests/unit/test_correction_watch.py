@@ -1,0 +1,229 @@
+"""What is listed for a person when a pairing or a patient's id changes after results were charted, and what is not."""
+
+from datetime import timedelta
+
+import pytest
+
+from adapters.metrics import PrometheusObserver
+from schemas.correction import Correction
+from schemas.errors import RetryLater
+from schemas.operation import Intent, Outcome, State
+from schemas.reference import PairingInterval
+from schemas.topics import AUDIT, CORRECTIONS
+from streams.audit import AuditChain, AuditTrail
+from streams.correction_watch import CorrectionWatch
+from tests.doubles.memory_ledger import MemoryLedger
+from tests.doubles.ports import MemoryProducer, StaticReference, fixed_clock
+
+START = fixed_clock().replace(minute=0, second=0)
+LEASE_S = 300.0
+
+
+class Ward:
+    """Charted results, records that are corrected, and a watch whose time a test holds."""
+
+    def __init__(self) -> None:
+        self.ledger = MemoryLedger()
+        self.reference = StaticReference()
+        self.producer = MemoryProducer()
+        self.observer = PrometheusObserver()
+        self.elapsed_s = 0.0
+        self.reference.admit("p", north="a")
+        self.pair("p")
+        self.watch = self.another_worker()
+
+    def another_worker(self) -> CorrectionWatch:
+        audit = AuditTrail(AuditChain("delivery", "w"), self.producer, fixed_clock, self.observer)
+        return CorrectionWatch(
+            self.reference, self.ledger, audit, self.observer, fixed_clock, LEASE_S, lambda: self.elapsed_s
+        )
+
+    def pair(self, patient: str, *, at_minute: int = 0, before: str | None = None) -> None:
+        """The device is this patient's from a minute on; before that another's."""
+        since = START + timedelta(minutes=at_minute)
+        spans = [PairingInterval(patient_id=patient, since=since)]
+        if before is not None:
+            spans.append(PairingInterval(patient_id=before, since=START - timedelta(days=9), until=since))
+        self.reference.pair("mon-1", *spans)
+
+    def call(self, subject_id: str) -> None:
+        self.reference.admit("p", north=subject_id)
+        self.reference.changes += 1
+
+    def chart(self, minute: int = 0, subject_id: str = "a", state: State = State.SUCCEEDED, **differs: object) -> str:
+        first = START + timedelta(minutes=minute)
+        intent = Intent(
+            tenant_id="north", endpoint="north", patient_id="p", subject_id=subject_id, source_event_id=f"w{minute}",
+            content_hash="c", source_ids=[f"w{minute}"], device_id="mon-1", first_time=first,
+            last_time=first + timedelta(seconds=59), vital_type="heart_rate",
+            measured_at=first + timedelta(minutes=1), resource={"resourceType": "Observation"},
+        )  # fmt: skip
+        (recorded,) = self.ledger.record([intent.model_copy(update=differs)])
+        (claimed,) = self.ledger.claim("north", 1, 60)
+        self.ledger.settle({claimed.operation_id: Outcome(state=state, fence=claimed.fence, resource_id=f"o{minute}")})
+        return recorded.operation_id
+
+    def listed(self) -> list[Correction]:
+        return [Correction.model_validate_json(record.value or b"") for record in self.producer.to(CORRECTIONS)]
+
+    def ids(self) -> list[str]:
+        return [one.operation_id for one in self.listed()]
+
+
+@pytest.fixture
+async def ward() -> Ward:
+    made = Ward()
+    await made.watch.look()
+    return made
+
+
+async def test_what_was_charted_for_another_than_the_corrected_pairing_says_is_listed(ward: Ward) -> None:
+    wrong, right = ward.chart(0), ward.chart(10)
+    ward.pair("p", at_minute=5, before="q")
+    await ward.watch.look()
+    (listed,) = ward.listed()
+    assert (listed.operation_id, listed.cause, listed.resource_id) == (wrong, "pairing_changed", "o0")
+    assert (listed.patient_id, listed.subject_id, listed.device_id) == ("p", "a", "mon-1")
+    assert (listed.first_time, listed.last_time) == (START, START + timedelta(seconds=59))
+    assert right not in ward.ids()
+    assert 'vitalwire_corrections_total{cause="pairing_changed"} 1.0' in ward.observer.exposition().decode()
+    assert [record.key for record in ward.producer.to(CORRECTIONS)] == [b"north|p"]
+    assert len(ward.producer.to(AUDIT)) == 1
+
+
+async def test_a_result_is_listed_once_however_often_its_device_changes_hands(ward: Ward) -> None:
+    wrong = ward.chart(0)
+    for patient in ("q", "r", "s"):
+        ward.pair(patient)
+        await ward.watch.look()
+        ward.elapsed_s += LEASE_S
+        await ward.watch.look()
+    assert ward.ids() == [wrong]
+
+
+async def test_what_was_on_its_way_when_the_pairing_changed_is_found_at_the_second_look(ward: Ward) -> None:
+    ward.pair("q")
+    await ward.watch.look()
+    wrong = ward.chart(0)
+    await ward.watch.look()
+    assert ward.ids() == []
+    ward.elapsed_s += LEASE_S
+    await ward.watch.look()
+    assert ward.ids() == [wrong]
+
+
+async def test_what_was_charted_while_the_records_changed_is_listed_when_it_is_noted(ward: Ward) -> None:
+    ward.pair("q")
+    await ward.watch.look()
+    ward.elapsed_s += LEASE_S
+    await ward.watch.look()
+    late = ward.chart(0)
+    ward.watch.note(ward.ledger.operations[late])
+    await ward.watch.look()
+    assert ward.ids() == [late]
+
+
+async def test_a_correction_taken_back_within_minutes_leaves_no_result_of_the_wrong_patient_unlisted(
+    ward: Ward,
+) -> None:
+    ward.pair("q")
+    await ward.watch.look()
+    meanwhile = ward.chart(0, patient_id="q")
+    ward.pair("p")
+    await ward.watch.look()
+    assert ward.ids() == [meanwhile]
+
+
+async def test_a_result_that_agreed_again_is_listed_again_when_it_does_not(ward: Ward) -> None:
+    wrong = ward.chart(0)
+    for patient in ("q", "p", "q"):
+        ward.pair(patient)
+        await ward.watch.look()
+    assert ward.ids() == [wrong, wrong]
+
+
+async def test_a_change_made_while_no_worker_ran_is_noticed_at_the_start(ward: Ward) -> None:
+    wrong = ward.chart(0)
+    ward.pair("q")
+    await ward.another_worker().look()
+    assert ward.ids() == [wrong]
+
+
+async def test_a_pairing_that_vanished_while_no_worker_ran_is_noticed_at_the_start(ward: Ward) -> None:
+    wrong = ward.chart(0)
+    ward.reference.paired.clear()
+    await ward.another_worker().look()
+    assert ward.ids() == [wrong]
+
+
+async def test_a_pairing_that_vanishes_is_noticed(ward: Ward) -> None:
+    wrong = ward.chart(0)
+    ward.reference.paired.clear()
+    ward.reference.changes += 1
+    await ward.watch.look()
+    assert ward.ids() == [wrong]
+
+
+async def test_a_worker_that_died_between_its_two_looks_leaves_the_second_to_the_next(ward: Ward) -> None:
+    ward.pair("q")
+    await ward.watch.look()
+    wrong = ward.chart(0)
+    await ward.another_worker().look()
+    assert ward.ids() == [wrong]
+
+
+async def test_results_under_a_corrected_id_of_the_ehr_are_listed(ward: Ward) -> None:
+    wrong, held = ward.chart(0), ward.chart(1, state=State.HELD)
+    right = ward.chart(2, subject_id="b")
+    ward.call("b")
+    await ward.watch.look()
+    assert [(one.operation_id, one.cause, one.subject_id) for one in ward.listed()] == [(wrong, "subject_changed", "a")]
+    assert {held, right}.isdisjoint(ward.ids())
+
+
+async def test_an_id_that_is_gone_doubts_nothing_and_one_that_comes_back_as_another_does(ward: Ward) -> None:
+    wrong = ward.chart(0)
+    for subject in ("", "b"):
+        ward.call(subject)
+        await ward.watch.look()
+        ward.elapsed_s += LEASE_S
+        await ward.watch.look()
+        assert ward.ids() == ([wrong] if subject else [])
+
+
+async def test_records_that_change_nothing_of_the_past_are_not_listed(ward: Ward) -> None:
+    ward.chart(0)
+    ward.pair("p")
+    ward.call("a")
+    ward.pair("q", at_minute=30, before="p")
+    await ward.watch.look()
+    assert ward.listed() == []
+
+
+async def test_more_results_than_a_page_are_all_listed(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.correction_watch.PAGE", 3)
+    wrong = [ward.chart(minute) for minute in range(10)]
+    ward.pair("q")
+    await ward.watch.look()
+    assert ward.ids() == wrong
+
+
+async def test_nothing_is_compared_with_records_that_are_not_current(ward: Ward) -> None:
+    ward.chart(0)
+    ward.pair("q")
+    ward.reference.stale = 1
+    await ward.watch.look()
+    assert ward.listed() == []
+    await ward.watch.look()
+    assert len(ward.listed()) == 1
+
+
+async def test_a_ledger_that_is_away_delays_a_list_and_loses_none_of_it(ward: Ward) -> None:
+    wrong = ward.chart(0)
+    ward.pair("q")
+    ward.ledger.away = True
+    with pytest.raises(RetryLater):
+        await ward.watch.look()
+    ward.ledger.away = False
+    await ward.watch.look()
+    assert ward.ids() == [wrong]
