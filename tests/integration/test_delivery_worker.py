@@ -18,8 +18,9 @@ from adapters.topics import create_or_verify
 from schemas.messages import AuditEvent
 from schemas.operation import State
 from schemas.ports import Outgoing
-from schemas.reference import Consent, Provision
+from schemas.reference import Consent, PatientRecord, Provision
 from schemas.topics import AUDIT, CONSENTS
+from schemas.topics import PATIENTS as PATIENTS_TOPIC
 from streams.audit import broken_links
 from tests.conditions import wait_until
 from tests.ehrs import NAME, Ehr, sandbox_ehr
@@ -31,10 +32,12 @@ async def permit(bootstrap: str, prefix: str) -> None:
     producer = KafkaProducer(bootstrap, prefix=prefix)
     permits = [Provision(purpose="vitals")]
     consents = [Consent(tenant_id="north", patient_id=p, status="active", permits=permits) for p in PATIENTS]
+    known = [PatientRecord(tenant_id="north", patient_id=p, subject_ids={NAME: p}) for p in PATIENTS]
+    records = [(CONSENTS, one) for one in consents] + [(PATIENTS_TOPIC, one) for one in known]
     await producer.send(
         [
-            Outgoing(CONSENTS, f"north|{c.patient_id}".encode(), c.model_dump_json(by_alias=True).encode())
-            for c in consents
+            Outgoing(topic, f"north|{one.patient_id}".encode(), one.model_dump_json(by_alias=True).encode())
+            for topic, one in records
         ]
     )
     await asyncio.to_thread(producer.close)

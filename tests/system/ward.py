@@ -47,6 +47,12 @@ class Ward:
             self._publish(CONSENTS, patient, named | {"status": "active", "permits": permits})
         self._flush()
 
+    def correct(self, device: str, patient: str) -> None:
+        """It was this patient's device all along."""
+        intervals = [{"patient_id": patient, "from": "2020-01-01T00:00:00Z", "until": None}]
+        self._publish(PAIRINGS, device, {"tenant_id": TENANT, "device_id": device, "intervals": intervals})
+        self._flush()
+
     def send(self, messages: Sequence[Message]) -> None:
         """All of it at once; return when it is confirmed."""
         for message in messages:
