@@ -8,6 +8,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from schemas.reasons import Reason
 
+MOST_MEASUREMENTS = 10_000
+"""A frame with more is set aside as a whole (`oversized`), by every version alike."""
+
 Key = Annotated[str, Field(min_length=1, max_length=256)]
 EpochMs = Annotated[int, Field(description="milliseconds since 1970-01-01T00:00:00Z")]
 
@@ -40,7 +43,7 @@ class Frame(BaseModel):
     tenant_id: Key = "default"
     device_id: Key
     patient_id: Key | None = None
-    readings: list[Measurement] = Field(min_length=1)
+    readings: list[Measurement] = Field(min_length=1, max_length=MOST_MEASUREMENTS)
 
 
 class SourceRecord(BaseModel):
@@ -72,7 +75,7 @@ class SetAside(BaseModel):
     raw: str | None = Field(
         default=None,
         description="base64 of bytes that are not JSON, or not JSON that every parser takes (1e400, 300 levels deep), "
-        "or of the beginning of a reading over 2 MiB",
+        "or of the beginning of a reading over 2 MiB or an oversized one",
     )
     whole_bytes: int | None = Field(
         default=None, description="length of a reading of which `raw` is only the beginning; `source` says where it is"

@@ -9,7 +9,7 @@ import orjson
 from pydantic_core import from_json
 
 from schemas.ports import Outgoing
-from schemas.reasons import LATE
+from schemas.reasons import LATE, Reason
 from schemas.topics import LATE_READINGS, QUARANTINE
 from streams.kernel.partition import Aside
 from streams.kernel.passing import Withdrawal
@@ -21,7 +21,8 @@ KEPT_OF_LONGER_BYTES = 64 * 1024
 
 def aside_record(aside: Aside, topic: str, partition: int) -> Outgoing:
     """The record of a reading that was refused or came late, with its bytes as sent; of a huge one with the first of them."""
-    whole_bytes = len(aside.text) if len(aside.text) > LONGEST_COPIED_BYTES else None
+    longest = KEPT_OF_LONGER_BYTES if aside.reason == Reason.OVERSIZED else LONGEST_COPIED_BYTES
+    whole_bytes = len(aside.text) if len(aside.text) > longest else None
     reading, raw = _as_sent(aside.text) if whole_bytes is None else (None, _base64(aside.text[:KEPT_OF_LONGER_BYTES]))
     value = {
         "kind": "reading",

@@ -13,6 +13,7 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
+from schemas.reading import MOST_MEASUREMENTS
 from schemas.reasons import Reason
 
 _NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
@@ -43,13 +44,8 @@ class _Flat(_Measured, gc=False, kw_only=True):
 
 class _Frame(msgspec.Struct, gc=False):
     device_id: Name
-    readings: list[msgspec.Raw]
     tenant_id: Name = "default"
     patient_id: Name | None = None
-
-
-class _Shape(msgspec.Struct, gc=False):
-    readings: msgspec.Raw = msgspec.Raw()
 
 
 class Measured(NamedTuple):
@@ -73,48 +69,89 @@ class Refused(NamedTuple):
     device_id: str | None = None
 
 
-_shape = msgspec.json.Decoder(_Shape).decode
+_Fields = dict[str, msgspec.Raw]
+_fields = msgspec.json.Decoder(_Fields).decode
+_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_name = msgspec.json.Decoder(Name).decode
 _flat = msgspec.json.Decoder(_Flat).decode
 _frame = msgspec.json.Decoder(_Frame).decode
 _measured = msgspec.json.Decoder(_Measured).decode
-_NO_READINGS = (b"", b"null")
+_NULL = b"null"
+_MOST_COMMAS = 64 * MOST_MEASUREMENTS
+"""A frame with more is not even taken apart to count what it holds."""
 _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
 
 
 def read(value: bytes | None) -> Iterator[tuple[int, bytes, Measured | Refused]]:
     """(index in the frame, its bytes, measurement or refusal) for each measurement; at least one, and never an exception."""
+    text = value or b""
     try:
-        framed = value is not None and bytes(_shape(value).readings) not in _NO_READINGS
-        if not framed:
-            yield 0, value or b"", _read_flat(value or b"")
+        fields = _fields(text)
+        if not _each_once(text, fields):
+            yield 0, text, Refused(Reason.MALFORMED)
             return
-        frame = _frame(value or b"")
+        readings = bytes(fields.get("readings", _NULL))
+        if readings == _NULL:
+            yield 0, text, _read_flat(text)
+            return
+        frame = _frame(text)
+        counted = readings.count(b",") <= _MOST_COMMAS
+        elements = _elements(readings) if counted else []
     except _UNREADABLE:
-        yield 0, value or b"", Refused(Reason.MALFORMED)
+        yield 0, text, Refused(Reason.MALFORMED)
         return
-    if not frame.readings or not _plain(frame.tenant_id, frame.device_id, frame.patient_id):
-        yield 0, value or b"", Refused(Reason.MALFORMED)
-        return
-    for index, raw in enumerate(frame.readings):
-        yield index, bytes(raw), _read_measured(raw, frame)
+    if not _plain(frame.tenant_id, frame.device_id, frame.patient_id) or (counted and not elements):
+        yield 0, text, Refused(Reason.MALFORMED)
+    elif not counted or len(elements) > MOST_MEASUREMENTS:
+        yield 0, text, Refused(Reason.OVERSIZED, frame.tenant_id, frame.device_id)
+    else:
+        for index, raw in enumerate(elements):
+            element = bytes(raw)
+            yield index, element, _read_element(element, frame)
+
+
+def _each_once(text: bytes, fields: _Fields) -> bool:
+    """Whether the object names no field twice: which of the two was meant cannot be told.
+
+    Each pair has a colon of its own, and a decoder drops what is repeated: so the colons of what is left are counted. An
+    escaped colon in a name would upset the count.
+    """
+    left = sum(1 + name.count(":") + bytes(raw).count(b":") for name, raw in fields.items())
+    escaped = b"\\u003a" in text.lower() and any(":" in name for name in fields)
+    return left == text.count(b":") and not escaped
 
 
 def _read_flat(value: bytes) -> Measured | Refused:
-    try:
-        flat = _flat(value)
-    except _UNREADABLE:
-        return Refused(Reason.MALFORMED)
+    flat = _flat(value)
     if not _plain(flat.tenant_id, flat.device_id, flat.patient_id):
         return Refused(Reason.MALFORMED)
     return _understand(flat, flat.tenant_id, flat.device_id, flat.patient_id)
 
 
-def _read_measured(raw: msgspec.Raw, frame: _Frame) -> Measured | Refused:
+def _read_element(element: bytes, frame: _Frame) -> Measured | Refused:
+    malformed = Refused(Reason.MALFORMED, frame.tenant_id, frame.device_id)
     try:
-        measured = _measured(raw)
+        fields = _fields(element)
+        measured = _measured(element)
+        tenant_id, device_id, patient_id = (_own(fields, name) for name in ("tenant_id", "device_id", "patient_id"))
     except _UNREADABLE:
-        return Refused(Reason.MALFORMED, frame.tenant_id, frame.device_id)
-    return _understand(measured, frame.tenant_id, frame.device_id, frame.patient_id)
+        return malformed
+    if tenant_id not in (None, frame.tenant_id) or device_id not in (None, frame.device_id):
+        return malformed
+    if not _each_once(element, fields) or not _plain(patient_id):
+        return malformed
+    understood = _understand(measured, frame.tenant_id, frame.device_id, patient_id or frame.patient_id)
+    if isinstance(understood, Measured) and frame.patient_id not in (None, understood.patient_id):
+        return Refused(Reason.PATIENT_MISMATCH, frame.tenant_id, frame.device_id)
+    return understood
+
+
+def _own(fields: _Fields, name: str) -> str | None:
+    """Whom an element of a frame names itself."""
+    given = fields.get(name)
+    if given is None or (name == "patient_id" and bytes(given) == _NULL):
+        return None
+    return _name(given)
 
 
 def _understand(m: _Measured, tenant_id: str, device_id: str, patient_id: str | None) -> Measured | Refused:

@@ -65,3 +65,12 @@ def test_late_readings_and_refused_ones_go_to_topics_of_their_own(reason: Reason
     assert record.topic is topic
     assert record.partition == 3
     assert orjson.loads(record.value or b"")["reason"] == reason
+
+
+def test_of_an_oversized_frame_only_the_beginning_is_kept():
+    frame = b'{"readings":[' + b"1," * 50_000 + b"1]}"
+    kept = SetAside.model_validate_json(
+        aside_record(aside(frame, Reason.OVERSIZED), "telemetry.readings", 3).value or b""
+    )
+    assert base64.b64decode(kept.raw or "") == frame[:KEPT_OF_LONGER_BYTES]
+    assert (kept.reading, kept.whole_bytes) == (None, len(frame))
