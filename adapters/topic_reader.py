@@ -46,6 +46,18 @@ class KafkaTopicReader:
         finally:
             consumer.close()
 
+    def first_offsets(self, topic: TopicSpec) -> dict[int, int]:
+        """partition → the first offset that retention has left. RetryLater when Kafka is away."""
+        consumer = Consumer(self._settings)
+        try:
+            name = topic.prefixed(self._prefix)
+            places = [TopicPartition(name, number) for number in _partitions(consumer, name)]
+            return {place.partition: consumer.get_watermark_offsets(place, _ANSWER_S)[0] for place in places}
+        except KafkaException as error:
+            raise RetryLater(f"{topic.name} could not be read ({error.args[0].name()})") from None
+        finally:
+            consumer.close()
+
     def ends_before(self, topic: TopicSpec, partition: int, offset: int) -> bool:
         """Whether the partition ends before this offset, as one that was deleted and made anew may."""
         consumer = Consumer(self._settings)
@@ -95,7 +107,9 @@ def _read(consumer: Consumer, places: list[TopicPartition]) -> Iterator[Stored]:
             if _is_end(message):
                 left.discard(message.partition())
             elif message.partition() in left:
-                yield Stored(message.partition(), message.offset(), message.key(), message.value())
+                yield Stored(
+                    message.partition(), message.offset(), message.key(), message.value(), message.timestamp()[1]
+                )
 
 
 def _is_end(message: Message) -> bool:

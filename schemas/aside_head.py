@@ -6,11 +6,12 @@ import msgspec
 
 
 class AsideSource(msgspec.Struct, frozen=True, gc=False):
-    """Where the reading stands in the log."""
+    """Where the reading stands in the log; a batch of records that could not be opened has a last offset too."""
 
     partition: int
     offset: int
     index: int = 0
+    last_offset: int | None = None
 
 
 class AsideHead(msgspec.Struct, frozen=True):

@@ -38,12 +38,13 @@ class Producer(Protocol):
 
 
 class Stored(NamedTuple):
-    """One record as it lies in a topic."""
+    """One record as it lies in a topic, and when it was appended (where the broker does not say: produced)."""
 
     partition: int
     offset: int
     key: bytes | None
     value: bytes | None
+    appended_ms: int = 0
 
 
 class Kept(NamedTuple):
@@ -58,6 +59,10 @@ class TopicReader(Protocol):
 
     def read(self, topic: TopicSpec) -> Iterable[Stored]:
         """Every record from the first to what was the end when asked, in order of each partition; RetryLater if away."""
+        ...
+
+    def first_offsets(self, topic: TopicSpec) -> Mapping[int, int]:
+        """partition → the first offset that retention has left: where the next record will be, if it has left none."""
         ...
 
 

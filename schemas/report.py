@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
 
 class ReconciliationReport(BaseModel):
-    """Counts over whole topics and the ledger. `balanced` is computed from independent counts, never assumed.
+    """Counts over topics, as far as all of them are kept, and the ledger. `balanced` is counted, never assumed.
 
     readings = duplicates + quarantined + late + in windows + in_open_windows, and
-    windows = windows_not_published + quarantined windows + those in intents.
+    windows = windows_not_published + quarantined windows + those in intents; and nothing was removed unread.
     """
 
-    readings: int = Field(description="measurements read so far from telemetry.readings")
+    readings: int = Field(description="measurements read so far from telemetry.readings, as far as they are kept")
+    since: AwareDatetime | None = Field(
+        default=None,
+        description="readings appended from here on are counted: what became of earlier ones is no longer kept; null: all",
+    )
+    removed: int = Field(default=0, description="records that retention has removed from telemetry.readings")
+    removed_unread: int = Field(
+        default=0, description="of these: not judged yet, or needed by a window still open. They are lost"
+    )
     unread: int = Field(default=0, description="records on the topic that no worker has read yet")
     duplicates: int
     in_windows: int = Field(description="readings counted in closed windows")
@@ -28,6 +36,8 @@ class ReconciliationReport(BaseModel):
         default=0,
         description="readings in windows that an earlier run had set aside; they count in their windows alone",
     )
+    contradictions: int = Field(default=0, description="windows that came out in two ways")
+    dead_letters: int = Field(default=0, description="records in dead-letter topics")
     unreadable: int = Field(
         default=0, description="records on vitals.windows, vitals.quarantine and vitals.late that cannot be read back"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from adapters.topic_reader import KafkaTopicReader
 from schemas.ports import Ledger
 from schemas.report import ReconciliationReport
-from streams.reconcile import reconcile
+from streams.reconciliation import reconcile
 from vitalwire.settings import Settings
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from adapters.brokers import Broker
 from schemas.reading import SetAside
-from schemas.topics import QUARANTINE, WINDOWS
+from schemas.topics import QUARANTINE, READINGS, WINDOWS
 from schemas.window import Window
 from tests.system.bedside import SECTION, Bedside, frame, reading
 from tests.system.installation import Installation
@@ -105,3 +105,44 @@ def test_a_reading_in_an_open_window_is_told_when_its_pairing_is_gone_before_the
 
     assert (report.quarantined_readings, len(bedside.installation.records(QUARANTINE))) == (2, 3)
     assert report.balanced
+
+
+def test_what_retention_takes_of_judged_readings_leaves_the_report_balanced_and_exact(bedside: Bedside) -> None:
+    bedside.admit("p-0")
+    bedside.pair("d-0", "p-0")
+    bedside.send(*(reading("d-0", second) for second in range(20)), reading("d-1", 1), reading("d-0", 19))
+    bedside.installation.start("telemetry", "clinical")
+    whole = bedside.report_when_quiet(in_windows=20, duplicates=1)
+    assert (whole.readings, whole.quarantined_readings, whole.removed, whole.since) == (22, 1, 0, None)
+
+    bedside.retain(READINGS, 6)
+    straddling = bedside.report()
+    assert (straddling.readings, straddling.in_windows + straddling.duplicates) == (16, 15)
+    assert (straddling.removed, straddling.removed_unread, straddling.balanced) == (6, 0, True)
+    assert straddling.since is not None
+
+    bedside.retain(READINGS, 22)
+    emptied = bedside.report()
+    assert (emptied.readings, emptied.in_windows, emptied.quarantined_readings, emptied.removed) == (0, 0, 0, 22)
+    assert emptied.balanced
+    assert bedside.installation.reconcile()["balanced"]
+
+
+def test_readings_that_retention_takes_before_a_worker_reads_them_never_balance(bedside: Bedside) -> None:
+    bedside.admit("p-0")
+    bedside.pair("d-0", "p-0")
+    bedside.send(*(reading("d-0", second) for second in range(3)))
+    worker, *_ = bedside.installation.start("telemetry", "clinical")
+    assert bedside.report_when_quiet(in_windows=3).balanced
+    worker.stop()
+    bedside.send(*(reading("d-0", 20 + second) for second in range(5)))
+    bedside.retain(READINGS, 7)
+
+    unnoticed = bedside.report()
+    assert (unnoticed.removed_unread, unnoticed.unread, unnoticed.balanced) == (4, 1, False)
+    assert "4 records were removed by retention before they were judged" in unnoticed.explanations[0]
+    assert bedside.reconcile_exit_code() == 1
+
+    bedside.installation.start("telemetry")
+    noticed = bedside.report_when_quiet(in_windows=1)
+    assert (noticed.readings, noticed.removed_unread, noticed.balanced) == (1, 4, False)

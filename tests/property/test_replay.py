@@ -33,8 +33,8 @@ PAIRINGS = [pairings(), {}, paired(d0="p0", d2="p2"), paired(d0="p5", d1="p1", d
 
 def set_aside(*runs: Run) -> set[Coordinates]:
     """What lies on quarantine and late."""
-    found = {place for r in runs for place in (*r.late, *r.conflicts)}
-    return found | {(offset, index) for r in runs for offset, index, _ in r.rejected}
+    late = {place for r in runs for place in r.late}
+    return late | {(offset, index) for r in runs for offset, index, _ in (*r.rejected, *r.withdrawn)}
 
 
 def successor(before: list[Run], log: list[Record], paired_with: dict[tuple[str, str], Pairing], **how: bool) -> Run:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from schemas.report import ReconciliationReport
 from schemas.topics import CONSENTS, PAIRINGS, PATIENTS, READINGS, TopicSpec
 from tests.conditions import wait_until
+from tests.system.command import vitalwire_command
 from tests.system.installation import Installation
 from tests.system.recording import BASE_MS, ENDPOINT, TENANT
 from vitalwire.reconciliation import reconciled
@@ -62,6 +65,17 @@ class Bedside:
         for value in values:
             self._producer.produce(READINGS.prefixed(self.installation.prefix), value, b"d", partition)
             self._flush()
+
+    def retain(self, topic: TopicSpec, first: int, partition: int = 0) -> None:
+        """Take away what is before this offset, as retention does."""
+        admin = AdminClient({"bootstrap.servers": self.installation.bootstrap_servers})
+        place = TopicPartition(topic.prefixed(self.installation.prefix), partition, first)
+        admin.delete_records([place])[place].result()
+
+    def reconcile_exit_code(self) -> int:
+        """How `vitalwire reconcile` ends."""
+        command = vitalwire_command("reconcile", environment=self.installation.environment)
+        return subprocess.run(command, capture_output=True, check=False).returncode
 
     def report(self) -> ReconciliationReport:
         """What reconciliation says now."""

@@ -15,7 +15,7 @@ def run_reconcile(*, as_json_document: bool) -> int:
     if as_json_document:
         as_json(report.model_dump(mode="json"))
     else:
-        shown = report.model_dump(exclude={"explanations", "quarantined", "balanced"})
+        shown = report.model_dump(exclude={"explanations", "quarantined", "balanced"}, exclude_none=True)
         shown |= {f"quarantined: {reason}": count for reason, count in sorted(report.quarantined.items())}
         pairs("Where every reading went", shown)
         for explanation in report.explanations:

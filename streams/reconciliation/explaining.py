@@ -1,0 +1,38 @@
+"""What does not add up, in sentences that say what to do next."""
+
+from __future__ import annotations
+
+from schemas.report import ReconciliationReport
+
+
+def explanations(report: ReconciliationReport, missing: int, unplaced: int) -> list[str]:
+    """Those that hold. `missing` readings and `unplaced` windows are nowhere; below zero, they are in two places."""
+    told = {
+        f"{report.removed_unread} records were removed by retention before they were judged: they are lost. audit.events "
+        "says where (readings.removed_unread); keep telemetry.readings longer than the longest outage": (
+            report.removed_unread
+        ),
+        f"{report.unread} records on telemetry.readings were not read yet": report.unread,
+        f"{missing} readings are nowhere: a telemetry worker is at work or ended in a batch, or they are lost": (
+            missing > 0
+        ),
+        f"{-missing} readings are in two places: look for windows or quarantine of readings not judged yet": missing
+        < 0,
+        f"{unplaced} windows are neither in an intent nor refused: the clinical role has not taken them, or they are in "
+        "dlq.clinical": unplaced > 0,
+        f"{-unplaced} windows are in two places": unplaced < 0,
+        f"{report.contradictions} windows came out in two ways: a replay did not give the same content": (
+            report.contradictions
+        ),
+        f"{report.unreadable} records on vitals.windows, vitals.quarantine or vitals.late cannot be read and are not "
+        "counted: something else writes there; find it": report.unreadable,
+        f"{report.dead_letters} records are in dead-letter topics and wait for a person": report.dead_letters,
+        f"{report.windows_refused_somewhere} windows in intents were refused by another endpoint of their tenant": (
+            report.windows_refused_somewhere
+        ),
+        f"retention has taken {report.removed} records that were judged before: readings count from "
+        f"{report.since:%Y-%m-%d %H:%M:%S} UTC on"
+        if report.since
+        else "retention has taken every record": (report.removed > report.removed_unread),
+    }
+    return [sentence for sentence, holds in told.items() if holds]
