@@ -82,6 +82,7 @@ _CLINICAL = (
     _counter("dead_letters_total", "records that could not be decoded, or windows not rendered", "stage", "code"),
     _counter("audit_events_total", "audit events confirmed by Kafka", "action", "outcome"),
     _seconds("window_to_intent_seconds", "window produced to intent durable", buckets=JOURNEY_BUCKETS_S),
+    _gauge("outbox_age_seconds", "how long the oldest record of the ledger's outbox has waited to be published"),
     _seconds("ledger_seconds", "time one call of the ledger took", "call"),
     _counter("retries_total", "work tried again because a dependency was away", "dependency"),
 )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
+from schemas.audit import Step
 from schemas.operation import Intent, Operation, Outcome, State
 from schemas.reference import Consent, Pairing, PatientRecord
 from schemas.topics import TopicSpec
@@ -126,14 +127,42 @@ class Reached(NamedTuple):
     end: int
 
 
+class Beside(NamedTuple):
+    """What goes out because of a change of the ledger, in the change's transaction: a role's audit steps, and records."""
+
+    role: str
+    steps: Sequence[Step] = ()
+    records: Sequence[Outgoing] = ()
+
+
+class Parcel(NamedTuple):
+    """One record of the outbox, with its number there."""
+
+    id: int
+    record: Outgoing
+
+
+class Waiting(NamedTuple):
+    """What of the outbox is to be sent now, in order, and how long the first has waited."""
+
+    parcels: Sequence[Parcel]
+    oldest_s: float | None
+
+
 class Ledger(Protocol):
     """The durable table of operations. All methods are synchronous and thread-safe; RetryLater when the database is away."""
 
-    def record(self, intents: Sequence[Intent], position: Position | None = None) -> list[Recorded]:
+    def record(
+        self,
+        intents: Sequence[Intent],
+        position: Position | None = None,
+        beside: Callable[[Sequence[Recorded]], Beside] | None = None,
+    ) -> list[Recorded]:
         """Insert each intent once (its key decides), in one transaction; earlier writes of the same event are amended.
 
         The position that they bring is stored with them, if there are none as well. Where the ledger went back before
-        it, they are recorded as `unknown` and `in_doubt`: they may have been sent.
+        it, they are recorded as `unknown` and `in_doubt`: they may have been sent. `beside` is told what became of
+        them, and gives what goes out in the same transaction.
         """
         ...
 
@@ -151,10 +180,11 @@ class Ledger(Protocol):
         """
         ...
 
-    def settle(self, outcomes: Mapping[str, Outcome]) -> list[str]:
+    def settle(self, outcomes: Mapping[str, Outcome], beside: Mapping[str, Beside] | None = None) -> list[str]:
         """Write what became of claimed operations (operation_id → outcome), with request and response, in one transaction.
 
         Gives the ids of the stale ones: their claim had passed to another. They change nothing and are kept as evidence.
+        Of `beside` (by operation_id) that of stale ones does not go out, nor that of repeats, where it went already.
         The same outcome under the same fence again changes nothing and is not stale.
         """
         ...
@@ -203,8 +233,20 @@ class Ledger(Protocol):
         """name → fingerprint of what of this kind was compared with the charted; both as `name` gives them."""
         ...
 
-    def mark_reviewed(self, kind: str, fingerprints: Mapping[str, str | None]) -> None:
+    def mark_reviewed(self, kind: str, fingerprints: Mapping[str, str | None], beside: Beside | None = None) -> None:
         """Remember what was compared; None forgets the name."""
+        ...
+
+    def waiting_s(self) -> float | None:
+        """How long the oldest record of the outbox has waited; None when nothing waits."""
+        ...
+
+    def outbox(self, holder: str, limit: int, lease_s: float) -> Waiting:
+        """The first records, for one holder at a time: nobody else gets any for `lease_s`."""
+        ...
+
+    def sent(self, ids: Collection[int]) -> None:
+        """Kafka confirmed these records of the outbox."""
         ...
 
 

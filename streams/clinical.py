@@ -12,15 +12,16 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
+from schemas.audit import Step
 from schemas.config import Config
 from schemas.errors import RetryLater
 from schemas.operation import Intent
-from schemas.ports import Clock, Ledger, Observer, Outgoing, Recorded, ReferenceData
+from schemas.ports import Beside, Clock, Ledger, Observer, Outgoing, Producer, Recorded, ReferenceData
 from schemas.topics import DLQ_CLINICAL, QUARANTINE
 from schemas.window import Window
-from streams.audit import AuditTrail, Step
 from streams.batches import Batch, Record
 from streams.dead_letters import dead_letter
+from streams.ending import or_end
 from streams.insist import insist
 from streams.judgement import Judged, Refusal, Render, Unrendered, judge, set_aside
 from streams.panels import HOLD_MS, Arrived, Group, PanelJoiner
@@ -28,6 +29,7 @@ from streams.unparsed import letter
 
 _RESULTS_A_TRANSACTION = 500
 _UNKNOWN_TENANT = "unknown"
+_ROLE = "clinical"
 
 
 class ClinicalPorts(NamedTuple):
@@ -37,7 +39,7 @@ class ClinicalPorts(NamedTuple):
     reference: ReferenceData
     render: Render
     ledger: Ledger
-    audit: AuditTrail
+    producer: Producer
     observer: Observer
     clock: Clock
 
@@ -88,13 +90,14 @@ class ClinicalRole:
         for one in batch.unparsed:
             self._ports.observer.count("dead_letters_total", stage="clinical", code=one.reason)
         source = f"{batch.topic}/{batch.partition}/"
-        await self._ports.audit.write(
-            [
-                Step(_UNKNOWN_TENANT, "record.dead_lettered", "failure", source=f"{source}{one.first_offset}")
-                for one in batch.unparsed
-            ],
-            [letter(one, DLQ_CLINICAL, batch.topic, batch.partition) for one in batch.unparsed],
-        )
+        letters = [letter(one, DLQ_CLINICAL, batch.topic, batch.partition) for one in batch.unparsed]
+        if letters:
+            await insist(lambda: self._ports.producer.send(letters), "kafka", self._ports.observer)
+        steps = [
+            Step(_UNKNOWN_TENANT, "record.dead_lettered", "failure", source=f"{source}{one.first_offset}")
+            for one in batch.unparsed
+        ]
+        await self._record([], steps)
 
     def settled(self) -> Mapping[int, int]:
         """Up to where every record was judged and confirmed; a held panel member keeps its place."""
@@ -126,9 +129,9 @@ class ClinicalRole:
     async def _chart(
         self, groups: Sequence[Group], topic: str, partition: int, letters: list[Outgoing], steps: list[Step]
     ) -> None:
+        """Intents at once; what is set aside is confirmed by Kafka before the ledger says that it was."""
         judged = await insist(lambda: asyncio.to_thread(self._judge, groups), "reference", self._ports.observer)
         intents = [one for one in judged if isinstance(one, Intent)]
-        steps += await self._record(intents)
         for one in judged:
             if isinstance(one, Refusal):
                 letters += self._refuse(one, topic, partition)
@@ -136,7 +139,11 @@ class ClinicalRole:
             elif isinstance(one, Unrendered):
                 letters += self._unrendered(one, topic, partition)
                 steps += _unrendered_steps(one)
-        await self._ports.audit.write(steps, letters)
+        if letters:
+            await self._record(intents, [])
+            await insist(lambda: self._ports.producer.send(letters), "kafka", self._ports.observer)
+            intents = []
+        await self._record(intents, steps)
 
     def _judge(self, groups: Sequence[Group]) -> list[Judged]:
         if not self._ports.reference.is_current():
@@ -150,22 +157,23 @@ class ClinicalRole:
             judged += verdicts
         return judged
 
-    async def _record(self, intents: Sequence[Intent]) -> list[Step]:
-        if not intents:
-            return []
+    async def _record(self, intents: Sequence[Intent], steps: Sequence[Step]) -> None:
+        """Intents and audit steps, in one transaction."""
+        if not intents and not steps:
+            return
         ports = self._ports
-        recorded = await insist(lambda: asyncio.to_thread(ports.ledger.record, intents), "ledger", ports.observer)
+
+        def beside(recorded: Sequence[Recorded]) -> Beside:
+            return Beside(_ROLE, [*_recorded_steps(intents, recorded), *steps])
+
+        recorded = await insist(
+            lambda: asyncio.to_thread(ports.ledger.record, intents, None, beside), "ledger", ports.observer
+        )
         now = ports.clock()
         for intent, entry in zip(intents, recorded, strict=True):
             self._count(_outcome(entry), "", len(intent.source_ids))
             if intent.window_closed_at is not None and not entry.duplicate:
                 ports.observer.seconds("window_to_intent_seconds", (now - intent.window_closed_at).total_seconds())
-        return [
-            Step(intent.tenant_id, "operation.recorded", "success", entry.operation_id, intent.endpoint, window_id)
-            for intent, entry in zip(intents, recorded, strict=True)
-            if not entry.duplicate
-            for window_id in intent.source_ids
-        ]
 
     def _refuse(self, refusal: Refusal, topic: str, partition: int) -> list[Outgoing]:
         self._count("quarantined", refusal.reason, len(refusal.group))
@@ -183,7 +191,7 @@ class ClinicalRole:
 
     def _wait_for_silence(self, topic: str, partition: int, position: int) -> None:
         def begin() -> None:
-            self._flushes[partition] = asyncio.create_task(self._flush(topic, partition, position))
+            self._flushes[partition] = asyncio.create_task(or_end(self._flush(topic, partition, position)))
 
         self._silences[partition] = asyncio.get_running_loop().call_later(self._hold_s, begin)
 
@@ -215,6 +223,15 @@ def _outcome(entry: Recorded) -> str:
     if entry.duplicate:
         return "duplicate"
     return "amended" if entry.amends else "recorded"
+
+
+def _recorded_steps(intents: Sequence[Intent], recorded: Sequence[Recorded]) -> list[Step]:
+    return [
+        Step(intent.tenant_id, "operation.recorded", "success", entry.operation_id, intent.endpoint, window_id)
+        for intent, entry in zip(intents, recorded, strict=True)
+        if not entry.duplicate
+        for window_id in intent.source_ids
+    ]
 
 
 def _refused_steps(refusal: Refusal) -> list[Step]:

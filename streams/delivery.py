@@ -16,10 +16,9 @@ from schemas.errors import RetryLater
 from schemas.operation import Operation, Outcome, State
 from schemas.ports import Clock, EhrEndpoint, Ledger, Observer
 from streams.attempt import Attempted, Attempts, Reviewing
-from streams.audit import AuditTrail
 from streams.backoff import backoff_s
 from streams.ending import or_end
-from streams.settlement_audit import SettlementAudit
+from streams.settlement_audit import audited
 from streams.verdict import MESSAGES, Verdict
 
 log = logging.getLogger(__name__)
@@ -40,8 +39,6 @@ class Pace:
     search_delays_s: tuple[float, ...] = (0.0, 0.5, 2.0)
     encounter_wait_s: float = 900.0
     stop_within_s: float = 40.0
-    audit_within_s: float = 5.0
-    """How long a worker that stops waits for Kafka to confirm its last audit events."""
 
 
 class Delivery:
@@ -58,7 +55,6 @@ class Delivery:
         review: Reviewing,
         *,
         kind: EndpointKind,
-        audit: AuditTrail,
         spread: Callable[[], float] = lambda: 0.5,
         pace: Pace = Pace(),
     ) -> None:
@@ -74,7 +70,6 @@ class Delivery:
         self._concurrency = capabilities.concurrency
         self._longest_send_s = 3 * capabilities.timeout_s
         self._working: set[asyncio.Task[None]] = set()
-        self._audit = SettlementAudit(audit)
         self._outcomes: dict[str, tuple[Operation, Outcome]] = {}
         self._settle_now = asyncio.Event()
         self._stopping = False
@@ -100,7 +95,6 @@ class Delivery:
             self._settle_now.set()
             await asyncio.wait({settling}, timeout=self._pace.stop_within_s)
             settling.cancel()
-            await self._audit.finish(self._pace.audit_within_s)
             await self._ehr.close()
 
     def closed(self) -> str | None:
@@ -236,21 +230,18 @@ class Delivery:
 
     async def _settle(self, batch: dict[str, tuple[Operation, Outcome]]) -> None:
         outcomes = {operation_id: outcome for operation_id, (_, outcome) in batch.items()}
+        beside = {operation_id: audited(*ended) for operation_id, ended in batch.items()}
         while True:
             try:
-                stale = await asyncio.to_thread(self._ledger.settle, outcomes)
+                stale = await asyncio.to_thread(self._ledger.settle, outcomes, beside)
             except RetryLater as away:
                 self._observer.count("retries_total", dependency="ledger")
                 await asyncio.sleep(away.after_s or LEDGER_AWAY_S)
             else:
                 break
-        for operation_id in stale:
-            del batch[operation_id]  # it is another worker's now, who will say how it ended
-            self._observer.count("stale_outcomes_total", endpoint=self._endpoint)
-            log.warning(
-                "an outcome came after its lease; another worker has the operation", extra={"endpoint": self._endpoint}
-            )
-        self._audit.settled(batch.values())
+        if stale:  # another worker has them, who will say how they ended
+            self._observer.count("stale_outcomes_total", len(stale), endpoint=self._endpoint)
+            log.warning("outcomes came after their lease", extra={"endpoint": self._endpoint, "outcomes": len(stale)})
 
     def _now_s(self) -> float:
         return asyncio.get_running_loop().time()

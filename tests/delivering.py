@@ -8,7 +8,6 @@ from schemas.operation import TERMINAL, State
 from schemas.ports import Ledger
 from streams.delivery import Delivery, Pace
 from tests.doubles.memory_ledger import MemoryLedger
-from tests.doubles.ports import delivery_audit
 from tests.ehrs import NAME, Ehr, now
 
 QUICK = Pace(search_delays_s=(0.0, 0.02, 0.05), poll_s=0.005)
@@ -25,7 +24,6 @@ def delivery(ehr: Ehr, ledger: Ledger, pace: Pace = QUICK, timeout_s: float = 0.
         ehr.observer,
         options.pop("review", lambda operation, at: None),
         kind=ehr.endpoint().kind,
-        audit=options.pop("audit", None) or delivery_audit(ehr.observer),
         pace=pace,
     )
 

@@ -1,24 +1,14 @@
-"""Releasing held operations by a person's order: the order is on the audit trail before the ledger is changed."""
+"""Releasing held operations by a person's order: the order is audited in the transaction that releases."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-import socket
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from adapters.ledger import SqlLedger
-from adapters.metrics import PrometheusObserver
-from schemas.errors import RetryLater
-from schemas.operation import State
-from schemas.ports import Producer
-from streams.audit import AuditChain, AuditTrail, Step
-from vitalwire.base import now
-from vitalwire.settings import Settings
-from vitalwire.wiring import producer
-
-CONFIRMED_WITHIN_S = 30.0
+from schemas.audit import Step
+from schemas.operation import Operation, State
+from schemas.ports import Beside
 
 
 class Order(NamedTuple):
@@ -29,38 +19,22 @@ class Order(NamedTuple):
     reason: str
 
 
-def release(settings: Settings, ledger: SqlLedger, order: Order) -> list[str]:
-    """The ids that were held and are pending now. Without a confirmed audit event nothing is released."""
-    steps = _steps(ledger, order)
-    if not steps:
-        return []
-    with producer(settings) as sender:
-        asyncio.run(_write(sender, steps))
-    return ledger.release([step.operation_id for step in steps if step.operation_id])
-
-
-def _steps(ledger: SqlLedger, order: Order) -> list[Step]:
+def release(ledger: SqlLedger, order: Order) -> list[str]:
+    """The ids that were held and are pending now. Whoever publishes the outbox puts the order on `audit.events`."""
     named = (ledger.operation(operation_id) for operation_id in order.operation_ids)
-    return [
-        Step(
-            operation.intent.tenant_id,
-            "operation.release_ordered",
-            "success",
-            operation.operation_id,
-            operation.intent.endpoint,
-            operation.intent.source_event_id,
-            order.reason,
-            order.actor,
-        )
-        for operation in named
-        if operation is not None and operation.state is State.HELD
-    ]
+    held = [operation for operation in named if operation is not None and operation.state is State.HELD]
+    beside = {operation.operation_id: Beside("operator", [_step(operation, order)]) for operation in held}
+    return ledger.release(list(beside), beside)
 
 
-async def _write(sender: Producer, steps: Sequence[Step]) -> None:
-    chain = AuditChain("operator", f"{socket.gethostname()}-{os.getpid()}-{now():%Y%m%dT%H%M%S%f}")
-    try:
-        async with asyncio.timeout(CONFIRMED_WITHIN_S):
-            await AuditTrail(chain, sender, now, PrometheusObserver()).write(steps)
-    except TimeoutError:
-        raise RetryLater("Kafka did not confirm the audit event, so nothing was released. Try again.") from None
+def _step(operation: Operation, order: Order) -> Step:
+    return Step(
+        operation.intent.tenant_id,
+        "operation.release_ordered",
+        "success",
+        operation.operation_id,
+        operation.intent.endpoint,
+        operation.intent.source_event_id,
+        order.reason,
+        order.actor,
+    )

@@ -30,6 +30,7 @@ from streams.ending import or_end
 from streams.judgement import Render
 from streams.kernel.vital_table import VitalTable
 from streams.ledger_states import tell_states
+from streams.outbox import EVERY_S, OutboxPublisher, published
 from streams.retention import Retention
 from streams.review import Review, review
 from streams.telemetry import TelemetryPorts, TelemetryRole
@@ -77,7 +78,7 @@ def renderer(settings: Settings, config: Config) -> Render:
 
 
 def audit_trail(made: Base, sender: KafkaProducer, role: str) -> AuditTrail:
-    """The audit trail of this process's life."""
+    """The audit trail of this process's life, of a role without a ledger."""
     chain = AuditChain(role, f"{made.instance}-{now():%Y%m%dT%H%M%S%f}")
     return AuditTrail(chain, sender, now, made.observer)
 
@@ -90,7 +91,7 @@ def clinical_role(made: Base, opened: SqlLedger, sender: KafkaProducer) -> Clini
             reference=made.reference,
             render=renderer(made.settings, made.config),
             ledger=ObservedLedger(opened, made.observer),
-            audit=audit_trail(made, sender, "clinical"),
+            producer=sender,
             observer=made.observer,
             clock=now,
         )
@@ -108,9 +109,8 @@ def reviewing(made: Base) -> Reviewing:
     return reviewed
 
 
-def deliveries(made: Base, ledger: Ledger, sender: KafkaProducer) -> list[Delivery]:
-    """One delivery for each configured endpoint that is written over HTTP. All write one audit chain."""
-    audit = audit_trail(made, sender, "delivery")
+def deliveries(made: Base, ledger: Ledger) -> list[Delivery]:
+    """One delivery for each configured endpoint that is written over HTTP."""
     return [
         Delivery(
             name,
@@ -121,7 +121,6 @@ def deliveries(made: Base, ledger: Ledger, sender: KafkaProducer) -> list[Delive
             made.observer,
             reviewing(made),
             kind=endpoint.kind,
-            audit=audit,
             spread=random.SystemRandom().random,
         )
         for name, endpoint in made.config.endpoints.items()
@@ -174,7 +173,9 @@ def run_telemetry(settings: Settings) -> bool:
 def run_clinical(settings: Settings) -> bool:
     """Windows to intents, until told to stop; true to start anew with a changed configuration."""
     with base(settings) as made, producer(settings) as sender, ledger(settings) as opened:
-        work = serving.Batches(clinical_role(made, opened, sender), WINDOWS)
+        outbox = OutboxPublisher(ObservedLedger(opened, made.observer), sender, made.observer, made.instance)
+        role = clinical_role(made, opened, sender)
+        work = serving.Batches(role, WINDOWS, tick=outbox.publish, every_s=EVERY_S)
         return asyncio.run(serving.batches(made, sender, "clinical", work))
 
 
@@ -186,14 +187,15 @@ def run_delivery(settings: Settings) -> bool:
 
 async def _deliver(made: Base, sender: KafkaProducer, opened: SqlLedger) -> bool:
     observed = ObservedLedger(opened, made.observer)
-    endpoints = deliveries(made, observed, sender)
+    endpoints = deliveries(made, observed)
+    outbox = OutboxPublisher(observed, sender, made.observer, made.instance)
     if not endpoints:
         raise Misconfigured("The configuration names no endpoint, so there is nothing to deliver to.")
 
     watch = correction_watch(made, observed, sender)
 
     async def all_endpoints(stop: asyncio.Event) -> None:
-        async with asyncio.TaskGroup() as group:
+        async with published(outbox), asyncio.TaskGroup() as group:
             for delivery in endpoints:
                 group.create_task(delivery.run(stop))
             group.create_task(or_end(watch.run(stop)))

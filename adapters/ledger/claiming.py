@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, case, or_, select, update
 
 from adapters.ledger.lanes import parts
+from adapters.ledger.outbox import write
 from adapters.ledger.rows import UNREADABLE, UNREADABLE_MESSAGE, instant, operation
 from adapters.ledger.sealing import Seal
 from adapters.ledger.settling import settle
 from adapters.ledger.tables import lanes, operations
+from schemas.audit import Step
 from schemas.operation import Operation, Outcome, State
+from schemas.ports import Beside
 
 _STARTED = (State.PENDING, State.DEFERRED)
 
@@ -43,6 +46,13 @@ def _without_unreadable(db: Connection, seal: Seal, now_us: int, claimed: Sequen
         if one.code == UNREADABLE and one.intent.vital_type == UNREADABLE
     }
     settle(db, seal, now_us, held)
+    steps = [
+        Step(one.intent.tenant_id, "operation.held", "failure", one.operation_id, one.intent.endpoint, None, UNREADABLE)
+        for one in claimed
+        if one.operation_id in held
+    ]
+    if steps:
+        write(db, seal, now_us, [Beside("delivery", steps)])
     return [one.model_copy(update={"state": State.HELD}) if one.operation_id in held else one for one in claimed]
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from time import perf_counter
 
 from schemas.operation import Intent, Operation, Outcome, State
-from schemas.ports import Ledger, Observer, Position, Recorded
+from schemas.ports import Beside, Ledger, Observer, Position, Recorded, Waiting
 
 
 class ObservedLedger:
@@ -18,10 +18,15 @@ class ObservedLedger:
         self._ledger = ledger
         self._observer = observer
 
-    def record(self, intents: Sequence[Intent], position: Position | None = None) -> list[Recorded]:
+    def record(
+        self,
+        intents: Sequence[Intent],
+        position: Position | None = None,
+        beside: Callable[[Sequence[Recorded]], Beside] | None = None,
+    ) -> list[Recorded]:
         """Insert intents, and where they came from."""
         with self._timed("record"):
-            return self._ledger.record(intents, position)
+            return self._ledger.record(intents, position, beside)
 
     def positions(self, topic: str) -> dict[int, int]:
         """partition → from where on to read."""
@@ -33,10 +38,10 @@ class ObservedLedger:
         with self._timed("claim"):
             return self._ledger.claim(endpoint, limit, lease_s)
 
-    def settle(self, outcomes: Mapping[str, Outcome]) -> list[str]:
+    def settle(self, outcomes: Mapping[str, Outcome], beside: Mapping[str, Beside] | None = None) -> list[str]:
         """Write what became of it."""
         with self._timed("settle"):
-            return self._ledger.settle(outcomes)
+            return self._ledger.settle(outcomes, beside)
 
     def readdress(self, operation_id: str, fence: int, intent: Intent) -> bool:
         """Store the patient's corrected id at the endpoint."""
@@ -83,10 +88,25 @@ class ObservedLedger:
         with self._timed("reviewed"):
             return self._ledger.reviewed(kind)
 
-    def mark_reviewed(self, kind: str, fingerprints: Mapping[str, str | None]) -> None:
+    def mark_reviewed(self, kind: str, fingerprints: Mapping[str, str | None], beside: Beside | None = None) -> None:
         """Remember what was reviewed."""
         with self._timed("mark_reviewed"):
-            self._ledger.mark_reviewed(kind, fingerprints)
+            self._ledger.mark_reviewed(kind, fingerprints, beside)
+
+    def waiting_s(self) -> float | None:
+        """How long the oldest record of the outbox has waited."""
+        with self._timed("waiting"):
+            return self._ledger.waiting_s()
+
+    def outbox(self, holder: str, limit: int, lease_s: float) -> Waiting:
+        """The first records of the outbox."""
+        with self._timed("outbox"):
+            return self._ledger.outbox(holder, limit, lease_s)
+
+    def sent(self, ids: Collection[int]) -> None:
+        """Kafka confirmed these."""
+        with self._timed("sent"):
+            self._ledger.sent(ids)
 
     @contextmanager
     def _timed(self, call: str) -> Iterator[None]:

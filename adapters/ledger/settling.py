@@ -13,6 +13,7 @@ from adapters.ledger.sealing import Seal
 from adapters.ledger.tables import attempts, operations
 from schemas.errors import Unsafe
 from schemas.operation import TERMINAL, Intent, Outcome, State
+from schemas.ports import Beside
 
 STALE = "stale_claim"
 UNSTORABLE = "unstorable_answer"
@@ -38,8 +39,15 @@ class _Claim(NamedTuple):
         return 0 < fence == self.answered
 
 
-def settle(db: Connection, seal: Seal, now_us: int, outcomes: Mapping[str, Outcome]) -> list[str]:
-    """Write outcomes and evidence. An outcome under a fence that has passed is kept as evidence only; gives their ids."""
+class Settled(NamedTuple):
+    """Which outcomes were written, and which came under a fence that had passed; repeats are neither."""
+
+    written: list[str]
+    stale: list[str]
+
+
+def settle(db: Connection, seal: Seal, now_us: int, outcomes: Mapping[str, Outcome]) -> Settled:
+    """Write outcomes and evidence. An outcome under a fence that has passed is kept as evidence only."""
     claims = _claims(db, outcomes)
     told = {key: outcomes[key] for key in claims if not claims[key].is_repeat(outcomes[key].fence)}
     stale = [key for key, outcome in told.items() if not claims[key].is_held_by(outcome.fence)]
@@ -51,12 +59,18 @@ def settle(db: Connection, seal: Seal, now_us: int, outcomes: Mapping[str, Outco
     if valid:
         db.execute(_SETTLE, [_change(key, outcome, now_us) for key, outcome in valid.items()])
         find_heads(db, {claims[key].lane for key in valid})
-    return sorted(stale)
+    return Settled(sorted(valid), sorted(stale))
 
 
 def unstorable(outcome: Outcome) -> Outcome:
     """In place of an outcome that the database does not take: a person must look, for it may have been written."""
     return Outcome(state=State.HELD, fence=outcome.fence, code=UNSTORABLE, message=_UNSTORABLE_MESSAGE)
+
+
+def told_unstorable(beside: Beside) -> Beside:
+    """What goes out with it instead."""
+    steps = [step._replace(action="operation.held", outcome="failure", reason=UNSTORABLE) for step in beside.steps]
+    return Beside(beside.role, steps)
 
 
 def release(db: Connection, seal: Seal, now_us: int, operation_ids: Collection[str]) -> list[str]:

@@ -6,14 +6,14 @@ that what it concludes from them still holds when it commits. Locks are always t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import DataError, IntegrityError
 
-from adapters.ledger import claiming, positions, recording, reviewing, settling, takeover
+from adapters.ledger import claiming, outbox, positions, recording, reviewing, settling, takeover
 from adapters.ledger.clock import FLUSHED_BYTES, Clock, database_clock
 from adapters.ledger.engine import READING, away_is_retry_later, connect, require_current
 from adapters.ledger.generation import SqliteGuard
@@ -24,7 +24,7 @@ from adapters.ledger.sealing import Seal
 from adapters.ledger.tables import attempts, ledger_key, operations
 from schemas.errors import Misconfigured
 from schemas.operation import Intent, Operation, Outcome, State
-from schemas.ports import Position, Reached, Recorded
+from schemas.ports import Beside, Position, Reached, Recorded, Waiting
 
 
 def open_ledger(
@@ -77,45 +77,55 @@ class SqlLedger:
         with self._reading() as db:
             return {number: place.next_offset for number, place in positions.places(db, topic).items()}
 
-    def record(self, intents: Sequence[Intent], position: Position | None = None) -> list[Recorded]:
+    def record(
+        self,
+        intents: Sequence[Intent],
+        position: Position | None = None,
+        beside: Callable[[Sequence[Recorded]], Beside] | None = None,
+    ) -> list[Recorded]:
         """Insert each intent once, in one transaction. An intent of a known source event with new content amends it."""
-        if not intents and position is None:
+        if not intents and position is None and beside is None:
             return []
         with self._writing() as (db, now_us):
-            return recording.record(db, self._seal, now_us, intents, position)
+            recorded = recording.record(db, self._seal, now_us, intents, position)
+            outbox.write(db, self._seal, now_us, [beside(recorded)] if beside else [])
+            return recorded
 
     def claim(self, endpoint: str, limit: int, lease_s: float) -> list[Operation]:
         """Take the earliest open operation of up to `limit` patients who are due, and nobody else's until the lease ends."""
         with self._writing() as (db, now_us):
             return claiming.claim(db, self._seal, now_us, endpoint, limit, lease_s)
 
-    def settle(self, outcomes: Mapping[str, Outcome]) -> list[str]:
+    def settle(self, outcomes: Mapping[str, Outcome], beside: Mapping[str, Beside] | None = None) -> list[str]:
         """Write outcomes and their evidence in one transaction; gives the ids of those whose claim had passed."""
         if not outcomes:
             return []
         try:
-            with self._writing() as (db, now_us):
-                return settling.settle(db, self._seal, now_us, outcomes)
+            return self._settle(outcomes, beside or {})
         except (DataError, IntegrityError, UnicodeError, OverflowError):
-            return self._settle_one_by_one(outcomes)
+            if len(outcomes) > 1:  # something in it cannot be stored: that operation alone is held
+                return [stale for key, outcome in outcomes.items() for stale in self.settle({key: outcome}, beside)]
+            held = {key: settling.unstorable(outcome) for key, outcome in outcomes.items()}
+            told = {key: settling.told_unstorable(one) for key, one in (beside or {}).items() if key in held}
+            return self._settle(held, told)
 
-    def _settle_one_by_one(self, outcomes: Mapping[str, Outcome]) -> list[str]:
-        """Something in a batch cannot be stored: its operation alone is held."""
-        if len(outcomes) > 1:
-            return [stale for key, outcome in outcomes.items() for stale in self.settle({key: outcome})]
-        safe = {key: settling.unstorable(outcome) for key, outcome in outcomes.items()}
+    def _settle(self, outcomes: Mapping[str, Outcome], beside: Mapping[str, Beside]) -> list[str]:
         with self._writing() as (db, now_us):
-            return settling.settle(db, self._seal, now_us, safe)
+            settled = settling.settle(db, self._seal, now_us, outcomes)
+            outbox.write(db, self._seal, now_us, [beside[key] for key in settled.written if key in beside])
+            return settled.stale
 
     def readdress(self, operation_id: str, fence: int, intent: Intent) -> bool:
         """Store the patient's corrected id at the endpoint, before anything is sent; False when it may not be."""
         with self._writing() as (db, now_us):
             return settling.readdress(db, self._seal, now_us, operation_id, fence, intent)
 
-    def release(self, operation_ids: Collection[str]) -> list[str]:
+    def release(self, operation_ids: Collection[str], beside: Mapping[str, Beside] | None = None) -> list[str]:
         """Put held operations back to pending; gives the ids of those that were held, and leaves all others alone."""
         with self._writing() as (db, now_us):
-            return settling.release(db, self._seal, now_us, operation_ids)
+            freed = settling.release(db, self._seal, now_us, operation_ids)
+            outbox.write(db, self._seal, now_us, [beside[key] for key in freed if beside and key in beside])
+            return freed
 
     def operation(self, operation_id: str) -> Operation | None:
         """One operation, or None."""
@@ -178,10 +188,26 @@ class SqlLedger:
         with self._reading() as db:
             return reviewing.fingerprints(db, kind)
 
-    def mark_reviewed(self, kind: str, fingerprints: Mapping[str, str | None]) -> None:
+    def mark_reviewed(self, kind: str, fingerprints: Mapping[str, str | None], beside: Beside | None = None) -> None:
         """Remember what was reviewed; None forgets a name."""
-        with self._writing() as (db, _):
+        with self._writing() as (db, now_us):
             reviewing.mark(db, kind, fingerprints)
+            outbox.write(db, self._seal, now_us, [beside] if beside else [])
+
+    def waiting_s(self) -> float | None:
+        """How long the oldest record of the outbox has waited; None when nothing waits."""
+        with self._reading() as db:
+            return outbox.waiting(db, self._clock(db))
+
+    def outbox(self, holder: str, limit: int, lease_s: float) -> Waiting:
+        """The first records of the outbox, for one holder at a time."""
+        with self._writing() as (db, now_us):
+            return outbox.take(db, self._seal, now_us, holder, limit, lease_s)
+
+    def sent(self, ids: Collection[int]) -> None:
+        """Kafka confirmed these records of the outbox."""
+        with self._writing() as (db, _):
+            outbox.sent(db, ids)
 
     def close(self) -> None:
         """Close connections."""

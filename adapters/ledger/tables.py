@@ -123,3 +123,32 @@ positions = Table(
     Column("next_offset", BigInteger, nullable=False, doc="what records before it cause is durable in this ledger"),
     Column("in_doubt_before", BigInteger, nullable=False, doc="what records before it cause may have been sent"),
 )
+
+# What goes to Kafka because of a change of the ledger. A row goes when Kafka has confirmed it.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", _SERIAL, primary_key=True, autoincrement=True),
+    Column("topic", Text, nullable=False, doc="without prefix"),
+    Column("record", LargeBinary, nullable=False, doc="sealed: key, value, headers"),
+    Column("created_us", BigInteger, nullable=False),
+    Column("unreadable", Boolean, nullable=False, server_default=false(), doc="kept, and passed over"),
+    sqlite_autoincrement=True,  # an id that was sent is never given again
+)
+outbox_lease = Table(
+    "outbox_lease",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("holder", Text, nullable=False, doc="the worker that publishes"),
+    Column("until_us", BigInteger, nullable=False),
+)
+
+# Where each tenant's audit chain stands.
+chains = Table(
+    "chains",
+    metadata,
+    Column("tenant", Text, primary_key=True, doc="hash of its name"),
+    Column("writer", Text, nullable=False),
+    Column("number", BigInteger, nullable=False, doc="of the next event"),
+    Column("hash", Text, doc="of the last event"),
+)

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, exists, select, update
 
 from adapters.ledger import positions
 from adapters.ledger.distrust import distrust
+from adapters.ledger.outbox import begin_chains_anew
 from adapters.ledger.positions import Place
 from adapters.ledger.tables import ledger_identity, operations
 from schemas.ports import Reached
@@ -43,6 +44,7 @@ def take_up(db: Connection, now_us: int, witness: Witness) -> bool:
         quiet_until_us = now_us + round(witness.quiet_s * 1_000_000)
         positions.put(db, witness.topic, doubted(places, witness.reached))
         distrust(db, now_us, quiet_until_us)
+        begin_chains_anew(db)
         stored |= {"incidents": known.incidents + 1, "quiet_until_us": quiet_until_us}
     db.execute(update(ledger_identity).values(**stored))
     return bool(stored.get("incidents", known.incidents) != known.audited)

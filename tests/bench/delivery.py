@@ -25,7 +25,6 @@ from streams.delivery import Delivery
 from tests.bench.arithmetic import Run, alternating, by_contestant
 from tests.bench.plan import Found, Plan, raw
 from tests.bench.servers import Database, hapi, postgresql
-from tests.doubles.ports import delivery_audit
 from tests.doubles.windows import window
 
 ENDPOINT = "north-fhir"
@@ -130,7 +129,6 @@ def _delivered(database: Database, number: int) -> Callable[[str, Sequence[Inten
 async def _deliver(base_url: str, ledger: SqlLedger, amount: int) -> Run:
     endpoint, verdicts, stop = _config(base_url).endpoints[ENDPOINT], _Verdicts(), asyncio.Event()
     ehr = connect(ENDPOINT, endpoint, _no_secret, _now, verdicts)
-    audit = delivery_audit(verdicts)
     delivery = Delivery(
         ENDPOINT,
         ehr,
@@ -140,7 +138,6 @@ async def _deliver(base_url: str, ledger: SqlLedger, amount: int) -> Run:
         verdicts,
         lambda _operation, _at: None,
         kind=endpoint.kind,
-        audit=audit,
     )
     began, cpu_began = perf_counter(), process_time()
     working = asyncio.create_task(delivery.run(stop))

@@ -12,9 +12,11 @@ from sqlalchemy import text
 from adapters.ledger import SqlLedger, migrate, open_ledger
 from adapters.ledger.engine import connect
 from adapters.ledger.tables import metadata
+from schemas.audit import Step
 from schemas.errors import Misconfigured, RetryLater
 from schemas.operation import State
-from schemas.ports import Position
+from schemas.ports import Beside, Outgoing, Position
+from schemas.topics import CORRECTIONS
 from tests.doubles.ledgers import KEY, LATER, LEASE_S, NOW, HandClock, done, intent, ledger_at
 
 
@@ -256,7 +258,10 @@ def test_no_column_holds_what_was_sent_or_the_patient_in_the_clear(ledger: SqlLe
     (first,) = ledger.record([intent("w1", patient="PATIENT-CANARY")], Position("vitals.windows", 0, 1))
     ledger.claim("north-epic", 1, LEASE_S)
     ledger.mark_reviewed("pairing", {ledger.name("PATIENT-CANARY"): ledger.name("CANARY")})
-    ledger.settle({first.operation_id: done(request=b"CANARY", response=b"CANARY")})
+    going = Beside("delivery", [Step("north", "charted", "success")], [Outgoing(CORRECTIONS, b"CANARY", b"CANARY")])
+    outcome = done(request=b"CANARY", response=b"CANARY")
+    ledger.settle({first.operation_id: outcome}, {first.operation_id: going})
+    assert ledger.outbox("a worker", 9, LEASE_S).parcels
     with connect(database_url).connect() as db:
         for table in metadata.tables:
             rows = db.execute(text(f"SELECT * FROM {table}")).all()

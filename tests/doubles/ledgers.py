@@ -6,7 +6,10 @@ from sqlalchemy import Connection
 
 from adapters.ledger import SqlLedger, open_ledger
 from adapters.ledger.rows import us
+from schemas.messages import AuditEvent
 from schemas.operation import Intent, Outcome, State
+from schemas.ports import Outgoing
+from schemas.topics import AUDIT, TopicSpec
 
 NOW = datetime(2026, 1, 5, 10, 0, 0, 123456, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=61)
@@ -53,6 +56,17 @@ def intent(
         resource={"resourceType": "Observation", "note": [{"text": "CANARY"}]},
         window_closed_at=NOW,
     )
+
+
+def in_outbox(ledger: SqlLedger, topic: TopicSpec = AUDIT) -> list[Outgoing]:
+    """What of a topic waits to be published."""
+    waiting = ledger.outbox("a test", 100_000, 0)
+    return [parcel.record for parcel in waiting.parcels if parcel.record.topic is topic]
+
+
+def audited(ledger: SqlLedger) -> list[AuditEvent]:
+    """The audit events that wait to be published."""
+    return [AuditEvent.model_validate_json(record.value or b"") for record in in_outbox(ledger)]
 
 
 def done(state: State = State.SUCCEEDED, fence: int = 1, **more: object) -> Outcome:

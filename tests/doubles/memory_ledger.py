@@ -1,12 +1,13 @@
 """A ledger in memory that follows `schemas.ports.Ledger`, for tests of what uses a ledger. It can be made to be away."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
+from schemas.audit import Step
 from schemas.errors import RetryLater
 from schemas.operation import TERMINAL, Intent, Operation, Outcome, State
-from schemas.ports import Position, Recorded
+from schemas.ports import Beside, Outgoing, Position, Recorded
 
 _RESTING = TERMINAL | {State.HELD}
 
@@ -20,16 +21,25 @@ class MemoryLedger:
         self.history: dict[str, list[Outcome]] = {}
         self.away = False
         self._positions: dict[tuple[str, int], int] = {}
+        self.steps: list[Step] = []
+        self.records: list[Outgoing] = []
         self._answered: dict[str, int] = {}
         self._reviewed: dict[str, dict[str, str]] = {}
 
     def record(
-        self, intents: Sequence[Intent], position: Position | None = None, *, now: datetime | None = None
+        self,
+        intents: Sequence[Intent],
+        position: Position | None = None,
+        beside: Callable[[Sequence[Recorded]], Beside] | None = None,
+        *,
+        now: datetime | None = None,
     ) -> list[Recorded]:
         with self._open():
             if position is not None:
                 self._positions[position.topic, position.partition] = position.next_offset
-            return [self._record(intent, now or _now()) for intent in intents]
+            recorded = [self._record(intent, now or _now()) for intent in intents]
+            self.steps += beside(recorded).steps if beside else ()
+            return recorded
 
     def positions(self, topic: str) -> dict[int, int]:
         with self._open():
@@ -79,7 +89,7 @@ class MemoryLedger:
         self.operations[operation.operation_id] = taken
         return taken
 
-    def settle(self, outcomes: Mapping[str, Outcome]) -> list[str]:
+    def settle(self, outcomes: Mapping[str, Outcome], beside: Mapping[str, Beside] | None = None) -> list[str]:
         with self._open():
             stale: list[str] = []
             for operation_id, outcome in outcomes.items():
@@ -93,6 +103,7 @@ class MemoryLedger:
                     self._answered[operation_id] = outcome.fence
                     self.operations[operation_id] = _settled(operation, outcome)
                     history.append(outcome)
+                    self.steps += (beside or {}).get(operation_id, Beside("")).steps
             return stale
 
     def readdress(self, operation_id: str, fence: int, intent: Intent) -> bool:
@@ -150,8 +161,10 @@ class MemoryLedger:
         with self._open():
             return dict(self._reviewed.get(kind, {}))
 
-    def mark_reviewed(self, kind: str, fingerprints: Mapping[str, str | None]) -> None:
+    def mark_reviewed(self, kind: str, fingerprints: Mapping[str, str | None], beside: Beside | None = None) -> None:
         with self._open():
+            self.steps += beside.steps if beside else ()
+            self.records += beside.records if beside else ()
             known = self._reviewed.setdefault(kind, {})
             for name, fingerprint in fingerprints.items():
                 known.pop(name, None)

@@ -28,11 +28,6 @@ class MemoryProducer:
         return [record for record in self.sent if record.topic is topic]
 
 
-def delivery_audit(observer: Observer, producer: MemoryProducer | None = None) -> AuditTrail:
-    """The delivery role's audit trail, kept in memory."""
-    return AuditTrail(AuditChain("delivery", "d-1"), producer or MemoryProducer(), fixed_clock, observer)
-
-
 class KeptFromTheStart:
     """Nothing committed, nothing removed, unless a test says so."""
 

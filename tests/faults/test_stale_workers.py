@@ -8,19 +8,16 @@ from typing import Any
 import pytest
 
 from adapters.ledger import migrate
-from schemas.messages import AuditEvent
 from schemas.operation import State
 from schemas.ports import Ledger
-from schemas.topics import AUDIT
 from streams.delivery import Delivery, Pace
 from tests.conditions import wait_until
-from tests.doubles.ledgers import HandClock, ledger_at
+from tests.doubles.ledgers import HandClock, audited, ledger_at
 from tests.doubles.memory_ledger import MemoryLedger
-from tests.doubles.ports import MemoryProducer, delivery_audit
 from tests.ehrs import NAME, Ehr, now, sandbox_ehr
 
 
-def worker(ehr: Ehr, connection: Any, ledger: Ledger, producer: MemoryProducer) -> Delivery:
+def worker(ehr: Ehr, connection: Any, ledger: Ledger) -> Delivery:
     return Delivery(
         NAME,
         connection,
@@ -30,7 +27,6 @@ def worker(ehr: Ehr, connection: Any, ledger: Ledger, producer: MemoryProducer) 
         ehr.observer,
         lambda operation, at: None,
         kind=ehr.endpoint().kind,
-        audit=delivery_audit(ehr.observer, producer),
         pace=Pace(search_delays_s=(0.0,), poll_s=0.005),
     )
 
@@ -58,15 +54,15 @@ async def test_a_worker_that_thaws_after_its_lease_neither_overwrites_nor_audits
     migrate(database_url)
     clock = HandClock()
     ledger = ledger_at(database_url, clock)
-    producer, stop = MemoryProducer(), asyncio.Event()
+    stop = asyncio.Event()
     with sandbox_ehr("fhir", tmp_path) as ehr:
         ehr.seed("p0")
         (recorded,) = ledger.record([ehr.intent("p0")])
         frozen = Paused(ehr.connect())
-        first = asyncio.create_task(worker(ehr, frozen, ledger, producer).run(stop))
+        first = asyncio.create_task(worker(ehr, frozen, ledger).run(stop))
         await asyncio.wait_for(frozen.begun.wait(), 30)
         clock.now += timedelta(minutes=5)
-        second = asyncio.create_task(worker(ehr, ehr.connect(), ledger, producer).run(stop))
+        second = asyncio.create_task(worker(ehr, ehr.connect(), ledger).run(stop))
 
         def passed() -> bool:
             clock.now += timedelta(seconds=1)
@@ -81,8 +77,7 @@ async def test_a_worker_that_thaws_after_its_lease_neither_overwrites_nor_audits
 
         assert ledger.operation(recorded.operation_id) == settled
         assert [a.code for a in ledger.attempts(recorded.operation_id)].count("stale_claim") == 1
-        events = [AuditEvent.model_validate_json(record.value or b"") for record in producer.to(AUDIT)]
-        assert [event.action for event in events] == ["observation.charted"]
+        assert [event.action for event in audited(ledger)] == ["observation.charted"]
         assert len(ehr.observations("p0")) == 1
     ledger.close()
 
@@ -97,7 +92,7 @@ async def test_an_unexpected_error_while_settling_ends_the_process_and_is_never_
     with sandbox_ehr("fhir", tmp_path) as ehr:
         ehr.seed("p0")
         ledger.record([ehr.intent("p0")])
-        running = asyncio.create_task(worker(ehr, ehr.connect(), ledger, MemoryProducer()).run(stop))
+        running = asyncio.create_task(worker(ehr, ehr.connect(), ledger).run(stop))
         await asyncio.to_thread(wait_until, lambda: ended, 30)
         stop.set()
         await running

@@ -8,7 +8,6 @@ from adapters.sandbox_ehr.faults import Fault
 from schemas.operation import State
 from streams.delivery import Delivery, Pace
 from tests.conditions import wait_until
-from tests.doubles.ports import delivery_audit
 from tests.ehrs import NAME, Ehr, now, sandbox_ehr
 
 PATIENTS = [f"p{n}" for n in range(10)]
@@ -25,7 +24,6 @@ def worker(ehr: Ehr, ledger: SqlLedger) -> Delivery:
         ehr.observer,
         lambda operation, at: None,
         kind=ehr.endpoint().kind,
-        audit=delivery_audit(ehr.observer),
         pace=Pace(search_delays_s=(0.0, 0.05)),
     )
 

@@ -5,17 +5,20 @@ from pathlib import Path
 import pytest
 
 from adapters.brokers import Broker
+from adapters.kafka_producer import KafkaProducer
 from adapters.ledger import migrate, open_ledger
+from adapters.metrics import PrometheusObserver
 from adapters.topic_reader import KafkaTopicReader
 from adapters.topics import create_or_verify
 from schemas.messages import AuditEvent
 from schemas.operation import Outcome, State
 from schemas.topics import AUDIT
+from streams.outbox import OutboxPublisher
 from tests.doubles.intents import intent
 from vitalwire.cli import main
 
 
-def test_a_release_is_audited_on_kafka_before_delivery_sees_it(
+async def test_a_release_needs_no_kafka_and_its_order_is_published_from_the_ledger(
     embedded_broker: Broker, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create_or_verify(embedded_broker.bootstrap_servers, topic_prefix, 1, 1)
@@ -35,6 +38,9 @@ def test_a_release_is_audited_on_kafka_before_delivery_sees_it(
 
     assert not ended.value.code
     assert ledger.states() == {"north-epic": {State.PENDING: 1}}
+    producer = KafkaProducer(embedded_broker.bootstrap_servers, prefix=topic_prefix)
+    await OutboxPublisher(ledger, producer, PrometheusObserver(), "a worker").publish()
+    producer.close()
     ledger.close()
     (stored,) = KafkaTopicReader(embedded_broker.bootstrap_servers, prefix=topic_prefix).read(AUDIT)
     event = AuditEvent.model_validate_json(stored.value or b"")

@@ -15,9 +15,10 @@ from schemas.config import Config
 from schemas.messages import AuditEvent
 from schemas.operation import Intent, Operation, Outcome, State
 from schemas.reference import Provision
-from schemas.topics import AUDIT, DLQ_CLINICAL, QUARANTINE
-from streams.audit import AuditChain, AuditTrail, broken_links
+from schemas.topics import DLQ_CLINICAL, QUARANTINE
+from streams.audit import broken_links
 from streams.clinical import ClinicalPorts, ClinicalRole
+from tests.doubles.ledgers import audited
 from tests.doubles.ports import MemoryProducer, StaticReference, fixed_clock
 from tests.doubles.windows import CLOSED_MS, START, batch, pressure, window
 
@@ -44,14 +45,13 @@ class Ward:
         self.reference.admit("p-9", north_fhir="fhir-9", north_epic="epic-9")
         self.observer = PrometheusObserver()
         self.mappers = {name: ObservationMapper(CONFIG, name) for name in CONFIG.endpoints}
-        audit = AuditTrail(AuditChain("clinical", "c-1"), self.producer, fixed_clock, self.observer)
         self.role = ClinicalRole(
             ClinicalPorts(
                 config=lambda: CONFIG,
                 reference=self.reference,
                 render=lambda endpoint, windows, subject: self.mappers[endpoint].render(windows, subject),
                 ledger=self.ledger,
-                audit=audit,
+                producer=self.producer,
                 observer=self.observer,
                 clock=fixed_clock,
             ),
@@ -72,7 +72,7 @@ class Ward:
         return [json.loads(record.value) for record in self.producer.to(QUARANTINE)]
 
     def audited(self) -> list[AuditEvent]:
-        return [AuditEvent.model_validate_json(record.value) for record in self.producer.to(AUDIT)]
+        return audited(self.ledger)
 
 
 @pytest.fixture

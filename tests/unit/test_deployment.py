@@ -12,6 +12,7 @@ import yaml
 from mappings.linting import check_config
 from schemas.metrics import CATALOGUE
 from streams.delivery import Pace
+from streams.outbox import LAST_WITHIN_S
 from vitalwire.cli.application import app
 from vitalwire.settings import from_environment
 from vitalwire.wiring import ROLES
@@ -101,7 +102,7 @@ def test_a_service_that_is_stopped_has_time_to_end_in_order(name: str):
     pace = Pace()
     (given_s,) = re.findall(r"^(\d+)s$", OURS[name]["stop_grace_period"])
 
-    assert int(given_s) > 2 * pace.stop_within_s + pace.audit_within_s
+    assert int(given_s) > 2 * pace.stop_within_s + LAST_WITHIN_S
 
 
 def test_every_published_port_is_on_loopback():

@@ -3,7 +3,6 @@
 import getpass
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,11 @@ from sqlalchemy import text
 from adapters.ledger import SqlLedger, migrate, open_ledger
 from adapters.ledger.engine import connect
 from adapters.ledger.rows import us
-from schemas.messages import AuditEvent
 from schemas.operation import Outcome, State
-from schemas.topics import AUDIT
 from streams.audit import broken_links
 from tests.doubles.intents import intent
-from tests.doubles.ports import MemoryProducer, fixed_clock
-from vitalwire import releasing
+from tests.doubles.ledgers import audited
+from tests.doubles.ports import fixed_clock
 from vitalwire.cli import main
 
 WHY = ("--reason", "scopes granted")
@@ -33,18 +30,6 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqlLedge
     opened = open_ledger(url, None, lambda _db: us(fixed_clock()))
     yield opened
     opened.close()
-
-
-@pytest.fixture
-def producer(monkeypatch: pytest.MonkeyPatch) -> MemoryProducer:
-    kept = MemoryProducer()
-
-    @contextmanager
-    def memory(_settings: object) -> Iterator[MemoryProducer]:
-        yield kept
-
-    monkeypatch.setattr(releasing, "producer", memory)
-    return kept
 
 
 def settled(ledger: SqlLedger, state: State, code: str, endpoint: str = "north-epic") -> str:
@@ -123,9 +108,7 @@ def test_a_list_that_is_cut_says_so(ledger: SqlLedger, capsys: pytest.CaptureFix
     assert "--limit" in capsys.readouterr().err
 
 
-def test_all_that_is_held_for_a_code_is_released_and_who_ordered_it_is_audited(
-    ledger: SqlLedger, producer: MemoryProducer
-):
+def test_all_that_is_held_for_a_code_is_released_and_who_ordered_it_is_audited(ledger: SqlLedger):
     wanted = [settled(ledger, State.HELD, "forbidden") for _ in range(2)]
     others = [settled(ledger, State.HELD, "absent"), settled(ledger, State.HELD, "forbidden", endpoint="north-fhir")]
 
@@ -133,7 +116,7 @@ def test_all_that_is_held_for_a_code_is_released_and_who_ordered_it_is_audited(
 
     assert [state_of(ledger, one) for one in wanted] == [State.PENDING, State.PENDING]
     assert [state_of(ledger, one) for one in others] == [State.HELD, State.HELD]
-    events = [AuditEvent.model_validate_json(record.value or b"") for record in producer.to(AUDIT)]
+    events = audited(ledger)
     assert [(e.operation_id, e.action, e.actor, e.reason, e.role) for e in events] == [
         (one, "operation.release_ordered", getpass.getuser(), "scopes granted", "operator") for one in wanted
     ]
@@ -141,7 +124,7 @@ def test_all_that_is_held_for_a_code_is_released_and_who_ordered_it_is_audited(
 
 
 def test_of_ids_only_those_that_are_held_are_released_and_the_others_named(
-    ledger: SqlLedger, producer: MemoryProducer, capsys: pytest.CaptureFixture[str]
+    ledger: SqlLedger, capsys: pytest.CaptureFixture[str]
 ):
     held, done = settled(ledger, State.HELD, "forbidden"), settled(ledger, State.SUCCEEDED, "accepted")
 
@@ -149,23 +132,7 @@ def test_of_ids_only_those_that_are_held_are_released_and_the_others_named(
 
     assert json.loads(capsys.readouterr().out) == {"released": [held], "not_held": sorted([done, "unheard-of"])}
     assert state_of(ledger, done) is State.SUCCEEDED
-    assert len(producer.to(AUDIT)) == 1
-
-
-def test_nothing_is_released_that_could_not_be_audited(
-    ledger: SqlLedger,
-    producer: MemoryProducer,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-):
-    held = settled(ledger, State.HELD, "forbidden")
-    producer.away = 1_000_000
-    monkeypatch.setattr(releasing, "CONFIRMED_WITHIN_S", 0.01)
-
-    assert run("release", held, *WHY) == 1
-
-    assert state_of(ledger, held) is State.HELD
-    assert "nothing was released" in capsys.readouterr().err
+    assert len(audited(ledger)) == 1
 
 
 @pytest.mark.parametrize(

@@ -57,11 +57,11 @@ def run_release(
     """Put held operations back to pending. 1 when one that was named is not held."""
     if bool(operation_ids) == (endpoint is not None and code is not None) or (operation_ids and (endpoint or code)):
         raise Misconfigured("Name operations to release by their ids, or all of one kind with --endpoint and --code.")
-    settings, ledger = from_environment(), _ledger()
+    ledger = _ledger()
     if not operation_ids:
         found = ledger.find(endpoint=endpoint, state=State.HELD, code=code, limit=_MOST_RELEASED)
         operation_ids = [operation.operation_id for operation in found]
-    released = release(settings, ledger, Order(operation_ids, getpass.getuser(), reason))
+    released = release(ledger, Order(operation_ids, getpass.getuser(), reason))
     others = sorted(set(operation_ids) - set(released))
     if as_json_document:
         as_json({"released": released, "not_held": others})

@@ -1,0 +1,127 @@
+"""The outbox: what must reach Kafka because of a change of the ledger, written in the change's own transaction.
+
+Audit steps get their place in the tenant's chain here, under the chain's lock, which is taken last and held until the
+commit: so a chain has no gap, however a worker dies, and numbers are in the order of the rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from base64 import b64decode, b64encode
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, delete, insert, or_, select, update
+
+from adapters.ledger.lanes import parts, upsert
+from adapters.ledger.rows import instant, storable
+from adapters.ledger.sealing import Seal
+from adapters.ledger.tables import chains, outbox, outbox_lease
+from schemas.audit import Link, Step, chained
+from schemas.ports import Beside, Outgoing, Parcel, Waiting
+from schemas.topics import ALL, AUDIT
+
+_OWNER = "outbox"
+_TOPICS = {topic.name: topic for topic in ALL}
+
+
+def write(db: Connection, seal: Seal, now_us: int, besides: Iterable[Beside]) -> None:
+    """Put records and audit events into the outbox, in the order given."""
+    besides = list(besides)
+    tenants = {_key(_storable(step).tenant_id) for beside in besides for step in beside.steps}
+    links = {key: _locked(db, key) for key in sorted(tenants)}
+    going: list[Outgoing] = []
+    for beside in besides:
+        going += beside.records
+        for step in map(_storable, beside.steps):
+            key = _key(step.tenant_id)
+            event, links[key] = chained(step, links[key], beside.role, instant(now_us))
+            going.append(Outgoing(AUDIT, event.tenant_id.encode(), event.model_dump_json().encode()))
+    for part in parts(going):
+        db.execute(insert(outbox), [_row(record, now_us, seal) for record in part])
+    for key, link in links.items():
+        told = {"number": link.number, "hash": link.previous}
+        db.execute(update(chains).where(chains.c.tenant == key).values(told))
+
+
+def begin_chains_anew(db: Connection) -> None:
+    """After the ledger went back: what it would chain next was perhaps chained before. New writers, new chains."""
+    db.execute(delete(chains))
+
+
+def waiting(db: Connection, now_us: int) -> float | None:
+    """How long the oldest record has waited, in seconds; None when nothing waits. Locks nothing."""
+    oldest = select(outbox.c.created_us).where(~outbox.c.unreadable).order_by(outbox.c.id).limit(1)
+    created_us = db.execute(oldest).scalar_one_or_none()
+    return None if created_us is None else max(now_us - created_us, 0) / 1_000_000
+
+
+def take(db: Connection, seal: Seal, now_us: int, holder: str, limit: int, lease_s: float) -> Waiting:
+    """The first records, for whoever holds the lease; nobody else gets any until it ends."""
+    if not _leased(db, now_us, holder, lease_s):
+        return Waiting([], None)
+    rows = db.execute(select(outbox).where(~outbox.c.unreadable).order_by(outbox.c.id).limit(limit)).all()
+    opened = {row.id: _record(row.topic, seal.open(row.record, _OWNER)) for row in rows}
+    damaged = [row_id for row_id, record in opened.items() if record is None]
+    if damaged:
+        db.execute(update(outbox).where(outbox.c.id.in_(damaged)).values(unreadable=True))
+    parcels = [Parcel(row_id, record) for row_id, record in opened.items() if record is not None]
+    return Waiting(parcels, (now_us - rows[0].created_us) / 1_000_000 if rows else None)
+
+
+def sent(db: Connection, ids: Collection[int]) -> None:
+    """Kafka confirmed these."""
+    for part in parts(sorted(ids)):
+        db.execute(delete(outbox).where(outbox.c.id.in_(part)))
+
+
+def _locked(db: Connection, key: str) -> Link:
+    """Where the chain stands, locked until the commit; a chain that has not begun gets a writer of its own."""
+    fresh = upsert(db, chains).values(tenant=key, writer=f"ledger-{os.urandom(8).hex()}", number=0)
+    lock = fresh.on_conflict_do_update(index_elements=[chains.c.tenant], set_={"tenant": fresh.excluded.tenant})
+    row = db.execute(lock.returning(chains.c.writer, chains.c.number, chains.c.hash)).one()
+    return Link(row.writer, row.number, row.hash)
+
+
+def _leased(db: Connection, now_us: int, holder: str, lease_s: float) -> bool:
+    db.execute(upsert(db, outbox_lease).on_conflict_do_nothing(), {"id": 1, "holder": "", "until_us": 0})
+    free = or_(outbox_lease.c.holder == holder, outbox_lease.c.until_us <= now_us)
+    lease = {"holder": holder, "until_us": now_us + round(lease_s * 1_000_000)}
+    return db.execute(update(outbox_lease).where(free).values(lease)).rowcount == 1
+
+
+def _storable(step: Step) -> Step:
+    named = (step.operation_id, step.endpoint, step.source, step.reason, step.actor)
+    said = (None if text is None else storable(text) for text in named)
+    return Step(storable(step.tenant_id), step.action, step.outcome, *said)
+
+
+def _key(tenant_id: str) -> str:
+    return hashlib.sha256(tenant_id.encode()).hexdigest()[:32]
+
+
+def _row(record: Outgoing, now_us: int, seal: Seal) -> dict[str, Any]:
+    said = {
+        "key": b64encode(record.key).decode(),
+        "value": None if record.value is None else b64encode(record.value).decode(),
+        "headers": [(name, b64encode(value).decode()) for name, value in record.headers],
+        "partition": record.partition,
+    }
+    sealed = seal.close(orjson.dumps(said), _OWNER)
+    return {"topic": record.topic.name, "record": sealed, "created_us": now_us, "unreadable": False}
+
+
+def _record(topic: str, content: bytes | None) -> Outgoing | None:
+    if content is None or topic not in _TOPICS:
+        return None
+    said = orjson.loads(content)
+    headers: Sequence[tuple[str, str]] = said["headers"]
+    return Outgoing(
+        _TOPICS[topic],
+        b64decode(said["key"]),
+        None if said["value"] is None else b64decode(said["value"]),
+        said["partition"],
+        tuple((name, b64decode(value)) for name, value in headers),
+    )

@@ -1,0 +1,55 @@
+"""Audit steps, and how they become events in hash chains. Pure; roles and the ledger share it.
+
+Source of the need: 45 CFR §164.312(b) and (c), audit controls and integrity.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+import orjson
+
+from schemas.messages import AuditEvent
+
+
+class Step(NamedTuple):
+    """One step to be audited. No field may hold a patient's name or a value measured."""
+
+    tenant_id: str
+    action: str
+    outcome: Literal["success", "refused", "failure"]
+    operation_id: str | None = None
+    endpoint: str | None = None
+    source: str | None = None
+    reason: str | None = None
+    actor: str | None = None
+
+
+class Link(NamedTuple):
+    """Where a chain stands: its writer, the number of its next event, and the hash of the last."""
+
+    writer: str
+    number: int = 0
+    previous: str | None = None
+
+
+def chained(step: Step, link: Link, role: str, at: datetime) -> tuple[AuditEvent, Link]:
+    """The step as the next event of its tenant's chain, and where the chain stands then."""
+    event = AuditEvent(
+        event_id=f"{link.writer}/{step.tenant_id}/{link.number}",
+        at=at,
+        role=role,
+        writer=link.writer,
+        previous=link.previous,
+        **step._asdict(),
+    )
+    event = event.model_copy(update={"hash": event_hash(event)})
+    return event, Link(link.writer, link.number + 1, event.hash)
+
+
+def event_hash(event: AuditEvent) -> str:
+    """SHA-256 over everything the event says, the previous event's hash included."""
+    said = event.model_dump(mode="json", exclude={"hash"})
+    return hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest()

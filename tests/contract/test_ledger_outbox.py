@@ -1,0 +1,176 @@
+"""What a change of the ledger causes on Kafka is written with the change, and its audit chain holds whatever happens."""
+
+import random
+import threading
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import text
+
+from adapters.ledger import SqlLedger, migrate
+from adapters.ledger.engine import connect
+from adapters.metrics import PrometheusObserver
+from schemas.audit import Step
+from schemas.messages import AuditEvent
+from schemas.operation import State
+from schemas.ports import Beside, Outgoing, Recorded
+from schemas.topics import AUDIT, CORRECTIONS
+from streams.audit import broken_links
+from streams.outbox import OutboxPublisher
+from tests.doubles.ledgers import LEASE_S, HandClock, audited, done, in_outbox, intent, ledger_at
+from tests.doubles.ports import MemoryProducer
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def ledger(database_url: str, clock: HandClock) -> Iterator[SqlLedger]:
+    migrate(database_url)
+    opened = ledger_at(database_url, clock)
+    yield opened
+    opened.close()
+
+
+def said(action: str, tenant: str = "north", **more: str) -> Beside:
+    return Beside("clinical", [Step(tenant, action, "success", **more)])
+
+
+def recorded(entries: list[Recorded]) -> Beside:
+    steps = [Step("north", "operation.recorded", "success", one.operation_id) for one in entries if not one.duplicate]
+    return Beside("clinical", steps)
+
+
+def events(producer: MemoryProducer) -> list[AuditEvent]:
+    return [AuditEvent.model_validate_json(record.value or b"") for record in producer.to(AUDIT)]
+
+
+def publisher(ledger: SqlLedger, producer: MemoryProducer, holder: str = "a worker") -> OutboxPublisher:
+    return OutboxPublisher(ledger, producer, PrometheusObserver(), holder)
+
+
+def test_every_change_leaves_its_step_in_one_chain_a_tenant(ledger: SqlLedger):
+    ledger.record([intent("w1"), intent("w2", patient="b")], None, recorded)
+    ledger.record([intent("w1")], None, recorded)
+    one, two = ledger.claim("north-epic", 2, LEASE_S)
+    ends = {one.operation_id: said("observation.charted"), two.operation_id: said("operation.held")}
+    outcomes = {one.operation_id: done(fence=1), two.operation_id: done(State.HELD)}
+    ledger.settle(outcomes, ends)
+    ledger.settle(outcomes, ends)
+    ledger.release([one.operation_id, two.operation_id], dict.fromkeys(ends, said("operation.release_ordered")))
+    ledger.record([], None, lambda _none: said("window.quarantined", "south\0\ud800"))
+
+    waiting = audited(ledger)
+    actions = [event.action for event in waiting]
+    assert actions[:2] == ["operation.recorded", "operation.recorded"]
+    assert sorted(actions[2:4]) == ["observation.charted", "operation.held"]
+    assert actions[4:] == ["operation.release_ordered", "window.quarantined"]
+    assert broken_links(waiting) == []
+
+
+def test_a_stale_outcome_leaves_no_step(ledger: SqlLedger):
+    ledger.record([intent("w1")])
+    (one,) = ledger.claim("north-epic", 1, LEASE_S)
+    assert ledger.settle({one.operation_id: done(fence=7)}, {one.operation_id: said("observation.charted")})
+    assert audited(ledger) == []
+
+
+def test_a_change_that_fails_leaves_neither_step_nor_gap(ledger: SqlLedger):
+    def fails(_recorded: object) -> Beside:
+        raise ZeroDivisionError
+
+    ledger.record([intent("w1")], None, recorded)
+    with pytest.raises(ZeroDivisionError):
+        ledger.record([intent("w2")], None, fails)
+    ledger.record([intent("w3")], None, recorded)
+    assert [event.event_id.rpartition("/")[2] for event in audited(ledger)] == ["0", "1"]
+    assert ledger.source_ids() == {"w1-0", "w3-0"}
+
+
+async def test_other_records_go_out_as_they_were_given(ledger: SqlLedger):
+    given = [
+        Outgoing(CORRECTIONS, b"\xff key", b"\x00value", headers=(("tenant", b"\xfe"),)),
+        Outgoing(CORRECTIONS, b"key", None, partition=3),
+    ]
+    ledger.mark_reviewed("pairing", {"a": "1"}, Beside("delivery", records=given))
+    producer = MemoryProducer()
+    await publisher(ledger, producer).publish()
+    assert producer.sent == given
+    assert in_outbox(ledger, CORRECTIONS) == []
+
+
+async def test_kafka_away_delays_and_loses_nothing(ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("streams.backoff.FIRST_S", 0.001)
+    producer = MemoryProducer()
+    producer.away = 3
+    steps = [Step("north", "window.quarantined", "refused", source=str(number)) for number in range(1200)]
+    ledger.record([], None, lambda _none: Beside("clinical", steps))
+    await publisher(ledger, producer).publish()
+    assert [event.source for event in events(producer)] == [str(number) for number in range(1200)]
+    assert broken_links(events(producer)) == []
+    assert ledger.waiting_s() is None
+
+
+async def test_a_publisher_that_died_before_it_took_note_repeats_to_the_byte(ledger: SqlLedger, clock: HandClock):
+    producer = MemoryProducer()
+    ledger.record([intent("w1"), intent("w2")], None, recorded)
+    producer.sent += [parcel.record for parcel in ledger.outbox("died", 10, LEASE_S).parcels]
+    await publisher(ledger, producer).publish()
+    assert len(producer.sent) == 2
+    clock.now = clock.now.replace(minute=30)
+    await publisher(ledger, producer).publish()
+    assert producer.sent[:2] == producer.sent[2:]
+    assert broken_links(events(producer)) == []
+
+
+def test_racing_writers_and_publishers_leave_a_chain_that_holds(ledger: SqlLedger):
+    """Four writers, and two publishers of which each sends some again, in no order: as in every crash there is."""
+    out: list[Outgoing] = []
+    writing = threading.Event()
+
+    def write(seed: int) -> None:
+        for number in range(30):
+            event = f"w{seed}-{number}"
+            ledger.record([intent(event, patient=f"p{seed}")], None, recorded)
+            for one in ledger.claim("north-epic", 2, LEASE_S):
+                ledger.settle({one.operation_id: done(fence=one.fence)}, {one.operation_id: said("charted")})
+
+    def publish(seed: int) -> None:
+        fortune = random.Random(seed)
+        while not writing.is_set() or ledger.waiting_s() is not None:
+            parcels = ledger.outbox(f"publisher {seed}", fortune.randint(1, 20), 0).parcels
+            out.extend(parcel.record for parcel in parcels)
+            if fortune.random() < 0.5:
+                ledger.sent([parcel.id for parcel in parcels])
+
+    writers = [threading.Thread(target=write, args=(n,)) for n in range(4)]
+    publishers = [threading.Thread(target=publish, args=(n,)) for n in range(2)]
+    for thread in (*writers, *publishers):
+        thread.start()
+    for thread in writers:
+        thread.join()
+    writing.set()
+    for thread in publishers:
+        thread.join()
+    seen = [AuditEvent.model_validate_json(record.value or b"") for record in out]
+    assert broken_links(seen) == []
+    numbers = {int(event.event_id.rpartition("/")[2]) for event in seen}
+    assert numbers == set(range(len(numbers)))
+    assert (
+        sum(event.action == "operation.recorded" for event in {event.event_id: event for event in seen}.values()) == 120
+    )
+
+
+async def test_a_damaged_record_of_the_outbox_is_kept_and_passed_over(ledger: SqlLedger, database_url: str):
+    ledger.record([intent("w1"), intent("w2")], None, recorded)
+    engine = connect(database_url)
+    with engine.begin() as db:
+        db.execute(text("UPDATE outbox SET record = :damaged WHERE id = 1"), {"damaged": b"\x01damaged"})
+    producer = MemoryProducer()
+    await publisher(ledger, producer).publish()
+    assert len(producer.sent) == 1
+    with engine.connect() as db:
+        assert db.execute(text("SELECT count(*) FROM outbox WHERE unreadable")).scalar_one() == 1
+    engine.dispose()

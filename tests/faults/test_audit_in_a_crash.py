@@ -1,0 +1,82 @@
+"""A delivery worker killed between the ledger and Kafka: when another has run, the audit trail is whole."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from adapters.brokers import Broker
+from adapters.ledger import SqlLedger, migrate, open_ledger
+from adapters.local.process import ServerProcess, free_port
+from adapters.topic_reader import KafkaTopicReader
+from adapters.topics import create_or_verify
+from schemas.messages import AuditEvent
+from schemas.operation import State
+from schemas.topics import AUDIT
+from streams.audit import broken_links
+from tests.conditions import wait_until
+from tests.ehrs import NAME, sandbox_ehr
+from tests.integration.test_delivery_worker import PATIENTS, environment, permit
+
+_KILLED = """
+import os, signal
+from adapters.ledger import ObservedLedger
+from streams.outbox import OutboxPublisher
+def die(*_ignored):
+    os.kill(os.getpid(), signal.SIGKILL)
+{place} = die
+from vitalwire.cli import main
+main(["worker", "delivery"])
+"""
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param("OutboxPublisher._send", id="settled-and-not-published"),
+        pytest.param("ObservedLedger.sent", id="published-and-not-noted"),
+    ],
+)
+def test_no_audit_event_is_lost_or_doubled_by_a_worker_killed_between_ledger_and_kafka(
+    broker: Broker, topic_prefix: str, postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    bootstrap = broker.bootstrap_servers
+    create_or_verify(bootstrap, topic_prefix, 1, 1)
+    asyncio.run(permit(bootstrap, topic_prefix))
+    migrate(postgres)
+    ledger = open_ledger(postgres, None)
+    with sandbox_ehr("fhir", tmp_path) as ehr:
+        for patient in PATIENTS:
+            ehr.seed(patient)
+        recorded = ledger.record([ehr.intent(p) for p in PATIENTS])
+        settings = environment(ehr, bootstrap, topic_prefix, tmp_path, free_port()) | {"VITALWIRE_DATABASE": postgres}
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        killed = subprocess.run([sys.executable, "-c", _KILLED.format(place=place)], timeout=120, check=False)
+        assert killed.returncode == -9
+        assert State.SUCCEEDED in ledger.states()[NAME]
+
+        command = [sys.executable, "-m", "vitalwire", "worker", "delivery"]
+        worker = ServerProcess("The delivery worker", command, log_file=tmp_path / "log", grace_s=60)
+        try:
+            wait_until(lambda: _passing(ledger) and ledger.waiting_s() is None, 120, what="publishing")
+        finally:
+            worker.stop()
+    ledger.close()
+    stored = KafkaTopicReader(bootstrap, prefix=topic_prefix).read(AUDIT)
+    events = {record.value: AuditEvent.model_validate_json(record.value or b"") for record in stored}
+    charted = [event.operation_id for event in events.values() if event.action == "observation.charted"]
+    assert sorted(map(str, charted)) == sorted(one.operation_id for one in recorded)
+    assert broken_links(events.values()) == []
+
+
+def _passing(ledger: SqlLedger) -> bool:
+    """Whether all is charted; what the killed worker held is due as soon as its lease is."""
+    engine = ledger._engine
+    with engine.begin() as db:
+        for table in ("operations", "lanes"):
+            db.execute(text(f"UPDATE {table} SET due_us = due_us - 1000000"))
+    return ledger.states() == {NAME: {State.SUCCEEDED: len(PATIENTS)}}
