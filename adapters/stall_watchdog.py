@@ -3,6 +3,9 @@
 A thread of its own, for a stall may be the event loop's. A partition is stalled when there is something to read and its
 committed offset has not moved for `stall_after_s`. Open windows hold offsets back, so that must be longer than the
 longest window with its grace and idle time.
+
+What goes wrong in the watch itself is told, and the next look is tried; when none succeeds for `stall_after_s`, a stall
+would not be noticed either, so that ends the worker too.
 """
 
 from __future__ import annotations
@@ -59,6 +62,7 @@ class StallWatchdog:
         self._end = end
         self._moved: dict[_Partition, tuple[int, float]] = {}
         self._shown: set[_Partition] = set()
+        self._failing_since_s: float | None = None
         self._stopped = Event()
         self._thread = Thread(target=self._run, name="stall-watchdog", daemon=True)
 
@@ -73,13 +77,31 @@ class StallWatchdog:
             self._thread.join()
 
     def _run(self) -> None:
+        try:
+            self._watch()
+        except BaseException as error:
+            self._end(f"the stall watchdog cannot watch ({_told(error)})")
+
+    def _watch(self) -> None:
         # Asks for the group's offsets without ever joining it.
         consumer = Consumer(self._settings, logger=_log)
         try:
             while not self._stopped.wait(self._every_s):
-                self._look(consumer)
+                self._look_again(consumer)
         finally:
             consumer.close()
+
+    def _look_again(self, consumer: Consumer) -> None:
+        try:
+            self._look(consumer)
+            self._failing_since_s = None
+        except Exception as error:
+            now_s = monotonic()
+            if self._failing_since_s is None:
+                self._failing_since_s = now_s
+                _log.error("the stall watchdog failed (%s); it looks again", _told(error))
+            if now_s - self._failing_since_s > self._stall_after_s:
+                self._end(f"the stall watchdog has failed for more than {self._stall_after_s:g} s ({_told(error)})")
 
     def _look(self, consumer: Consumer) -> None:
         watched = [(topic, number) for topic, numbers in self._assigned().items() for number in sorted(numbers)]
@@ -121,3 +143,8 @@ def _committed(consumer: Consumer, at: _Partition) -> int:
     if answer.error:
         raise KafkaException(answer.error)
     return int(answer.offset)
+
+
+def _told(error: BaseException) -> str:
+    """Its kind only: what an error says may quote anything."""
+    return type(error).__name__
