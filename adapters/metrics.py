@@ -70,12 +70,20 @@ def _histogram(metric: Metric, registry: CollectorRegistry) -> Histogram:
 
 
 class MetricsServer:
-    """Serves /metrics, /health/live and /health/ready from a thread of its own, so a busy role still answers."""
+    """Serves /metrics, /health/live and /health/ready from a thread of its own, so a busy role still answers.
+
+    `waits_for` names what keeps the role from its work; None while it is ready.
+    """
 
     def __init__(
-        self, observer: PrometheusObserver, ready: Callable[[], bool], *, host: str = "127.0.0.1", port: int = 0
+        self,
+        observer: PrometheusObserver,
+        waits_for: Callable[[], str | None],
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
     ) -> None:
-        self._http = ThreadingHTTPServer((host, port), _handler(observer, ready))
+        self._http = ThreadingHTTPServer((host, port), _handler(observer, waits_for))
         self._http.daemon_threads = True
         self._thread = Thread(target=self._http.serve_forever, args=(0.1,), name="metrics", daemon=True)
         self._thread.start()
@@ -92,7 +100,7 @@ class MetricsServer:
         self._http.server_close()
 
 
-def _handler(observer: PrometheusObserver, ready: Callable[[], bool]) -> type[BaseHTTPRequestHandler]:
+def _handler(observer: PrometheusObserver, waits_for: Callable[[], str | None]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = 5.0
         server_version = "vitalwire"
@@ -104,8 +112,9 @@ def _handler(observer: PrometheusObserver, ready: Callable[[], bool]) -> type[Ba
             elif self.path == "/health/live":
                 self._answer(200, "text/plain", b"live\n")
             elif self.path == "/health/ready":
-                is_ready = ready()
-                self._answer(200 if is_ready else 503, "text/plain", b"ready\n" if is_ready else b"not ready\n")
+                missing = waits_for()
+                told = "ready\n" if missing is None else f"not ready: {missing}\n"
+                self._answer(200 if missing is None else 503, "text/plain", told.encode())
             else:
                 self._answer(404, "text/plain", b"try /metrics, /health/live or /health/ready\n")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +13,8 @@ from adapters.metrics import MetricsServer, PrometheusObserver
 from adapters.reference import KafkaReference
 from mappings.consent import consent_from_fhir
 from schemas.config import Config
-from vitalwire.configuration import configuration
+from vitalwire.configuration import read_configuration
+from vitalwire.readiness import Readiness
 from vitalwire.settings import Settings
 
 REFERENCE_WITHIN_S = 60.0
@@ -26,19 +27,24 @@ def now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """What every role has: settings, checked configuration, metrics with health, and reference data that is current."""
+    """What every role has: settings, checked configuration, metrics with health, and reference data that is current.
+
+    `config_seen` is what was seen in the files of the configuration as they were read.
+    """
 
     settings: Settings
     config: Config
     observer: PrometheusObserver
     reference: KafkaReference
+    readiness: Readiness
     instance: str
+    config_seen: Mapping[str, bytes]
 
 
 @contextmanager
-def base(settings: Settings) -> Iterator[Base]:
-    """The base of a role; ready once the reference topics were read to their end."""
-    config = configuration(settings.configuration())
+def base(settings: Settings, preparing: str | None = None) -> Iterator[Base]:
+    """The base of a role, once the reference topics were read to their end. `preparing` says what it has to do first."""
+    config, config_seen = read_configuration(settings.configuration())
     observer = PrometheusObserver()
     with ExitStack() as stack:
         reference = KafkaReference(
@@ -47,9 +53,11 @@ def base(settings: Settings) -> Iterator[Base]:
             observer=observer,
             prefix=settings.topic_prefix,
         )
-        metrics = MetricsServer(observer, reference.is_current, host=settings.metrics_host, port=settings.metrics_port)
+        readiness = Readiness(reference.is_current, preparing)
+        metrics = MetricsServer(observer, readiness.waits_for, host=settings.metrics_host, port=settings.metrics_port)
         stack.callback(metrics.stop)
         reference.start()
         stack.callback(reference.close)
         reference.wait_until_current(REFERENCE_WITHIN_S)
-        yield Base(settings, config, observer, reference, f"{socket.gethostname()}-{os.getpid()}")
+        instance = f"{socket.gethostname()}-{os.getpid()}"
+        yield Base(settings, config, observer, reference, readiness, instance, config_seen)

@@ -28,13 +28,17 @@ _COLLECT_RARELY = (200_000, 20, 100)
 
 @dataclass(frozen=True, slots=True)
 class Batches:
-    """A role that takes batches of one topic; `tick` is called every `every_s` beside them."""
+    """A role that takes batches of one topic; `tick` is called every `every_s` beside them.
+
+    `prepare` is done before it joins its group, in a thread: what would hold the event loop while a partition waits.
+    """
 
     role: BatchRole
     topic: TopicSpec
     tick: Callable[[], Awaitable[None]] | None = None
     every_s: float | None = None
     started: Callable[[Any], None] = lambda _app: None
+    prepare: Callable[[], None] = lambda: None
 
 
 def group_of(settings: Settings, role: str) -> str:
@@ -57,6 +61,10 @@ async def batches(made: Base, sender: KafkaProducer, name: str, work: Batches) -
         return {topic: {tp.partition for app in apps for tp in app.consumer.assignment()}}
 
     async def serve(stop: asyncio.Event) -> None:
+        await asyncio.to_thread(work.prepare)
+        made.readiness.prepared()
+        if stop.is_set():
+            return
         watchdog = StallWatchdog(
             settings.bootstrap_servers(), group, assigned, made.observer, stall_after_s=stall_after_s(made.config)
         )
@@ -87,7 +95,8 @@ async def until_stopped(
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     changed = asyncio.create_task(_stop_when_changed(made, stop))
     identity = Heartbeat(role=name, instance=made.instance, at=now(), version=__version__, ready=False)
-    heartbeat = HeartbeatEmitter(identity, sender, now, made.observer, made.reference.is_current)
+    readiness = made.readiness
+    heartbeat = HeartbeatEmitter(identity, sender, now, made.observer, readiness.is_ready, readiness.detail)
     beating = asyncio.create_task(heartbeat.run())
     try:
         await serve(stop)
@@ -109,7 +118,7 @@ def collect_garbage_rarely() -> None:
 
 
 async def _stop_when_changed(made: Base, stop: asyncio.Event) -> bool:
-    await ConfigurationWatch(made.settings.configuration(), made.config, made.observer).changed()
+    await ConfigurationWatch(made.settings.configuration(), made.config_seen, made.observer).changed()
     stop.set()
     return True
 

@@ -29,6 +29,7 @@ from streams.delivery import Delivery
 from streams.ending import or_end
 from streams.judgement import Render
 from streams.kernel.vital_table import VitalTable
+from streams.kernel.warming import compile_loops
 from streams.ledger_states import tell_states
 from streams.outbox import EVERY_S, OutboxPublisher, published
 from streams.retention import Retention
@@ -157,7 +158,7 @@ def telemetry_role(made: Base, sender: KafkaProducer) -> TelemetryRole:
 
 def run_telemetry(settings: Settings) -> bool:
     """Readings to windows, until told to stop; true to start anew with a changed configuration."""
-    with base(settings) as made, producer(settings) as sender:
+    with base(settings, "compiling") as made, producer(settings) as sender:
         role = telemetry_role(made, sender)
 
         def started(app: Any) -> None:
@@ -165,7 +166,12 @@ def run_telemetry(settings: Settings) -> bool:
             role.silent_for = lambda *at: app.consumer.silent_for_ms(*at)  # noqa: PLW0108
 
         work = serving.Batches(
-            role, READINGS, tick=role.close_due, every_s=made.config.telemetry.close_every / 1000, started=started
+            role,
+            READINGS,
+            tick=role.close_due,
+            every_s=made.config.telemetry.close_every / 1000,
+            started=started,
+            prepare=compile_loops,
         )
         return asyncio.run(serving.batches(made, sender, "telemetry", work))
 

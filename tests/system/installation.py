@@ -89,11 +89,16 @@ class Worker:
     def _page(self) -> str:
         return httpx.get(f"{self._url}/metrics", timeout=10).raise_for_status().text
 
-    def _is_ready(self) -> bool:
+    def health(self) -> tuple[int, str]:
+        """Status and text of `/health/ready`; status 0 while nobody answers."""
         try:
-            return httpx.get(f"{self._url}/health/ready", timeout=1).status_code == httpx.codes.OK
+            answer = httpx.get(f"{self._url}/health/ready", timeout=1)
         except httpx.HTTPError:
-            return False
+            return 0, ""
+        return answer.status_code, answer.text
+
+    def _is_ready(self) -> bool:
+        return self.health()[0] == httpx.codes.OK
 
 
 class Installation:
@@ -133,12 +138,13 @@ class Installation:
 
     def start(self, *roles: str, batch_records: int | None = None, after: str | None = None) -> list[Worker]:
         """Workers of these roles, when all of them are ready; `after` this program, where one is given."""
-        started = [self._start(role, batch_records, after) for role in roles]
+        started = [self.start_without_waiting(role, batch_records, after) for role in roles]
         for worker in started:
             worker.wait_until_ready()
         return started
 
-    def _start(self, role: str, batch_records: int | None, after: str | None) -> Worker:
+    def start_without_waiting(self, role: str, batch_records: int | None = None, after: str | None = None) -> Worker:
+        """A worker that is not ready yet."""
         port = free_port()
         given = self.environment | {"VITALWIRE_METRICS_PORT": str(port)}
         if after is not None:

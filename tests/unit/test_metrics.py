@@ -54,14 +54,14 @@ def test_a_missing_label_is_an_error():
 
 
 def test_the_server_shows_metrics_and_readiness_as_it_changes():
-    observer, ready = PrometheusObserver(), [False]
-    server = MetricsServer(observer, lambda: ready[0])
+    observer, waits_for = PrometheusObserver(), ["compiling"]
+    server = MetricsServer(observer, lambda: next(iter(waits_for), None))
     try:
         observer.count("readings_total", 7, outcome="windowed", reason="")
         assert 'vitalwire_readings_total{outcome="windowed",reason=""} 7.0' in get(server.port, "/metrics")[1]
         assert get(server.port, "/health/live")[0] == 200
-        assert get(server.port, "/health/ready")[0] == 503
-        ready[0] = True
+        assert get(server.port, "/health/ready") == (503, "not ready: compiling\n")
+        waits_for.clear()
         assert get(server.port, "/health/ready")[0] == 200
         assert get(server.port, "/anything")[0] == 404
     finally:
@@ -69,9 +69,9 @@ def test_the_server_shows_metrics_and_readiness_as_it_changes():
 
 
 def test_a_stopped_server_frees_its_port():
-    first = MetricsServer(PrometheusObserver(), lambda: True)
+    first = MetricsServer(PrometheusObserver(), lambda: None)
     first.stop()
-    second = MetricsServer(PrometheusObserver(), lambda: True, port=first.port)
+    second = MetricsServer(PrometheusObserver(), lambda: None, port=first.port)
     try:
         assert get(second.port, "/health/live")[0] == 200
     finally:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from adapters.metrics import PrometheusObserver
+from mappings.observation import BUILT_IN_TEMPLATE
 from tests.conditions import wait_until
-from vitalwire.configuration import configuration
+from vitalwire.configuration import read_configuration
 from vitalwire.reloading import ConfigurationWatch
 
 SOUND = "tenants:\n  north: {endpoints: [e]}\nendpoints:\n  e: {kind: fhir, base_url: 'https://fhir.example/r4'}\n"
@@ -26,7 +27,7 @@ def config_file(tmp_path: Path) -> Path:
 
 def watching(file: Path) -> tuple[asyncio.Task[None], PrometheusObserver]:
     observer = PrometheusObserver()
-    watch = ConfigurationWatch(file, configuration(file), observer, look_every_s=0.01)
+    watch = ConfigurationWatch(file, read_configuration(file).seen, observer, look_every_s=0.01)
     return asyncio.create_task(watch.changed()), observer
 
 
@@ -62,8 +63,6 @@ async def test_a_configuration_that_vanishes_is_refused(config_file):
 
 
 async def test_a_changed_template_is_a_changed_configuration(config_file):
-    from mappings.observation import BUILT_IN_TEMPLATE
-
     template = config_file.parent / "site.yaml"
     template.write_text(BUILT_IN_TEMPLATE)
     config_file.write_text(SOUND.replace("'}", "', template: site.yaml}"))
@@ -71,3 +70,23 @@ async def test_a_changed_template_is_a_changed_configuration(config_file):
     template.write_text(BUILT_IN_TEMPLATE + "\n# reviewed\n")
     await asyncio.wait_for(changed, 10)
     assert reloads(observer, "accepted") == 1
+
+
+@pytest.mark.parametrize("named", ["vitalwire.yaml", "site.yaml"])
+async def test_what_changes_between_reading_and_watching_is_a_change(config_file, named):
+    template = config_file.parent / "site.yaml"
+    template.write_text(BUILT_IN_TEMPLATE)
+    config_file.write_text(SOUND.replace("'}", "', template: site.yaml}"))
+    read = read_configuration(config_file)
+    changed_file = config_file.parent / named
+    changed_file.write_text(changed_file.read_text() + "\n# reviewed\n")
+    watch = ConfigurationWatch(config_file, read.seen, PrometheusObserver(), look_every_s=0.01)
+    await asyncio.wait_for(watch.changed(), 10)
+
+
+async def test_a_template_that_comes_after_the_configuration_that_names_it_is_taken(config_file):
+    changed, observer = watching(config_file)
+    config_file.write_text(SOUND.replace("'}", "', template: site.yaml}"))
+    await asyncio.to_thread(wait_until, lambda: reloads(observer, "refused") == 1, 10)
+    (config_file.parent / "site.yaml").write_text(BUILT_IN_TEMPLATE)
+    await asyncio.wait_for(changed, 10)

@@ -19,7 +19,7 @@ from adapters.local.process import LOOPBACK, ServerProcess, free_port
 from adapters.sandbox_ehr import SandboxEhr
 from adapters.topics import create_or_verify
 from schemas.config import Config
-from vitalwire.configuration import configuration
+from vitalwire.configuration import read_configuration
 from vitalwire.demo.configuration import text
 from vitalwire.settings import Settings, from_environment
 from vitalwire.ward.plan import Ward
@@ -62,7 +62,7 @@ def start(ward: Ward, broker: Kind | Literal["auto"], directory: Path, say: Say)
         stack.callback(ledger.close)
         say(f"workers: {', '.join(ROLES)}")
         workers = _start_workers(environment, directory, stack)
-        yield Parts(settings, configuration(settings.configuration()), ledger, ehr, workers)
+        yield Parts(settings, read_configuration(settings.configuration()).config, ledger, ehr, workers)
         say("stopping everything")
 
 
