@@ -2,7 +2,7 @@
 
 What was compared is remembered in the ledger, so that a change made while no worker ran is noticed too. A changed record is
 looked at once more when every write begun under the old one must have settled; only then is it remembered as compared.
-A result is listed once (again where a worker dies in between), and once more if it had agreed again in between.
+A result is listed once (twice, where two workers notice at the same moment), and again if it had agreed in between.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
 from typing import Any, NamedTuple
 
+from schemas.audit import Step
 from schemas.correction import Correction
 from schemas.errors import RetryLater
-from schemas.operation import Operation
-from schemas.ports import Clock, Ledger, Observer, Outgoing, ReferenceData
+from schemas.operation import Operation, State
+from schemas.ports import Beside, Clock, Ledger, Observer, Outgoing, ReferenceData
 from schemas.topics import CORRECTIONS
-from streams.audit import AuditTrail, Step
 from streams.corrections import (
     Span,
     changed_endpoints,
@@ -66,7 +66,6 @@ class CorrectionWatch:
         self,
         reference: ReferenceData,
         ledger: Ledger,
-        audit: AuditTrail,
         observer: Observer,
         clock: Clock,
         settled_after_s: float,
@@ -74,7 +73,6 @@ class CorrectionWatch:
     ) -> None:
         self._reference = reference
         self._ledger = ledger
-        self._audit = audit
         self._observer = observer
         self._clock = clock
         self._settled_after_s = settled_after_s
@@ -109,7 +107,10 @@ class CorrectionWatch:
             return
         for operation_id in list(self._noted):
             operation = await asyncio.to_thread(self._ledger.operation, operation_id)
-            await self._list([operation] if operation else [])
+            if operation is not None and operation.state in (State.IN_PROGRESS, State.UNKNOWN):
+                continue  # its outcome is not in the ledger yet
+            if operation is not None and operation.state is State.SUCCEEDED:
+                await self._list([operation])
             self._noted.discard(operation_id)
         for record in await asyncio.to_thread(self._changed):
             self._take(record)
@@ -217,10 +218,11 @@ class CorrectionWatch:
             await self._tell([(one, found) for one, found in disagreeing if one.operation_id not in listed])
 
     async def _tell(self, found: Sequence[tuple[Operation, Correction]]) -> None:
-        """Kafka first: a worker that dies before it remembers lists them again, and none is lost."""
-        await self._audit.write([_step(*one) for one in found], [_outgoing(correction) for _, correction in found])
+        """Remembered, audited and put out in one transaction."""
+        beside = Beside("delivery", [_step(*one) for one in found], [_outgoing(correction) for _, correction in found])
         causes = {correction.operation_id: correction.cause for _, correction in found}
-        await asyncio.to_thread(self._ledger.mark_reviewed, LISTED, causes)
+        if causes:
+            await asyncio.to_thread(self._ledger.mark_reviewed, LISTED, causes, beside)
         for cause in causes.values():
             self._observer.count("corrections_total", cause=cause)
 

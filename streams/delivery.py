@@ -55,6 +55,7 @@ class Delivery:
         review: Reviewing,
         *,
         kind: EndpointKind,
+        charted: Callable[[Operation], None] = lambda _operation: None,
         spread: Callable[[], float] = lambda: 0.5,
         pace: Pace = Pace(),
     ) -> None:
@@ -65,6 +66,7 @@ class Delivery:
         self._ledger = ledger
         self._clock = clock
         self._observer = observer
+        self._charted = charted
         self._spread = spread
         self._pace = pace
         self._concurrency = capabilities.concurrency
@@ -163,6 +165,8 @@ class Delivery:
         self._outcomes[operation.operation_id] = operation, self._outcome(operation, attempted)
         self._settle_now.set()
         self._measure(operation, attempted.verdict)
+        if attempted.verdict.state is State.SUCCEEDED:
+            self._charted(operation)
 
     def _outcome(self, operation: Operation, attempted: Attempted) -> Outcome:
         verdict = attempted.verdict

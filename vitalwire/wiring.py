@@ -110,7 +110,7 @@ def reviewing(made: Base) -> Reviewing:
     return reviewed
 
 
-def deliveries(made: Base, ledger: Ledger) -> list[Delivery]:
+def deliveries(made: Base, ledger: Ledger, watch: CorrectionWatch) -> list[Delivery]:
     """One delivery for each configured endpoint that is written over HTTP."""
     return [
         Delivery(
@@ -122,16 +122,11 @@ def deliveries(made: Base, ledger: Ledger) -> list[Delivery]:
             made.observer,
             reviewing(made),
             kind=endpoint.kind,
+            charted=watch.note,
             spread=random.SystemRandom().random,
         )
         for name, endpoint in made.config.endpoints.items()
     ]
-
-
-def correction_watch(made: Base, ledger: Ledger, sender: KafkaProducer) -> CorrectionWatch:
-    """Lists charted results that a corrected pairing or patient puts in doubt."""
-    audit = audit_trail(made, sender, "corrections")
-    return CorrectionWatch(made.reference, ledger, audit, made.observer, now, SETTLED_AFTER_S)
 
 
 def telemetry_role(made: Base, sender: KafkaProducer) -> TelemetryRole:
@@ -193,12 +188,11 @@ def run_delivery(settings: Settings) -> bool:
 
 async def _deliver(made: Base, sender: KafkaProducer, opened: SqlLedger) -> bool:
     observed = ObservedLedger(opened, made.observer)
-    endpoints = deliveries(made, observed)
+    watch = CorrectionWatch(made.reference, observed, made.observer, now, SETTLED_AFTER_S)
+    endpoints = deliveries(made, observed, watch)
     outbox = OutboxPublisher(observed, sender, made.observer, made.instance)
     if not endpoints:
         raise Misconfigured("The configuration names no endpoint, so there is nothing to deliver to.")
-
-    watch = correction_watch(made, observed, sender)
 
     async def all_endpoints(stop: asyncio.Event) -> None:
         async with published(outbox), asyncio.TaskGroup() as group:

@@ -1,5 +1,6 @@
 """`vitalwire ledger release` on a real broker: the order is on `audit.events`, and delivery may take the operation."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,31 @@ from adapters.topic_reader import KafkaTopicReader
 from adapters.topics import create_or_verify
 from schemas.messages import AuditEvent
 from schemas.operation import Outcome, State
-from schemas.topics import AUDIT
+from schemas.ports import Outgoing
+from schemas.reference import Consent, PatientRecord, Provision
+from schemas.topics import AUDIT, CONSENTS, PATIENTS
 from streams.outbox import OutboxPublisher
 from tests.doubles.intents import intent
 from vitalwire.cli import main
 
 
-async def test_a_release_needs_no_kafka_and_its_order_is_published_from_the_ledger(
+async def admit(bootstrap: str, prefix: str) -> None:
+    """The patient of the held result, as the reference topics know it."""
+    of = {"tenant_id": "north", "patient_id": intent().patient_id}
+    consent = Consent(**of, status="active", permits=[Provision(purpose="vitals")])
+    patient = PatientRecord(**of, subject_ids={"north-epic": intent().subject_id})
+    key = f"north|{intent().patient_id}".encode()
+    producer = KafkaProducer(bootstrap, prefix=prefix)
+    await producer.send(
+        [
+            Outgoing(CONSENTS, key, consent.model_dump_json(by_alias=True).encode()),
+            Outgoing(PATIENTS, key, patient.model_dump_json().encode()),
+        ]
+    )
+    await asyncio.to_thread(producer.close)
+
+
+async def test_a_release_compares_with_the_records_on_kafka_and_its_order_is_published_from_the_ledger(
     embedded_broker: Broker, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create_or_verify(embedded_broker.bootstrap_servers, topic_prefix, 1, 1)
@@ -29,12 +48,13 @@ async def test_a_release_needs_no_kafka_and_its_order_is_published_from_the_ledg
         monkeypatch.setenv(f"VITALWIRE_{name}", value)
     migrate(url)
     ledger = open_ledger(url, None)
+    await admit(embedded_broker.bootstrap_servers, topic_prefix)
     ledger.record([intent()])
     (operation,) = ledger.claim("north-epic", 1, 60)
     ledger.settle({operation.operation_id: Outcome(fence=operation.fence, state=State.HELD, code="forbidden")})
 
     with pytest.raises(SystemExit) as ended:
-        main(["ledger", "release", operation.operation_id, "--reason", "scopes granted"])
+        await asyncio.to_thread(main, ["ledger", "release", operation.operation_id, "--reason", "scopes granted"])
 
     assert not ended.value.code
     assert ledger.states() == {"north-epic": {State.PENDING: 1}}

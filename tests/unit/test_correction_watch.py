@@ -9,11 +9,10 @@ from schemas.correction import Correction
 from schemas.errors import RetryLater
 from schemas.operation import Intent, Outcome, State
 from schemas.reference import PairingInterval
-from schemas.topics import AUDIT, CORRECTIONS
-from streams.audit import AuditChain, AuditTrail
+from schemas.topics import CORRECTIONS
 from streams.correction_watch import CorrectionWatch
 from tests.doubles.memory_ledger import MemoryLedger
-from tests.doubles.ports import MemoryProducer, StaticReference, fixed_clock
+from tests.doubles.ports import StaticReference, fixed_clock
 
 START = fixed_clock().replace(minute=0, second=0)
 LEASE_S = 300.0
@@ -25,7 +24,6 @@ class Ward:
     def __init__(self) -> None:
         self.ledger = MemoryLedger()
         self.reference = StaticReference()
-        self.producer = MemoryProducer()
         self.observer = PrometheusObserver()
         self.elapsed_s = 0.0
         self.reference.admit("p", north="a")
@@ -33,10 +31,7 @@ class Ward:
         self.watch = self.another_worker()
 
     def another_worker(self) -> CorrectionWatch:
-        audit = AuditTrail(AuditChain("delivery", "w"), self.producer, fixed_clock, self.observer)
-        return CorrectionWatch(
-            self.reference, self.ledger, audit, self.observer, fixed_clock, LEASE_S, lambda: self.elapsed_s
-        )
+        return CorrectionWatch(self.reference, self.ledger, self.observer, fixed_clock, LEASE_S, lambda: self.elapsed_s)
 
     def pair(self, patient: str, *, at_minute: int = 0, before: str | None = None) -> None:
         """The device is this patient's from a minute on; before that another's."""
@@ -64,7 +59,7 @@ class Ward:
         return recorded.operation_id
 
     def listed(self) -> list[Correction]:
-        return [Correction.model_validate_json(record.value or b"") for record in self.producer.to(CORRECTIONS)]
+        return [Correction.model_validate_json(record.value or b"") for record in self.ledger.records]
 
     def ids(self) -> list[str]:
         return [one.operation_id for one in self.listed()]
@@ -87,8 +82,10 @@ async def test_what_was_charted_for_another_than_the_corrected_pairing_says_is_l
     assert (listed.first_time, listed.last_time) == (START, START + timedelta(seconds=59))
     assert right not in ward.ids()
     assert 'vitalwire_corrections_total{cause="pairing_changed"} 1.0' in ward.observer.exposition().decode()
-    assert [record.key for record in ward.producer.to(CORRECTIONS)] == [b"north|p"]
-    assert len(ward.producer.to(AUDIT)) == 1
+    assert [(record.topic, record.key) for record in ward.ledger.records] == [(CORRECTIONS, b"north|p")]
+    assert [(s.action, s.operation_id, s.reason) for s in ward.ledger.steps] == [
+        ("correction.listed", wrong, "pairing_changed")
+    ]
 
 
 async def test_a_result_is_listed_once_however_often_its_device_changes_hands(ward: Ward) -> None:
@@ -119,6 +116,22 @@ async def test_what_was_charted_while_the_records_changed_is_listed_when_it_is_n
     await ward.watch.look()
     late = ward.chart(0)
     ward.watch.note(ward.ledger.operations[late])
+    await ward.watch.look()
+    assert ward.ids() == [late]
+
+
+async def test_what_is_noted_before_the_ledger_has_its_outcome_waits_for_it(ward: Ward) -> None:
+    ward.pair("q")
+    await ward.watch.look()
+    ward.elapsed_s += LEASE_S
+    await ward.watch.look()
+    late = ward.chart(0)
+    charted = ward.ledger.operations[late]
+    ward.ledger.operations[late] = charted.model_copy(update={"state": State.UNKNOWN})
+    ward.watch.note(charted)
+    await ward.watch.look()
+    assert ward.ids() == []
+    ward.ledger.operations[late] = charted
     await ward.watch.look()
     assert ward.ids() == [late]
 

@@ -3,6 +3,7 @@
 import getpass
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,12 @@ from adapters.ledger import SqlLedger, migrate, open_ledger
 from adapters.ledger.engine import connect
 from adapters.ledger.rows import us
 from schemas.operation import Outcome, State
+from schemas.reference import Consent, PatientRecord, Provision
 from streams.audit import broken_links
 from tests.doubles.intents import intent
 from tests.doubles.ledgers import audited
-from tests.doubles.ports import fixed_clock
+from tests.doubles.ports import StaticReference, fixed_clock
+from vitalwire import release_review
 from vitalwire.cli import main
 
 WHY = ("--reason", "scopes granted")
@@ -30,6 +33,34 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqlLedge
     opened = open_ledger(url, None, lambda _db: us(fixed_clock()))
     yield opened
     opened.close()
+
+
+class Everyone(StaticReference):
+    """Knows every patient under one id, and all permit everything, but for what a test says."""
+
+    subject_id = "CANARY"
+
+    def patient(self, tenant_id: str, patient_id: str) -> PatientRecord:
+        ids = dict.fromkeys(("north-epic", "north-fhir"), self.subject_id)
+        return PatientRecord(tenant_id=tenant_id, patient_id=patient_id, subject_ids=ids)
+
+    def consent(self, tenant_id: str, patient_id: str) -> Consent | None:
+        if (tenant_id, patient_id) in self.consents:
+            return self.consents[tenant_id, patient_id]
+        permits = [Provision(purpose="vitals")]
+        return Consent(tenant_id=tenant_id, patient_id=patient_id, status="active", permits=permits)
+
+
+@pytest.fixture(autouse=True)
+def reference(monkeypatch: pytest.MonkeyPatch) -> Everyone:
+    records = Everyone()
+
+    @contextmanager
+    def current(_settings: object) -> Iterator[Everyone]:
+        yield records
+
+    monkeypatch.setattr(release_review, "current_reference", current)
+    return records
 
 
 def settled(ledger: SqlLedger, state: State, code: str, endpoint: str = "north-epic") -> str:
@@ -130,9 +161,42 @@ def test_of_ids_only_those_that_are_held_are_released_and_the_others_named(
 
     assert run("release", held, done, "unheard-of", *WHY, "--json") == 1
 
-    assert json.loads(capsys.readouterr().out) == {"released": [held], "not_held": sorted([done, "unheard-of"])}
+    told = {"released": [held], "readdressed": [], "kept": {}, "not_held": sorted([done, "unheard-of"])}
+    assert json.loads(capsys.readouterr().out) == told
     assert state_of(ledger, done) is State.SUCCEEDED
     assert len(audited(ledger)) == 1
+
+
+def test_what_the_records_speak_against_is_not_released_and_the_reason_told(
+    ledger: SqlLedger, reference: Everyone, capsys: pytest.CaptureFixture[str]
+):
+    refused, free = (settled(ledger, State.HELD, "forbidden") for _ in range(2))
+    patient = ledger.operation(refused).intent.patient_id
+    reference.consents["north", patient] = Consent(tenant_id="north", patient_id=patient, status="inactive")
+
+    assert run("release", refused, free, *WHY, "--json") == 1
+
+    told = {"released": [free], "readdressed": [], "kept": {refused: "no_consent"}, "not_held": []}
+    assert json.loads(capsys.readouterr().out) == told
+    assert state_of(ledger, refused) is State.HELD
+    assert run("release", refused, *WHY) == 1
+    assert f"{refused} stays held (no_consent)" in capsys.readouterr().err
+
+
+def test_a_release_after_a_merge_says_that_it_goes_to_the_corrected_patient(
+    ledger: SqlLedger, reference: Everyone, capsys: pytest.CaptureFixture[str]
+):
+    event = "merged"
+    resource = {"resourceType": "Observation", "subject": {"reference": "Patient/CANARY"}}
+    ledger.record([intent(event, patient=event).model_copy(update={"resource": resource})])
+    (operation,) = ledger.claim("north-epic", 1, 60)
+    ledger.settle({operation.operation_id: Outcome(fence=operation.fence, state=State.HELD, code="4107")})
+    reference.subject_id = "survivor"
+
+    assert run("release", operation.operation_id, *WHY) == 0
+
+    assert state_of(ledger, operation.operation_id) is State.PENDING
+    assert "corrected id" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ import getpass
 from adapters.ledger import SqlLedger, open_ledger
 from schemas.errors import Misconfigured, VitalwireError
 from schemas.operation import Operation, State
+from streams.verdict import MESSAGES
 from vitalwire.cli.output import as_json, complain, pairs, say, table
+from vitalwire.release_review import compared_with_records
 from vitalwire.releasing import Order, release
 from vitalwire.settings import from_environment
 
@@ -54,22 +56,29 @@ def run_list_operations(endpoint: str | None, state: str | None, limit: int, *, 
 def run_release(
     operation_ids: list[str], endpoint: str | None, code: str | None, reason: str, *, as_json_document: bool
 ) -> int:
-    """Put held operations back to pending. 1 when one that was named is not held."""
+    """Put held operations back to pending, if the current records still agree. 1 when one that was named is left as it is."""
     if bool(operation_ids) == (endpoint is not None and code is not None) or (operation_ids and (endpoint or code)):
         raise Misconfigured("Name operations to release by their ids, or all of one kind with --endpoint and --code.")
     ledger = _ledger()
     if not operation_ids:
         found = ledger.find(endpoint=endpoint, state=State.HELD, code=code, limit=_MOST_RELEASED)
         operation_ids = [operation.operation_id for operation in found]
-    released = release(ledger, Order(operation_ids, getpass.getuser(), reason))
-    others = sorted(set(operation_ids) - set(released))
+    compared = compared_with_records(from_environment(), ledger, operation_ids)
+    released = release(ledger, Order(compared.ready, getpass.getuser(), reason))
+    readdressed = [one for one in compared.readdressed if one in released]
+    others = sorted(set(operation_ids) - set(released) - compared.kept.keys())
     if as_json_document:
-        as_json({"released": released, "not_held": others})
+        told = {"released": released, "readdressed": readdressed, "kept": compared.kept, "not_held": others}
+        as_json(told)
     else:
         say(f"{len(released)} released; delivery takes them up by itself")
+        for one in readdressed:
+            say(f"{one} will go to the patient's corrected id at the endpoint")
+        for one, why in compared.kept.items():
+            complain(f"{one} stays held ({why}): {MESSAGES[why]}")
         for other in others:
             complain(f"{other} is not held; it was left as it is")
-    return 1 if others else 0
+    return 1 if others or compared.kept else 0
 
 
 def run_show(operation_id: str, *, as_json_document: bool) -> None:

@@ -1,0 +1,67 @@
+"""What a release would bring: held operations are compared with the current records first, as every attempt does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import NamedTuple
+
+from adapters.ledger import SqlLedger
+from adapters.metrics import PrometheusObserver
+from adapters.reference import KafkaReference
+from mappings.consent import consent_from_fhir
+from schemas.operation import Operation, State
+from schemas.ports import ReferenceData
+from streams.review import Readdress, Stop, review
+from vitalwire.base import REFERENCE_WITHIN_S, now
+from vitalwire.settings import Settings
+
+
+class Compared(NamedTuple):
+    """Which may be released; which of them would go to a corrected patient; and which not, with the code that says why."""
+
+    ready: list[str]
+    readdressed: list[str]
+    kept: dict[str, str]
+
+
+def compared_with_records(settings: Settings, ledger: SqlLedger, operation_ids: Sequence[str]) -> Compared:
+    """Compare those of the named that are held. RetryLater where the records cannot be read: nothing is released blindly."""
+    named = (ledger.operation(operation_id) for operation_id in operation_ids)
+    held = [operation for operation in named if operation is not None and operation.state is State.HELD]
+    if not held:
+        return Compared([], [], {})
+    with current_reference(settings) as reference:
+        return compared(held, reference, now())
+
+
+def compared(held: Iterable[Operation], reference: ReferenceData, at: datetime) -> Compared:
+    """What delivery would make of each."""
+    found = Compared([], [], {})
+    for operation in held:
+        reviewed = review(operation, reference, at)
+        if isinstance(reviewed, Stop):
+            found.kept[operation.operation_id] = reviewed.code
+            continue
+        found.ready.append(operation.operation_id)
+        if isinstance(reviewed, Readdress):
+            found.readdressed.append(operation.operation_id)
+    return found
+
+
+@contextmanager
+def current_reference(settings: Settings) -> Iterator[ReferenceData]:
+    """Pairings, patients and consents, read to their end."""
+    reference = KafkaReference(
+        settings.bootstrap_servers(),
+        consent_from_fhir=consent_from_fhir,
+        observer=PrometheusObserver(),
+        prefix=settings.topic_prefix,
+    )
+    reference.start()
+    try:
+        reference.wait_until_current(REFERENCE_WITHIN_S)
+        yield reference
+    finally:
+        reference.close()
