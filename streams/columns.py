@@ -18,6 +18,12 @@ class Columns(NamedTuple):
     arrivals_ms: NDArray[np.int64]
     values: list[bytes | None]
 
+    def first(self, records: int) -> Columns:
+        """Only so many records from the beginning."""
+        if records == len(self.values):
+            return self
+        return Columns(self.offsets[:records], self.arrivals_ms[:records], self.values[:records])
+
     def after(self, offset: int) -> Columns:
         """Without the records before this offset."""
         at = int(np.searchsorted(self.offsets, offset))

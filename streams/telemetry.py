@@ -16,6 +16,7 @@ from schemas.progress import DeviceProgress, PartitionProgress
 from schemas.reasons import Reason
 from schemas.topics import DLQ_TELEMETRY, PROGRESS, WINDOWS
 from streams.batches import Batch
+from streams.columns import Columns, columns_of
 from streams.dead_letters import dead_letter
 from streams.ending import or_end
 from streams.insist import insist
@@ -32,8 +33,10 @@ LoadSetAside = Callable[[int, int, int], Awaitable["array[int]"]]
 SilentFor = Callable[[int, int], int | None]
 """(partition, position) → for how many milliseconds nothing has followed it; None while something does."""
 REFERENCE_PAUSE_S = 0.2
+ASIDES_AT_ONCE = 1_000
+"""Refused and late readings that are made into records in one go."""
 MOST_UNCONFIRMED = 8
-"""Batches of a partition whose refusals may be unconfirmed at once."""
+"""So many of those may be unconfirmed at once, of one partition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +110,32 @@ class TelemetryRole:
         if kernel is None or self._kernels.get(batch.partition) is not kernel:
             return  # the partition moved meanwhile: the batch is read again
         await self._keep_unparsed(batch, kernel)
+        self._observer.count("batches_total", topic=self._topic)
+        self._observer.gauge("batch_readings", len(batch.records))
+        columns, more = columns_of(batch.records), True
+        while more and self._kernels.get(batch.partition) is kernel:
+            judged = self._judge(kernel, columns)
+            await self._set_aside(batch, [*judged.rejected, *judged.late])
+            more = judged.more
+        if not more:
+            kernel.pass_over(batch.end)
+
+    def _judge(self, kernel: PartitionKernel, columns: Columns) -> Ingested:
+        """What is left of a batch, or so much of it as does not hold the others up."""
         began = perf_counter()
         version = self._reference.pairings_version()  # first: a change in between must look new at the next batch
-        judged = kernel.ingest(batch.records, self._reference.pairings(), version)
-        kernel.pass_over(batch.end)
+        judged = kernel.ingest(columns, self._reference.pairings(), version)
         self._observer.seconds("kernel_seconds", perf_counter() - began, step="ingest")
-        self._count(batch, judged)
-        asides = [aside_record(a, self._topic, batch.partition) for a in (*judged.rejected, *judged.late)]
-        if asides:
-            await self._on_its_way(batch.partition, [*asides, *self._dead_letters(batch, judged.rejected)])
+        self._count(judged)
+        return judged
+
+    async def _set_aside(self, batch: Batch, asides: Sequence[Aside]) -> None:
+        """Send refused and late readings on their way, in parts: others have their turn in between."""
+        for begin in range(0, len(asides), ASIDES_AT_ONCE):
+            part = asides[begin : begin + ASIDES_AT_ONCE]
+            records = [aside_record(aside, self._topic, batch.partition) for aside in part]
+            await self._on_its_way(batch.partition, [*records, *self._dead_letters(batch, part)])
+            await asyncio.sleep(0)
 
     async def _know_set_aside(self, batch: Batch) -> None:
         """Before a partition's first batch: what earlier owners set aside of the records that now come again."""
@@ -131,12 +151,12 @@ class TelemetryRole:
         if kernel is not None and batch.removed is not None:
             await self._retention.overtaken(batch.partition, kernel.position, batch.removed.end)
 
-    def _dead_letters(self, batch: Batch, rejected: Sequence[Aside]) -> Iterator[Outgoing]:
+    def _dead_letters(self, batch: Batch, asides: Sequence[Aside]) -> Iterator[Outgoing]:
         """Records that are no reading at all, as they were: what a mended sender or decoder can be fed with again.
 
         One too long to be copied stays where it is; its quarantine record says where.
         """
-        for aside in rejected:
+        for aside in asides:
             copied = len(aside.text) <= LONGEST_COPIED_BYTES
             if copied and aside.reason == Reason.MALFORMED and aside.device_id is None:
                 self._observer.count("dead_letters_total", stage="telemetry", code=aside.reason)
@@ -218,12 +238,10 @@ class TelemetryRole:
         if records:
             await insist(lambda: self._producer.send(records), "kafka", self._observer)
 
-    def _count(self, batch: Batch, judged: Ingested) -> None:
+    def _count(self, judged: Ingested) -> None:
         count = self._observer.count
-        count("batches_total", topic=self._topic)
-        self._observer.gauge("batch_readings", len(batch.records))
-        for aside in judged.rejected:
-            count("readings_total", outcome="quarantined", reason=str(aside.reason))
+        for reason, n in Counter(str(aside.reason) for aside in judged.rejected).items():
+            count("readings_total", n, outcome="quarantined", reason=reason)
         if judged.late:
             count("readings_total", len(judged.late), outcome="late", reason="")
 

@@ -17,6 +17,7 @@ from streams.kernel.pairings import NOBODY, Intervals, patient_at
 from streams.kernel.store import FREE, OPEN, USED, Devices, OpenRows, Streams
 from streams.kernel.vital_table import UnitColumns, VitalColumns
 
+NO_CLAIM = -1
 OPENED, LATE, SETTLED_BEFORE = 0, 1, 2
 OUT_OF_RANGE, CLOCK_AHEAD, TOO_OLD, UNPAIRED, AMBIGUOUS, MISMATCH = 3, 4, 5, 6, 7, 8
 REASONS: dict[int, Reason] = {
@@ -117,7 +118,7 @@ def admit(
         if patient < 0:
             fate[i] = UNPAIRED if patient == NOBODY else AMBIGUOUS
             continue
-        if c.claim[i] >= 0 and c.claim[i] != patient:
+        if c.claim[i] != NO_CLAIM and c.claim[i] != patient:
             fate[i] = MISMATCH
             continue
         stream = device * count + vital

@@ -43,19 +43,34 @@ class Unreadable:
     text: bytes
 
 
+MOST_BYTES = 4 << 20
+MOST_READ = 10_000
+"""Of one call, so that it holds nobody up for long: bytes, and measurements that the quick scanner does not take."""
+
+
 class Decoder:
-    """Decodes for one partition: devices and patients get their codes here."""
+    """Decodes for one partition: devices and patients get their codes here.
+
+    `claims` are the patients that the last batch's readings name themselves. They may be invented: they are kept no longer.
+    """
 
     def __init__(self, vitals: VitalTable) -> None:
         self.vitals = vitals
         self.devices = Interner()
         self.patients = Interner()
+        self.claims = Interner()
 
-    def decode(self, values: Sequence[bytes | None]) -> tuple[Rows, list[Unreadable]]:
-        """Every measurement of the batch, as a row or as unreadable."""
-        scanned = self._scan(values)
+    def decode(self, values: Sequence[bytes | None]) -> tuple[Rows, list[Unreadable], int]:
+        """Every measurement of the batch's first records, as a row or as unreadable, and how many records those are."""
+        if len(self.claims):
+            self.claims = Interner()
+        texts = [value or b"" for value in values]
+        ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)))
+        at_once = max(1, int(np.searchsorted(ends, MOST_BYTES, "right")))
+        scanned = self._scan(texts[:at_once], ends[:at_once])
         left = np.flatnonzero(scanned.taken == 0)
-        taken = np.flatnonzero(scanned.taken)
+        more, unreadable, through = self._read(texts, left.tolist(), at_once)
+        taken = np.flatnonzero(scanned.taken[:through])
         rows = Rows(
             taken.astype(np.int32),
             np.zeros(len(taken), np.int32),
@@ -66,40 +81,41 @@ class Decoder:
             scanned.time_ms[taken],
             scanned.seq[taken],
         )
-        if not len(left):
-            return rows, []
-        more, unreadable = self._read(values, left.tolist())
-        return _in_log_order(rows, more), unreadable
+        return (_in_log_order(rows, more) if len(left) else rows), unreadable, through
 
     @staticmethod
     def texts(value: bytes | None) -> list[bytes]:
         """The bytes of each measurement of a record: of the whole record, or of the elements of its frame."""
+        if value is None or (b"readings" not in value and b"\\u" not in value):
+            return [value or b""]
         return [text for _, text, _ in wire.read(value)]
 
-    def _scan(self, values: Sequence[bytes | None]) -> Scanned:
-        texts = [value or b"" for value in values]
+    def _scan(self, texts: Sequence[bytes], ends: I64) -> Scanned:
         n = len(texts)
-        ends = np.cumsum(np.fromiter(map(len, texts), np.int64, n))
         starts = np.zeros(n, np.int64)
         starts[1:] = ends[:-1]
         buffer = np.frombuffer(b"".join(texts) + _DEFAULT_TENANT, np.uint8)
         self.devices.reserve(n, len(buffer) + n * len(_DEFAULT_TENANT))
-        self.patients.reserve(n, len(buffer))
+        self.claims.reserve(n, len(buffer))
         out = Scanned(
             np.zeros(n, np.uint8), np.zeros(n, np.int32), np.zeros(n, np.int32), np.zeros(n, np.int16),
             np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64),
         )  # fmt: skip
         scan(
             buffer, starts, ends, np.zeros(2 * FIELDS, np.int64), np.zeros(3, np.int64),
-            self.devices.table, self.patients.table, self.vitals.pairs.table, out,
+            self.devices.table, self.claims.table, self.vitals.pairs.table, out,
         )  # fmt: skip
         return out
 
-    def _read(self, values: Sequence[bytes | None], places: Sequence[int]) -> tuple[Rows, list[Unreadable]]:
+    def _read(self, texts: Sequence[bytes], places: Sequence[int], through: int) -> tuple[Rows, list[Unreadable], int]:
+        """The records at these places; where they hold very many measurements, `through` comes earlier."""
         rows: list[tuple[int, ...]] = []
         unreadable: list[Unreadable] = []
         for place in places:
-            for index, text, found in wire.read(values[place]):
+            if len(rows) + len(unreadable) >= MOST_READ:
+                through = place
+                break
+            for index, text, found in wire.read(texts[place]):
                 pair = self.vitals.pair(found.type, found.unit) if isinstance(found, wire.Measured) else found.reason
                 if isinstance(found, wire.Refused) or isinstance(pair, Reason):
                     reason = pair if isinstance(pair, Reason) else Reason.MALFORMED
@@ -109,11 +125,11 @@ class Decoder:
         c = np.array(rows, np.int64).reshape(len(rows), 8).T
         record, index, device, claim = (column.astype(np.int32) for column in c[:4])
         value, time, seq = (np.ascontiguousarray(column) for column in c[5:])
-        return Rows(record, index, device, claim, c[4].astype(np.int16), value, time, seq), unreadable
+        return Rows(record, index, device, claim, c[4].astype(np.int16), value, time, seq), unreadable, through
 
     def _row(self, place: int, index: int, pair: int, m: wire.Measured) -> tuple[int, ...]:
         device = self.devices.code(m.tenant_id, m.device_id)
-        claim = -1 if m.patient_id is None else self.patients.code("", m.patient_id)
+        claim = -1 if m.patient_id is None else self.claims.code("", m.patient_id)
         return (place, index, device, claim, pair, m.value_micro, m.time_ms, NO_SEQ if m.seq is None else m.seq)
 
 

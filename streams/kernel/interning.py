@@ -16,6 +16,7 @@ from streams.kernel.compiled import I32, I64, U8, U64, compiled
 _FNV_OFFSET = np.uint64(14695981039346656037)
 _FNV_PRIME = np.uint64(1099511628211)
 COUNT, ARENA_USED = 0, 1
+STRANGER = -2
 N = TypeVar("N", bound=np.generic)
 
 
@@ -90,6 +91,15 @@ def find(table: Table, buffer: U8, s1: int, e1: int, s2: int, e2: int, add: bool
 
 
 @compiled
+def translate(names: Table, known: Table, out: I32) -> None:
+    """For each code of `names` the code of the same name in `known`; STRANGER where it is not there."""
+    for code in range(names.counters[COUNT]):
+        start, middle, end = names.starts[code], names.middles[code], names.ends[code]
+        found = find(known, names.arena, start, middle, middle, end, False)
+        out[code] = STRANGER if found < 0 else found
+
+
+@compiled
 def _rehash(slots: I32, hashes: U64, count: int) -> None:
     mask = slots.shape[0] - 1
     for code in range(count):
@@ -97,6 +107,22 @@ def _rehash(slots: I32, hashes: U64, count: int) -> None:
         while slots[at] >= 0:
             at = (at + 1) & mask
         slots[at] = code
+
+
+@compiled
+def _copy(table: Table, codes: I64, into: Table) -> None:
+    used = 0
+    for new in range(codes.shape[0]):
+        old = codes[new]
+        start, end = table.starts[old], table.ends[old]
+        into.hashes[new], into.starts[new] = table.hashes[old], used
+        into.middles[new] = used + table.middles[old] - start
+        for i in range(start, end):
+            into.arena[used] = table.arena[i]
+            used += 1
+        into.ends[new] = used
+    into.counters[COUNT], into.counters[ARENA_USED] = codes.shape[0], used
+    _rehash(into.slots, into.hashes, codes.shape[0])
 
 
 class Interner:
@@ -129,6 +155,16 @@ class Interner:
             grown(t.arena, int(t.counters[ARENA_USED]) + size),
             t.counters,
         )
+
+    def keep(self, codes: I64) -> None:
+        """Forget all other names; these get the codes from 0 upwards, in this order."""
+        old, n = self.table, len(codes)
+        hashes, starts, middles, ends = np.zeros(n, np.uint64), *(np.zeros(n, np.int64) for _ in range(3))
+        slots = np.full(1 << max(10, (2 * n).bit_length()), -1, np.int32)
+        arena = np.zeros(int((old.ends[codes] - old.starts[codes]).sum()), np.uint8)
+        self.table = Table(slots, hashes, starts, middles, ends, arena, np.zeros(2, np.int64))
+        _copy(old, codes, self.table)
+        self._names = {}
 
     def code(self, scope: str, name: str) -> int:
         """The code of a name, given one now if it is new."""

@@ -67,6 +67,21 @@ class DevicePairings:
             self.intervals = self._replaced(new, patients)
         return self.intervals
 
+    def keep(self, devices: I64) -> None:
+        """Forget all other devices; these get the codes from 0 upwards."""
+        old = self.intervals
+        counts = np.diff(old.first)[devices]
+        first = np.zeros(len(devices) + 1, np.int64)
+        np.cumsum(counts, out=first[1:])
+        at = np.arange(first[-1]) + np.repeat(old.first[devices] - first[:-1], counts)
+        self.intervals = Intervals(first, old.since_ms[at], old.until_ms[at], old.patient[at])
+        self._known = [self._known[code] for code in devices.tolist()]
+        self.corrected = {new for new, code in enumerate(devices.tolist()) if code in self.corrected}
+
+    def rename_patients(self, codes: I32) -> None:
+        """Patients have other codes from now on: `codes` is by the former code."""
+        self.intervals = self.intervals._replace(patient=codes[self.intervals.patient])
+
     def _replaced(self, codes: Sequence[int], patients: Interner) -> Intervals:
         """The intervals, with those of these devices made anew."""
         spans = [(code, span) for code in codes if (known := self._known[code]) for span in known.intervals]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,10 +16,12 @@ from schemas.reference import Pairing
 from streams.batches import Record
 from streams.columns import Columns, columns_of
 from streams.kernel import admit as fates
-from streams.kernel.admit import Incoming, Limits, admit
+from streams.kernel.admit import NO_CLAIM, Incoming, Limits, admit
 from streams.kernel.arrival import ArrivalClock
 from streams.kernel.compiled import I64, U8
 from streams.kernel.decode import Decoder, Rows, Unreadable
+from streams.kernel.forgetting import Forgetting
+from streams.kernel.interning import translate
 from streams.kernel.pairings import DevicePairings, Intervals
 from streams.kernel.passing import ClosedWindow, Pass, Withdrawal
 from streams.kernel.replay import Replay
@@ -42,10 +44,11 @@ class Aside(NamedTuple):
 
 @dataclass(slots=True)
 class Ingested:
-    """What became of a batch at once. Readings opened come out of `close` later."""
+    """What became of a batch at once. Readings opened come out of `close` later. `more`: take the same batch again."""
 
     opened: int = 0
     settled_before: int = 0
+    more: bool = False
     rejected: list[Aside] = field(default_factory=list)
     late: list[Aside] = field(default_factory=list)
 
@@ -79,6 +82,7 @@ class PartitionKernel:
         self._replay = Replay()
         self._pass = Pass(topic, partition, vitals, identity_key)
         self._pairings = DevicePairings()
+        self._forgetting = Forgetting()
         telemetry = vitals.config.telemetry
         self._limits = Limits(telemetry.clock_ahead, telemetry.max_age)
 
@@ -119,23 +123,39 @@ class PartitionKernel:
         self.knows_set_aside = True
 
     def ingest(
-        self, records: Sequence[Record], pairings: Mapping[tuple[str, str], Pairing], pairings_version: int
+        self, records: Sequence[Record] | Columns, pairings: Mapping[tuple[str, str], Pairing], pairings_version: int
     ) -> Ingested:
-        """Judge every reading of the batch. Records before `position` were judged in this run already and are passed over."""
-        columns = columns_of(records)
+        """Judge every reading of the batch, or of its first records where they are very many: then there is `more`.
+
+        Records before `position` were judged in this run already and are passed over.
+        """
+        columns = records if isinstance(records, Columns) else columns_of(records)
         if self.position is not None:
             columns = columns.after(self.position)
         if not columns.values:
             return Ingested()
-        rows, unreadable = self.decoder.decode(columns.values)
+        rows, unreadable, taken = self.decoder.decode(columns.values)
+        more, columns = taken < len(columns.values), columns.first(taken)
         self.store.reserve(len(self.decoder.devices), len(rows.record))
         arrived_ms = self._clock.advance(columns.offsets, columns.arrivals_ms)
-        fate = self._admit(columns, arrived_ms, rows, self.learn(pairings, pairings_version))
+        known = self.learn(pairings, pairings_version)
+        fate = self._admit(columns, arrived_ms, self._claimed(rows), known)
         self.position = int(columns.offsets[-1]) + 1
         self._remember_opened(columns, rows, fate)
         result = self._sorted_out(columns, rows, fate, unreadable)
         self._replay.passed(self.position)
+        if self._forgetting.needed(self.decoder):
+            self.published = self._forgetting.forget(self.decoder, self.store, self._pairings, self.published)
+        result.more = more
         return result
+
+    def _claimed(self, rows: Rows) -> Rows:
+        """With the patients that the readings name themselves by the codes of the patients known from pairings."""
+        if not len(self.decoder.claims):
+            return rows
+        codes = np.full(len(self.decoder.claims) + 1, NO_CLAIM, np.int32)  # the last for those who name nobody
+        translate(self.decoder.claims.table, self.decoder.patients.table, codes)
+        return replace(rows, claim=codes[rows.claim])
 
     def _remember_opened(self, columns: Columns, rows: Rows, fate: U8) -> None:
         """Readings in open windows that an earlier run had set aside."""

@@ -254,7 +254,7 @@ def _scan_one(b: U8, at: int, end: int, spans: I64, numbers: I64) -> bool:
 
 @compiled
 def scan(
-    b: U8, starts: I64, ends: I64, spans: I64, numbers: I64, devices: Table, patients: Table, pairs: Table, out: Scanned
+    b: U8, starts: I64, ends: I64, spans: I64, numbers: I64, devices: Table, claims: Table, pairs: Table, out: Scanned
 ) -> int:
     """Fill the columns for every record that is plainly a flat reading; gives how many were taken.
 
@@ -279,7 +279,7 @@ def scan(
             devices, b, spans[2 * TENANT], spans[2 * TENANT + 1], spans[2 * DEVICE], spans[2 * DEVICE + 1], True
         )
         claimed = spans[2 * PATIENT]
-        out.claim[i] = -1 if claimed < 0 else find(patients, b, claimed, claimed, claimed, spans[2 * PATIENT + 1], True)
+        out.claim[i] = -1 if claimed < 0 else find(claims, b, claimed, claimed, claimed, spans[2 * PATIENT + 1], True)
         out.value_micro[i] = numbers[0]
         out.time_ms[i] = numbers[1]
         out.seq[i] = numbers[2]

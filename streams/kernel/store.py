@@ -97,6 +97,25 @@ class Store:
             column.resize(size, refcheck=False)  # in place: a copy of all columns would double the memory
         r.offset[used:] = SETTLED
 
+    def accepted(self, devices: int) -> I64:
+        """Codes, of so many, of the devices of which anything was ever taken, in this run or an earlier one."""
+        known = (self.devices.watermark[:devices] != NEVER) | (self.devices.judged[:devices] != NEVER)
+        return np.flatnonzero(known)
+
+    def keep(self, devices: I64) -> None:
+        """Forget all other devices, which must have no open rows; these get the codes from 0 upwards."""
+        self.devices = Devices(*(column[devices] for column in self.devices))
+        streams = (devices[:, np.newaxis] * self.vitals + np.arange(self.vitals)).ravel()
+        closed_through, latest, head, oldest_end, oldest_arrival = self.streams
+        self.streams = Streams(
+            closed_through[streams], latest[streams], head[streams], oldest_end[streams], oldest_arrival[streams]
+        )
+
+    def open_patients(self) -> tuple[I64, I32]:
+        """The open rows, and the patient of each."""
+        rows = np.flatnonzero(self.rows.offset[: int(self.rows.counters[USED])] != SETTLED)
+        return rows, self.rows.patient[rows]
+
     @property
     def open_rows(self) -> int:
         """Readings in open windows, repeats included."""

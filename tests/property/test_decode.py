@@ -79,14 +79,14 @@ SPACE = st.sampled_from(["", "", "", " ", "\n", "\t "])
 def _as_told(value: bytes | None) -> list[object]:
     """What `decode` makes of one record, spelled out."""
     decoder = Decoder(TABLE)
-    rows, unreadable = decoder.decode([value])
+    rows, unreadable, _ = decoder.decode([value])
     told: list[object] = [u.reason for u in unreadable]
     for i in range(len(rows.record)):
         claim, seq = int(rows.claim[i]), int(rows.seq[i])
         told.append(
             (
                 *decoder.devices.name(int(rows.device[i])),
-                None if claim < 0 else decoder.patients.name(claim)[1],
+                None if claim < 0 else decoder.claims.name(claim)[1],
                 TABLE.pairs.name(int(rows.pair[i])),
                 int(rows.value_micro[i]),
                 int(rows.time_ms[i]),

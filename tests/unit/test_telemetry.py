@@ -303,3 +303,29 @@ async def test_a_log_that_ends_before_what_was_read_is_not_taken_for_retention(w
     await ward.role.take(Batch(TOPIC, 0, [measured(i, BASE_MS) for i in range(5)]))
     with pytest.raises(Unsafe, match="ends before what was read"):
         await ward.role.take(gap(5, 0))
+
+
+async def test_very_many_refusals_are_sent_in_parts_and_others_have_their_turn_in_between(ward):
+    turns, sizes, send = [0], [], ward.producer.send
+
+    async def noting(records: Sequence[Outgoing]) -> None:
+        sizes.append((len(records), turns[0]))
+        await send(records)
+
+    async def others() -> None:
+        while True:
+            turns[0] += 1
+            await asyncio.sleep(0)
+
+    ward.producer.send = noting
+    other = asyncio.create_task(others())
+    frame = b'{"tenant_id":"north","device_id":"d0","readings":[' + b",".join([b"1"] * 10_000) + b"]}"
+    await ward.role.take(Batch(TOPIC, 0, [Record(at, BASE_MS, b"d", frame, ()) for at in range(2)]))
+    other.cancel()
+    await ward.close()
+    parts = [(size, turn) for size, turn in sizes if size > 10]
+    assert max(size for size, _ in parts) <= 1_000
+    assert len({turn for _, turn in parts}) == len(parts)
+    assert len(ward.sent(QUARANTINE)) == 20_000
+    assert ward.seen("readings_total", outcome="quarantined", reason="malformed") == 20_000
+    assert ward.role.settled() == {0: 2}
