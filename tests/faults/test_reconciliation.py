@@ -146,3 +146,32 @@ def test_readings_that_retention_takes_before_a_worker_reads_them_never_balance(
     bedside.installation.start("telemetry")
     noticed = bedside.report_when_quiet(in_windows=1)
     assert (noticed.readings, noticed.removed_unread, noticed.balanced) == (1, 4, False)
+
+
+def test_two_partitions_read_again_after_pairings_came_and_went_balance_before_and_after_retention(
+    bedside: Bedside,
+) -> None:
+    for number in range(4):
+        bedside.admit(f"p-{number}")
+    for number in (0, 2, 3):
+        bedside.pair(f"d-{number}", f"p-{number}")
+    with slow_to_close(bedside):
+        workers = bedside.installation.start("telemetry", "telemetry")
+        bedside.send(*(reading(f"d-{n % 2}", n) for n in range(8)), frame("d-1", [1.5, 2.5]), partition=0)
+        bedside.send(*(reading(f"d-{2 + n % 2}", n) for n in range(8)), b"1e400", partition=1)
+        bedside.report_when_quiet(in_open_windows=12, quarantined_readings=7)
+        for worker in workers:
+            worker.kill()
+    bedside.pair("d-1", "p-1")
+    bedside.pair("d-3", None)
+    bedside.installation.start("telemetry", "telemetry", "clinical")
+
+    report = bedside.report_when_quiet(in_windows=14)
+    assert (report.readings, report.superseded, report.quarantined) == (19, 6, {"malformed": 1, "unpaired": 4})
+    assert report.balanced
+
+    bedside.retain(READINGS, 3, partition=0)
+    bedside.retain(READINGS, 6, partition=1)
+    cut = bedside.report()
+    assert (cut.readings, cut.in_windows, cut.quarantined) == (10, 8, {"malformed": 1, "unpaired": 1})
+    assert (cut.removed, cut.removed_unread, cut.balanced) == (9, 0, True)
