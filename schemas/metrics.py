@@ -103,6 +103,7 @@ _REFERENCE = (
 )
 
 _DELIVERY = (
+    _counter("ledger_went_back_total", "starts that found a ledger that had lost what it confirmed"),
     _gauge("ledger_operations", "operations in the ledger, counted every few seconds", "endpoint", "state"),
     _counter(
         "stale_outcomes_total",

@@ -74,6 +74,10 @@ class BatchRole(Protocol):
         """These are no longer ours. Drop their state, unconfirmed work included: the next owner reads it again."""
         ...
 
+    def start_at(self) -> Mapping[int, int]:
+        """partition → where to read from if more than that was committed: its consequences were lost."""
+        ...
+
     async def take(self, batch: Batch) -> None:
         """Work on one batch; return when everything it caused is confirmed or held as state behind `settled`."""
         ...

@@ -16,8 +16,8 @@ from schemas.audit import Step
 from schemas.config import Config
 from schemas.errors import RetryLater
 from schemas.operation import Intent
-from schemas.ports import Beside, Clock, Ledger, Observer, Outgoing, Producer, Recorded, ReferenceData
-from schemas.topics import DLQ_CLINICAL, QUARANTINE
+from schemas.ports import Beside, Clock, Ledger, Observer, Outgoing, Position, Producer, Recorded, ReferenceData
+from schemas.topics import DLQ_CLINICAL, QUARANTINE, WINDOWS
 from schemas.window import Window
 from streams.batches import Batch, Record
 from streams.dead_letters import dead_letter
@@ -47,17 +47,26 @@ class ClinicalPorts(NamedTuple):
 class ClinicalRole:
     """`streams.batches.BatchRole` over `vitals.windows`."""
 
-    def __init__(self, ports: ClinicalPorts, hold_s: float = HOLD_MS / 1000) -> None:
+    def __init__(self, ports: ClinicalPorts, hold_s: float = HOLD_MS / 1000, topic: str = WINDOWS.name) -> None:
         self._ports = ports
+        self._topic = topic
         self._hold_s = hold_s
         self._joiners: dict[int, PanelJoiner] = {}
         self._settled: dict[int, int] = {}
+        self._starts: dict[int, int] = {}
+        self._durable: dict[int, int] = {}
         self._silences: dict[int, asyncio.TimerHandle] = {}
         self._flushes: dict[int, asyncio.Task[None]] = {}
         self._working = asyncio.Lock()
 
     async def assigned(self, partitions: Collection[int]) -> None:
-        """Begin with nothing held: what was held before is read again from the committed offset."""
+        """Begin with nothing held: what was held before is read again from the committed offset.
+
+        What the ledger lost (a failover, a restored backup) is read again from where its intents end.
+        """
+        ports = self._ports
+        durable = await insist(lambda: asyncio.to_thread(ports.ledger.positions, self._topic), "ledger", ports.observer)
+        self._starts |= {partition: durable[partition] for partition in partitions if partition in durable}
         for partition in partitions:
             self._joiners[partition] = PanelJoiner()
 
@@ -65,7 +74,8 @@ class ClinicalRole:
         """Forget the partitions."""
         for partition in partitions:
             self._joiners.pop(partition, None)
-            self._settled.pop(partition, None)
+            for known in (self._settled, self._starts, self._durable):
+                known.pop(partition, None)
             self._stop_waiting(partition)
             if task := self._flushes.pop(partition, None):
                 task.cancel()
@@ -81,6 +91,7 @@ class ClinicalRole:
             for records in _parts(batch.records):
                 await self._take(joiner, batch.topic, batch.partition, records)
                 self._settle(batch.partition, joiner, records[-1].offset + 1)
+            await self._record([], _reached(joiner, batch.topic, batch.partition, batch.end))
             self._settle(batch.partition, joiner, batch.end)
         if joiner.earliest_held() is not None:
             self._wait_for_silence(batch.topic, batch.partition, batch.end)
@@ -97,17 +108,20 @@ class ClinicalRole:
             Step(_UNKNOWN_TENANT, "record.dead_lettered", "failure", source=f"{source}{one.first_offset}")
             for one in batch.unparsed
         ]
-        await self._record([], steps)
+        await self._record([], None, steps)
 
     def settled(self) -> Mapping[int, int]:
         """Up to where every record was judged and confirmed; a held panel member keeps its place."""
         return dict(self._settled)
 
+    def start_at(self) -> Mapping[int, int]:
+        """Where the ledger's intents end; once something settled, there, until Kafka's own offset is as far back."""
+        return {partition: self._settled.get(partition, start) for partition, start in self._starts.items()}
+
     def _settle(self, partition: int, joiner: PanelJoiner, position: int) -> None:
         """Only after confirmation: a result leaves the joiner before it is durable, and a commit may come in between."""
         if self._joiners.get(partition) is joiner:
-            first_held = joiner.earliest_held()
-            self._settled[partition] = position if first_held is None else min(first_held, position)
+            self._settled[partition] = _reached(joiner, self._topic, partition, position).next_offset
 
     async def _take(self, joiner: PanelJoiner, topic: str, partition: int, records: Sequence[Record]) -> None:
         arrived, broken = _decoded(records)
@@ -124,26 +138,26 @@ class ClinicalRole:
         ]
         if broken:
             self._ports.observer.count("dead_letters_total", len(broken), stage="clinical", code="malformed")
-        await self._chart(groups, topic, partition, letters, steps)
+        await self._chart(groups, _reached(joiner, topic, partition, records[-1].offset + 1), letters, steps)
 
     async def _chart(
-        self, groups: Sequence[Group], topic: str, partition: int, letters: list[Outgoing], steps: list[Step]
+        self, groups: Sequence[Group], reached: Position, letters: list[Outgoing], steps: list[Step]
     ) -> None:
         """Intents at once; what is set aside is confirmed by Kafka before the ledger says that it was."""
         judged = await insist(lambda: asyncio.to_thread(self._judge, groups), "reference", self._ports.observer)
         intents = [one for one in judged if isinstance(one, Intent)]
         for one in judged:
             if isinstance(one, Refusal):
-                letters += self._refuse(one, topic, partition)
+                letters += self._refuse(one, reached.topic, reached.partition)
                 steps += _refused_steps(one)
             elif isinstance(one, Unrendered):
-                letters += self._unrendered(one, topic, partition)
+                letters += self._unrendered(one, reached.topic, reached.partition)
                 steps += _unrendered_steps(one)
         if letters:
-            await self._record(intents, [])
+            await self._record(intents, reached)
             await insist(lambda: self._ports.producer.send(letters), "kafka", self._ports.observer)
             intents = []
-        await self._record(intents, steps)
+        await self._record(intents, reached, steps)
 
     def _judge(self, groups: Sequence[Group]) -> list[Judged]:
         if not self._ports.reference.is_current():
@@ -157,9 +171,10 @@ class ClinicalRole:
             judged += verdicts
         return judged
 
-    async def _record(self, intents: Sequence[Intent], steps: Sequence[Step]) -> None:
-        """Intents and audit steps, in one transaction."""
-        if not intents and not steps:
+    async def _record(self, intents: Sequence[Intent], reached: Position | None, steps: Sequence[Step] = ()) -> None:
+        """Intents and audit steps, and in the same transaction up to where nothing is missing from the ledger."""
+        known = reached is None or reached.next_offset <= self._durable.get(reached.partition, 0)
+        if known and not intents and not steps:
             return
         ports = self._ports
 
@@ -167,8 +182,10 @@ class ClinicalRole:
             return Beside(_ROLE, [*_recorded_steps(intents, recorded), *steps])
 
         recorded = await insist(
-            lambda: asyncio.to_thread(ports.ledger.record, intents, None, beside), "ledger", ports.observer
+            lambda: asyncio.to_thread(ports.ledger.record, intents, reached, beside), "ledger", ports.observer
         )
+        if reached is not None:
+            self._durable[reached.partition] = reached.next_offset
         now = ports.clock()
         for intent, entry in zip(intents, recorded, strict=True):
             self._count(_outcome(entry), "", len(intent.source_ids))
@@ -204,8 +221,15 @@ class ClinicalRole:
         async with self._working:
             joiner = self._joiners.get(partition)
             if joiner is not None:
-                await self._chart(joiner.overdue(None), topic, partition, [], [])
+                silent = joiner.overdue(None)
+                await self._chart(silent, _reached(joiner, topic, partition, position), [], [])
                 self._settle(partition, joiner, position)
+
+
+def _reached(joiner: PanelJoiner, topic: str, partition: int, position: int) -> Position:
+    """A panel member that waits for the other keeps its place."""
+    first_held = joiner.earliest_held()
+    return Position(topic, partition, position if first_held is None else min(first_held, position))
 
 
 def _decoded(records: Sequence[Record]) -> tuple[list[Arrived], list[Record]]:

@@ -97,6 +97,10 @@ class TelemetryRole:
         last_pass = self._passes.pop(partition, None)
         await asyncio.gather(*under_way, *([last_pass] if last_pass else []))
 
+    def start_at(self) -> Mapping[int, int]:
+        """What is committed is on Kafka itself, so nowhere but there."""
+        return {}
+
     def settled(self) -> Mapping[int, int]:
         """Offsets whose every consequence is confirmed by Kafka."""
         return self._settled

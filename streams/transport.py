@@ -58,7 +58,18 @@ class ConsumerThread(base.AIOKafkaConsumerThread):  # type: ignore[misc]
         sought = not untouched or await consumer.seek_to_beginning(*untouched)
         if not sought and assignment.active:  # else the next assignment seeks anew
             raise KafkaTimeoutError
-        return committed
+        return {**committed, **self._seek_back(committed)}
+
+    def _seek_back(self, committed: Mapping[Any, int | None]) -> dict[Any, int]:
+        """Where the role lost what was committed for, to before it."""
+        app = self.consumer.app
+        starts = {
+            base.ensure_aiokafka_TP(TP(app.batch_topic, number)): at for number, at in role_of(app).start_at().items()
+        }
+        back = {tp: starts[tp] for tp, offset in committed.items() if offset and starts.get(tp, offset) < offset}
+        for tp, offset in back.items():
+            self._ensure_consumer().seek(tp, offset)
+        return back
 
     def silent_for_ms(self, tp: TP, position: int) -> int | None:
         """For how long nothing had followed this position when the broker was last asked; None while something does."""

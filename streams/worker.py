@@ -81,7 +81,7 @@ async def run(
     observer: Observer,
     *,
     every_s: float | None = None,
-    tick: Callable[[], Awaitable[None]] | None = None,
+    tick: Callable[[], Awaitable[object]] | None = None,
     started: Callable[[Any], None] | None = None,
 ) -> None:
     """Serve until `stop` is set. `tick` runs every `every_s` beside the batches; `started` is given the Faust app."""
@@ -104,7 +104,7 @@ async def run(
             task.cancel()
 
 
-async def _tick(every_s: float, tick: Callable[[], Awaitable[None]]) -> None:
+async def _tick(every_s: float, tick: Callable[[], Awaitable[object]]) -> None:
     while True:
         await asyncio.sleep(every_s)
         await tick()

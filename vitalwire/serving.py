@@ -35,7 +35,7 @@ class Batches:
 
     role: BatchRole
     topic: TopicSpec
-    tick: Callable[[], Awaitable[None]] | None = None
+    tick: Callable[[], Awaitable[object]] | None = None
     every_s: float | None = None
     started: Callable[[Any], None] = lambda _app: None
     prepare: Callable[[], None] = lambda: None

@@ -12,7 +12,7 @@ from typing import Any
 from adapters.ehr import connect
 from adapters.kafka_producer import KafkaProducer
 from adapters.kept_offsets import KeptOffsets
-from adapters.ledger import ObservedLedger, SqlLedger, migrate, open_ledger
+from adapters.ledger import ObservedLedger, SqlLedger
 from adapters.progress import ProgressReader
 from mappings.observation import ObservationMapper
 from schemas.config import Config
@@ -40,18 +40,7 @@ from vitalwire.base import Base, base, now
 from vitalwire.configuration import file_reader
 from vitalwire.secrets import read_secret
 from vitalwire.settings import Settings
-
-
-@contextmanager
-def ledger(settings: Settings) -> Iterator[SqlLedger]:
-    """The ledger, brought to this version's tables."""
-    settings.data.mkdir(parents=True, exist_ok=True)
-    migrate(settings.database)
-    opened = open_ledger(settings.database, settings.ledger_encryption())
-    try:
-        yield opened
-    finally:
-        opened.close()
+from vitalwire.taking_up import ledger, take_up
 
 
 @contextmanager
@@ -95,7 +84,8 @@ def clinical_role(made: Base, opened: SqlLedger, sender: KafkaProducer) -> Clini
             producer=sender,
             observer=made.observer,
             clock=now,
-        )
+        ),
+        topic=WINDOWS.prefixed(made.settings.topic_prefix),
     )
 
 
@@ -174,6 +164,7 @@ def run_telemetry(settings: Settings) -> bool:
 def run_clinical(settings: Settings) -> bool:
     """Windows to intents, until told to stop; true to start anew with a changed configuration."""
     with base(settings) as made, producer(settings) as sender, ledger(settings) as opened:
+        take_up(made, opened, "clinical")
         outbox = OutboxPublisher(ObservedLedger(opened, made.observer), sender, made.observer, made.instance)
         role = clinical_role(made, opened, sender)
         work = serving.Batches(role, WINDOWS, tick=outbox.publish, every_s=EVERY_S)
@@ -183,6 +174,7 @@ def run_clinical(settings: Settings) -> bool:
 def run_delivery(settings: Settings) -> bool:
     """Write what the ledger holds to every endpoint, until told to stop; true to start anew with a changed configuration."""
     with base(settings) as made, producer(settings) as sender, ledger(settings) as opened:
+        take_up(made, opened, "delivery")
         return asyncio.run(_deliver(made, sender, opened))
 
 

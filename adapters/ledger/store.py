@@ -59,18 +59,16 @@ class SqlLedger:
         if known != self._seal.fingerprint:
             raise Misconfigured("the ledger was begun with another encryption key (or without one); give that key")
 
-    def take_up(self, topic: str, reached: Mapping[int, Reached], quiet_s: float) -> bool:
-        """Find out whether this is the ledger that was left; true when it was not and that is yet to be audited.
+    def take_up(self, topic: str, reached: Mapping[int, Reached], quiet_s: float, told: Beside) -> bool:
+        """Find out whether this is the ledger that was left. Where it is not, that is `told` to the auditors, and true.
 
         To be called once, at a worker's start, with what stands on Kafka: from then on no other database is used.
         """
         with self._guard.taking_up() as look, self._writing() as (db, now_us):
-            return takeover.take_up(db, now_us, takeover.Witness(*look(db), topic, reached, quiet_s))
-
-    def audited(self) -> None:
-        """What `take_up` found is on the audit trail."""
-        with self._writing() as (db, _):
-            takeover.audited(db)
+            went_back = takeover.take_up(db, now_us, takeover.Witness(*look(db), topic, reached, quiet_s))
+            if went_back:
+                outbox.write(db, self._seal, now_us, [told])
+            return went_back
 
     def positions(self, topic: str) -> dict[int, int]:
         """partition → the offset from which on records may cause what this ledger does not have."""

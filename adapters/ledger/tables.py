@@ -111,7 +111,6 @@ ledger_identity = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("identity", Text, nullable=False, doc="empty until a worker takes the ledger up"),
     Column("incidents", Integer, nullable=False, doc="how often the ledger was found to have gone back"),
-    Column("audited", Integer, nullable=False, doc="how many of them are on the audit trail"),
     Column("quiet_until_us", BigInteger, nullable=False, doc="until then a worker of before may be sending"),
 )
 

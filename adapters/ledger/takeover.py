@@ -33,26 +33,24 @@ class Witness(NamedTuple):
 
 
 def take_up(db: Connection, now_us: int, witness: Witness) -> bool:
-    """Compare the ledger with its witness, and put it in doubt where they differ; true if it is to be audited."""
+    """Compare the ledger with its witness, and put it in doubt where they differ; true if they did."""
     known = db.execute(select(ledger_identity).with_for_update()).one()
     places = _of_this_topic(db, witness)
     stored: dict[str, object] = {"identity": witness.identity}
+    went_back = _is_exchanged(known.identity, witness) or lost(places, witness.reached)
     if not known.identity and db.execute(select(exists().select_from(operations))).scalar_one():
         adopted = {number: Place(reached.committed or 0, 0) for number, reached in witness.reached.items()}
         positions.put(db, witness.topic, adopted)  # a ledger of the version before, which kept neither
-    elif _is_exchanged(known.identity, witness) or lost(places, witness.reached):
+        went_back = False
+    elif went_back:
         quiet_until_us = now_us + round(witness.quiet_s * 1_000_000)
         positions.put(db, witness.topic, doubted(places, witness.reached))
         distrust(db, now_us, quiet_until_us)
         begin_chains_anew(db)
+        begin_chains_anew(db)
         stored |= {"incidents": known.incidents + 1, "quiet_until_us": quiet_until_us}
     db.execute(update(ledger_identity).values(**stored))
-    return bool(stored.get("incidents", known.incidents) != known.audited)
-
-
-def audited(db: Connection) -> None:
-    """What was found is on the audit trail."""
-    db.execute(update(ledger_identity).values(audited=ledger_identity.c.incidents))
+    return went_back
 
 
 def lost(places: Mapping[int, Place], reached: Mapping[int, Reached]) -> bool:

@@ -49,7 +49,7 @@ class PostgresServer:
         self._password = secrets.token_urlsafe(16)
         self._user = OWNER if os.geteuid() == 0 else None
         # not under the caller's directory: the server's user may not enter it
-        self._home = Path(tempfile.mkdtemp(prefix="vitalwire-postgresql-"))
+        self.home = Path(tempfile.mkdtemp(prefix="vitalwire-postgresql-"))
         self._process: ServerProcess | None = None
 
     def url(self, database: str = "postgres") -> str:
@@ -65,10 +65,10 @@ class PostgresServer:
         """Start it, the first time with a new cluster, and return when it accepts sessions."""
         if self._process is not None and self._process.is_running():
             return
-        data = self._home / "data"
+        data = self.home / "data"
         if not data.exists():
             self._create_cluster(data)
-        arguments = ["-D", str(data), "-h", LOOPBACK, "-p", str(self._port), "-k", str(self._home)]
+        arguments = ["-D", str(data), "-h", LOOPBACK, "-p", str(self._port), "-k", str(self.home)]
         self._process = ServerProcess(
             "PostgreSQL",
             [str(self._programs / "postgres"), *arguments],
@@ -95,13 +95,30 @@ class PostgresServer:
     def remove(self) -> None:
         """Stop it and delete its data."""
         self.stop()
-        shutil.rmtree(self._home, ignore_errors=True)
+        shutil.rmtree(self.home, ignore_errors=True)
 
     def create_database(self, name: str) -> str:
         """An empty database; its URL."""
         with psycopg.connect(self._conninfo(), autocommit=True) as session:
             session.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
         return self.url(name)
+
+    def standby(self, log_file: Path) -> PostgresServer:
+        """A standby made from this server as it is now, running; what this one confirms later it does not get."""
+        copy = PostgresServer(log_file)
+        copy._password = self._password
+        data = copy.home / "data"
+        if self._user is not None:
+            shutil.chown(copy.home, self._user, self._user)
+        self._run("pg_basebackup", f"--pgdata={data}", f"--dbname={self._conninfo()}", "--checkpoint=fast")
+        (data / "standby.signal").touch()
+        copy.start()
+        return copy
+
+    def promote(self) -> None:
+        """Make a standby a primary; returns when it takes writes."""
+        with psycopg.connect(self._conninfo(), autocommit=True) as session:
+            session.execute("SELECT pg_promote()")
 
     def __enter__(self) -> Self:
         self.start()
@@ -123,11 +140,11 @@ class PostgresServer:
         return True
 
     def _create_cluster(self, data: Path) -> None:
-        secret = self._home / "password"
+        secret = self.home / "password"
         secret.touch(mode=0o600)
         secret.write_text(self._password)
         if self._user is not None:
-            shutil.chown(self._home, self._user, self._user)
+            shutil.chown(self.home, self._user, self._user)
             shutil.chown(secret, self._user, self._user)
         options = [
             f"--username={SUPERUSER}",
@@ -136,16 +153,21 @@ class PostgresServer:
             "--encoding=UTF8",
             "--locale=C",
         ]
+        try:
+            self._run("initdb", f"--pgdata={data}", *options)
+        finally:
+            secret.unlink()
+
+    def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(  # noqa: S603
-            [str(self._programs / "initdb"), f"--pgdata={data}", *options],
+            [str(self._programs / program), *arguments],
             capture_output=True,
             text=True,
             check=False,
             user=self._user,
             group=self._user,
             extra_groups=[] if self._user else None,
-            cwd=self._home,
+            cwd=self.home,
         )
-        secret.unlink()
         if done.returncode != 0:
-            raise Misconfigured(f"PostgreSQL could not create a cluster: {done.stderr.strip()[-500:]}")
+            raise Misconfigured(f"PostgreSQL's {program} failed: {done.stderr.strip()[-500:]}")

@@ -9,12 +9,16 @@ import pytest
 from adapters.ledger import SqlLedger, migrate, takeover
 from adapters.ledger.engine import connect
 from adapters.ledger.tables import ledger_identity
+from schemas.audit import Step
+from schemas.messages import AuditEvent
 from schemas.operation import State
-from schemas.ports import Position, Reached
+from schemas.ports import Beside, Position, Reached
+from streams.audit import broken_links
 from tests.doubles.ledgers import LEASE_S, NOW, HandClock, done, intent, ledger_at
 
 WINDOWS = "vitals.windows"
 QUIET_S = 240.0
+TOLD = Beside("delivery", [Step("north", "ledger.went_back", "failure")])
 
 
 @pytest.fixture
@@ -35,7 +39,7 @@ def at(offset: int, partition: int = 0) -> Position:
 
 
 def take_up(ledger: SqlLedger, committed: int | None, end: int | None = None) -> bool:
-    return ledger.take_up(WINDOWS, {0: Reached(committed, end if end is not None else committed or 0)}, QUIET_S)
+    return ledger.take_up(WINDOWS, {0: Reached(committed, end if end is not None else committed or 1)}, QUIET_S, TOLD)
 
 
 def exchange(database_url: str) -> None:
@@ -133,7 +137,6 @@ def test_the_same_loss_is_found_once_however_many_workers_start_and_stop_while_i
     take_up(ledger, None)
     ledger.record([intent("w1")], at(7))
     assert take_up(ledger, 20, 30)
-    ledger.audited()
     (new,) = ledger.record([intent("w2", patient="b")], at(12))
     assert not take_up(ledger, 20, 40)
     assert not take_up(ledger, 12, 40)
@@ -177,13 +180,19 @@ def test_a_crash_in_the_middle_of_it_leaves_the_loss_to_be_found_again(
     assert ledger.states() == {"north-epic": {State.UNKNOWN: 1}}
 
 
-def test_a_loss_is_to_be_audited_until_it_was(ledger: SqlLedger, database_url: str):
+def test_a_loss_is_audited_with_it_and_once_in_a_chain_that_the_lost_ledger_cannot_have_begun(
+    ledger: SqlLedger, database_url: str
+):
     take_up(ledger, None)
+    ledger.record([], at(1), lambda _: TOLD)
     exchange(database_url)
     assert take_up(ledger, None)
-    assert take_up(ledger, None)
-    ledger.audited()
     assert not take_up(ledger, None)
+    parcels = ledger.outbox("test", 9, 60.0).parcels
+    before, event = [AuditEvent.model_validate_json(parcel.record.value or b"") for parcel in parcels]
+    assert (event.action, event.previous) == ("ledger.went_back", None)
+    assert event.writer != before.writer
+    assert broken_links([before, event]) == []
 
 
 def test_an_empty_ledger_where_offsets_were_committed_has_lost_everything(ledger: SqlLedger):

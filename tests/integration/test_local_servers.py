@@ -61,7 +61,7 @@ def test_postgresql_leaves_no_process_and_no_file(tmp_path: Path):
     with PostgresServer(tmp_path / "log") as server:
         assert server.pid is not None
         processes = [server.pid, *children(server.pid)]
-        home = server._home
+        home = server.home
         assert len(processes) > 1
 
     assert [pid for pid in processes if is_alive(pid)] == []

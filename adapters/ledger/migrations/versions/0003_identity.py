@@ -14,10 +14,9 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("identity", sa.Text, nullable=False),
         sa.Column("incidents", sa.Integer, nullable=False),
-        sa.Column("audited", sa.Integer, nullable=False),
         sa.Column("quiet_until_us", sa.BigInteger, nullable=False),
     )
-    op.bulk_insert(identity, [{"id": 1, "identity": "", "incidents": 0, "audited": 0, "quiet_until_us": 0}])
+    op.bulk_insert(identity, [{"id": 1, "identity": "", "incidents": 0, "quiet_until_us": 0}])
     op.create_table(
         "positions",
         sa.Column("topic", sa.Text, primary_key=True),
