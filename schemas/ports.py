@@ -71,7 +71,10 @@ class ReferenceData(Protocol):
     """Reference topics, read to the end before the first use and kept current. Fails closed."""
 
     def version(self) -> int:
-        """Grows with every change of any record. Read it before the records: what changes in between looks new again."""
+        """Grows with every change of a pairing or a patient's record; a consent is asked for each time, and is none of it.
+
+        Read it before the records: what changes in between looks new again.
+        """
         ...
 
     def pairings_version(self) -> int:

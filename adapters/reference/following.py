@@ -89,7 +89,7 @@ class KafkaReference:
             self._thread.join()
 
     def version(self) -> int:
-        """Grows with every change of any record; read it before the records."""
+        """Grows with every change of a pairing or a patient's record; read it before the records."""
         return self._version
 
     def pairings_version(self) -> int:
@@ -160,9 +160,9 @@ class KafkaReference:
                 self._conclude(reading)
 
     def _take(self, reading: Reading) -> None:
-        changed = reading.take(_POLL_S)
-        if changed and reading.tables is self._tables:
-            self._changed(pairings=reading.tables.pairings in changed)
+        changed, tables = reading.take(_POLL_S), reading.tables
+        if tables is self._tables and (tables.pairings in changed or tables.patients in changed):
+            self._changed(pairings=tables.pairings in changed)
 
     def _changed(self, *, pairings: bool) -> None:
         """Told after the change, so that nobody keeps what was before under the new number."""
