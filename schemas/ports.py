@@ -240,6 +240,13 @@ class Ledger(Protocol):
         """Remember what was compared; None forgets the name."""
         ...
 
+    def tell_once(self, kind: str, besides: Mapping[str, tuple[str, Beside]]) -> list[str]:
+        """Name → (fingerprint, what goes out): remember names not known yet, and put out what is beside them. Gives those.
+
+        Each name is given to one caller only, until `mark_reviewed` forgets it.
+        """
+        ...
+
     def waiting_s(self) -> float | None:
         """How long the oldest record of the outbox has waited; None when nothing waits."""
         ...

@@ -2,7 +2,7 @@
 
 What was compared is remembered in the ledger, so that a change made while no worker ran is noticed too. A changed record is
 looked at once more when every write begun under the old one must have settled; only then is it remembered as compared.
-A result is listed once (twice, where two workers notice at the same moment), and again if it had agreed in between.
+A result is listed once, by one of the workers, in the transaction that remembers it; and again if it had agreed in between.
 """
 
 from __future__ import annotations
@@ -212,19 +212,15 @@ class CorrectionWatch:
         agreeing = {one.operation_id: None for one, found in compared if found is None}
         if agreeing:
             await asyncio.to_thread(self._ledger.mark_reviewed, LISTED, agreeing)
-        disagreeing = [(one, found) for one, found in compared if found is not None]
-        if disagreeing:
-            listed = await asyncio.to_thread(self._ledger.reviewed, LISTED)
-            await self._tell([(one, found) for one, found in disagreeing if one.operation_id not in listed])
+        besides = {one.operation_id: _told(one, found) for one, found in compared if found is not None}
+        if besides:
+            listed = await asyncio.to_thread(self._ledger.tell_once, LISTED, besides)
+            for operation_id in listed:
+                self._observer.count("corrections_total", cause=besides[operation_id][0])
 
-    async def _tell(self, found: Sequence[tuple[Operation, Correction]]) -> None:
-        """Remembered, audited and put out in one transaction."""
-        beside = Beside("delivery", [_step(*one) for one in found], [_outgoing(correction) for _, correction in found])
-        causes = {correction.operation_id: correction.cause for _, correction in found}
-        if causes:
-            await asyncio.to_thread(self._ledger.mark_reviewed, LISTED, causes, beside)
-        for cause in causes.values():
-            self._observer.count("corrections_total", cause=cause)
+
+def _told(operation: Operation, found: Correction) -> tuple[str, Beside]:
+    return found.cause, Beside("delivery", [_step(operation, found)], [_outgoing(found)])
 
 
 def _step(operation: Operation, found: Correction) -> Step:

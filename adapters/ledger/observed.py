@@ -93,6 +93,11 @@ class ObservedLedger:
         with self._timed("mark_reviewed"):
             self._ledger.mark_reviewed(kind, fingerprints, beside)
 
+    def tell_once(self, kind: str, besides: Mapping[str, tuple[str, Beside]]) -> list[str]:
+        """Remember names that are not known yet, and tell of each."""
+        with self._timed("tell_once"):
+            return self._ledger.tell_once(kind, besides)
+
     def waiting_s(self) -> float | None:
         """How long the oldest record of the outbox has waited."""
         with self._timed("waiting"):

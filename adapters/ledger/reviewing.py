@@ -49,6 +49,16 @@ def fingerprints(db: Connection, kind: str) -> dict[str, str]:
     return {name: fingerprint for name, fingerprint in rows}  # noqa: C416 (rows are not pairs to a type checker)
 
 
+def mark_once(db: Connection, kind: str, looked: Mapping[str, str]) -> list[str]:
+    """Remember names that are not known yet; gives those. Of writers at once, one is given each."""
+    fresh: list[str] = []
+    for part in parts(sorted(looked.items())):
+        rows = [{"kind": kind, "name": name, "fingerprint": print_} for name, print_ in part]
+        write = upsert(db, reviewed).values(rows).on_conflict_do_nothing().returning(reviewed.c.name)
+        fresh += db.execute(write).scalars()
+    return fresh
+
+
 def mark(db: Connection, kind: str, looked: Mapping[str, str | None]) -> None:
     """Remember fingerprints; None forgets the name."""
     fresh = upsert(db, reviewed)

@@ -192,6 +192,13 @@ class SqlLedger:
             reviewing.mark(db, kind, fingerprints)
             outbox.write(db, self._seal, now_us, [beside] if beside else [])
 
+    def tell_once(self, kind: str, besides: Mapping[str, tuple[str, Beside]]) -> list[str]:
+        """Remember names that are not known yet, and write what goes out beside each; gives those names."""
+        with self._writing() as (db, now_us):
+            fresh = reviewing.mark_once(db, kind, {name: print_ for name, (print_, _) in besides.items()})
+            outbox.write(db, self._seal, now_us, [besides[name][1] for name in fresh])
+            return fresh
+
     def waiting_s(self) -> float | None:
         """How long the oldest record of the outbox has waited; None when nothing waits."""
         with self._reading() as db:

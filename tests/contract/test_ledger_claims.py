@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -11,7 +12,9 @@ from adapters.ledger import SqlLedger, migrate, open_ledger
 from adapters.ledger.rows import us
 from schemas.errors import Unsafe
 from schemas.operation import Intent, Operation, State
-from tests.doubles.ledgers import KEY, LATER, LEASE_S, NOW, HandClock, done, intent, ledger_at
+from schemas.ports import Beside, Outgoing
+from schemas.topics import CORRECTIONS
+from tests.doubles.ledgers import KEY, LATER, LEASE_S, NOW, HandClock, done, in_outbox, intent, ledger_at
 
 
 @pytest.fixture
@@ -203,3 +206,19 @@ def test_what_was_reviewed_is_remembered_until_it_changes_or_goes(ledger: SqlLed
     ledger.mark_reviewed("patient", {"a": "9"})
     ledger.mark_reviewed("pairing", {"a": "2", "b": None, "c": None})
     assert (ledger.reviewed("pairing"), ledger.reviewed("patient")) == ({"a": "2"}, {"a": "9"})
+
+
+def test_what_is_to_be_told_once_goes_out_once_however_many_workers_tell_it(ledger: SqlLedger) -> None:
+    def told(*names: str) -> dict[str, tuple[str, Beside]]:
+        return {name: ("pairing_changed", Beside("delivery", records=[_record(name)])) for name in names}
+
+    with ThreadPoolExecutor(8) as workers:
+        given = list(workers.map(lambda _: ledger.tell_once("correction", told("a", "b")), range(8)))
+    assert sorted(name for names in given for name in names) == ["a", "b"]
+    assert sorted(record.key for record in in_outbox(ledger, CORRECTIONS)) == [b"a", b"b"]
+    ledger.mark_reviewed("correction", {"a": None})
+    assert ledger.tell_once("correction", told("a", "b")) == ["a"]
+
+
+def _record(name: str) -> Outgoing:
+    return Outgoing(CORRECTIONS, name.encode(), b"{}")

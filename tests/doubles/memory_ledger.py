@@ -161,6 +161,12 @@ class MemoryLedger:
         with self._open():
             return dict(self._reviewed.get(kind, {}))
 
+    def tell_once(self, kind: str, besides: Mapping[str, tuple[str, Beside]]) -> list[str]:
+        fresh = [name for name in besides if name not in self.reviewed(kind)]
+        for name in fresh:
+            self.mark_reviewed(kind, {name: besides[name][0]}, besides[name][1])
+        return fresh
+
     def mark_reviewed(self, kind: str, fingerprints: Mapping[str, str | None], beside: Beside | None = None) -> None:
         with self._open():
             self.steps += beside.steps if beside else ()

@@ -1,0 +1,83 @@
+"""Whatever an EHR answers, the ledger in PostgreSQL takes what became of it, and the operation does not stand still."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from adapters.ledger import migrate, open_ledger
+from schemas.operation import Intent, State
+from schemas.ports import EhrAnswer, LastCheck
+from streams.answers import EPIC_CODES
+from streams.delivery import Delivery, Pace
+from tests.delivering import RESTING, deliver_until
+from tests.ehrs import NAME, now, sandbox_ehr
+
+ODD = "a\0b"
+
+
+def outcome(code: str) -> bytes:
+    details = {"coding": [{"system": EPIC_CODES, "code": code}]}
+    return orjson.dumps({"resourceType": "OperationOutcome", "issue": [{"code": code, "details": details}]})
+
+
+class OddEhr:
+    """Answers every write as told, and finds the result in the chart under an id and version that are none."""
+
+    def __init__(self, answer: EhrAnswer) -> None:
+        self._answer = answer
+
+    async def create(
+        self, resource: Mapping[str, Any], intent: Intent, last_check: LastCheck | None = None
+    ) -> EhrAnswer:
+        return self._answer
+
+    async def find(self, intent: Intent) -> tuple[list[Mapping[str, Any]], EhrAnswer]:
+        found = intent.resource | {"id": ODD, "meta": {"versionId": ODD}}
+        return [found], EhrAnswer(200, {}, orjson.dumps({"resourceType": "Bundle"}), sent=True)
+
+    async def close(self) -> None:
+        pass
+
+
+ANSWERS = [
+    EhrAnswer(None, {}, b"", sent=True),
+    EhrAnswer(201, {"location": f"Observation/{ODD}", "etag": f'W/"{ODD}"'}, b"\0", sent=True),
+    EhrAnswer(201, {"location": "Observation/1\n", "etag": 'W/"1\n"'}, b"", sent=True),
+    EhrAnswer(201, {}, orjson.dumps({"resourceType": "Observation", "id": ODD}), sent=True),
+    EhrAnswer(400, {}, outcome("59189\0"), sent=True),
+    EhrAnswer(400, {}, outcome("59189\n"), sent=True),
+    EhrAnswer(422, {}, outcome(ODD), sent=True),
+    EhrAnswer(500, {}, b"\xff\0", sent=True),
+]
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+async def test_an_answer_with_what_no_database_takes_settles_its_operation(
+    postgres: str, tmp_path: Path, answer: EhrAnswer
+) -> None:
+    migrate(postgres)
+    ledger = open_ledger(postgres, None)
+    with sandbox_ehr("fhir", tmp_path) as ehr:
+        (recorded,) = ledger.record([ehr.intent("p0")])
+        endpoint = ehr.endpoint()
+        role = Delivery(
+            NAME,
+            OddEhr(answer),  # type: ignore[arg-type]
+            ledger,
+            endpoint.matrix,
+            now,
+            ehr.observer,
+            lambda operation, at: None,
+            kind=endpoint.kind,
+            pace=Pace(search_delays_s=(0.0,), poll_s=0.005),
+        )
+        await deliver_until(role, lambda: set(ledger.states()[NAME]) <= RESTING)
+        operation = ledger.operation(recorded.operation_id)
+        assert operation is not None
+        assert operation.state in (State.SUCCEEDED, State.FAILED)
+        assert operation.code != "unstorable_answer"
+        assert (operation.resource_id, operation.version) in [(None, None), ("1", None)]
+    ledger.close()
