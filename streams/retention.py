@@ -69,9 +69,12 @@ class Retention:
         return kept.first
 
     async def overtaken(self, partition: int, position: int | None, resumed: int) -> None:
-        """What was to be read at `position` was gone, and reading went on at `resumed`."""
+        """What was to be read at `position` was gone, and reading went on at `resumed`.
+
+        Without a position nothing was read since the partition was taken over, perhaps from before what is settled.
+        """
         due = max(position or 0, self._begin[partition])
-        if resumed < due:
+        if position is not None and resumed < position:
             raise Unsafe(
                 f"partition {partition} of {self._topic} ends before what was read: the broker lost records it had "
                 "confirmed, or the topic was made anew. See that its replicas are whole, then start again."

@@ -299,6 +299,16 @@ async def test_removed_readings_are_audited_before_their_count_is_kept(ward):
     assert ward.role.settled() == {0: 3}
 
 
+async def test_what_was_settled_and_not_yet_committed_when_retention_took_it_is_no_loss_and_ends_nothing(ward):
+    ward.kept.partition = PartitionProgress(partition=0, position=20, settled=20, open_readings=0, arrival_ms=BASE_MS)
+    ward.offsets.kept = Kept(10, 15)
+    await ward.role.assigned([0])
+    await ward.role.take(gap(10, 15))
+    await ward.close(silent=False)
+    assert ward.sent(PROGRESS)[-1]["removed_unread"] == 0
+    assert not ward.sent(AUDIT)
+
+
 async def test_a_log_that_ends_before_what_was_read_is_not_taken_for_retention(ward):
     await ward.role.take(Batch(TOPIC, 0, [measured(i, BASE_MS) for i in range(5)]))
     with pytest.raises(Unsafe, match="ends before what was read"):
