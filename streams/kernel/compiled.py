@@ -23,5 +23,10 @@ NEVER = np.iinfo(np.int64).min
 
 
 def compiled(loop: Callable[P, R]) -> Callable[P, R]:
-    """Compile a loop at its first call. The function reads as plain Python and also runs as such with the JIT disabled."""
+    """Compile a loop at its first call. With the JIT disabled (NUMBA_DISABLE_JIT=1) it runs as Python and gives the same.
+
+    Machine integers wrap round, which hashing means to do; Numpy's own would warn of it.
+    """
+    if numba.config.DISABLE_JIT:
+        return np.errstate(over="ignore")(loop)
     return cast(Callable[P, R], numba.njit(cache=True, nogil=True)(loop))

@@ -76,7 +76,7 @@ def _integer(b: U8, at: int, end: int, most_digits: int) -> tuple[int, int]:
         at += 1
     start, value = at, 0
     while at < end and ZERO <= b[at] <= NINE:
-        value = value * 10 + (b[at] - ZERO)
+        value = value * 10 + (int(np.int64(b[at])) - ZERO)
         at += 1
         if at - start > most_digits:
             return 0, -1
@@ -93,7 +93,7 @@ def _decimal_micro(b: U8, at: int, end: int) -> tuple[int, int]:
         at += 1
     start, value = at, 0
     while at < end and ZERO <= b[at] <= NINE:
-        value = value * 10 + (b[at] - ZERO)
+        value = value * 10 + (int(np.int64(b[at])) - ZERO)
         at += 1
         if at - start > 9:
             return 0, -1
@@ -104,7 +104,7 @@ def _decimal_micro(b: U8, at: int, end: int) -> tuple[int, int]:
         at += 1
         fraction = at
         while at < end and ZERO <= b[at] <= NINE:
-            d = b[at] - ZERO
+            d = int(np.int64(b[at])) - ZERO
             if digits < 6:
                 value = value * 10 + d
             elif digits == 6:
@@ -126,7 +126,7 @@ def _decimal_micro(b: U8, at: int, end: int) -> tuple[int, int]:
 def _two(b: U8, at: int) -> int:
     if b[at] < ZERO or b[at] > NINE or b[at + 1] < ZERO or b[at + 1] > NINE:
         return -1
-    return (int(b[at]) - ZERO) * 10 + int(b[at + 1]) - ZERO
+    return (int(np.int64(b[at])) - ZERO) * 10 + int(np.int64(b[at + 1])) - ZERO
 
 
 @compiled
@@ -170,7 +170,7 @@ def _rfc3339_ms(b: U8, s: int, e: int) -> int:
         at += 1
         while at < e and ZERO <= b[at] <= NINE:
             if digits < 3:
-                ms = ms * 10 + (b[at] - ZERO)
+                ms = ms * 10 + (int(np.int64(b[at])) - ZERO)
             digits += 1
             at += 1
         if digits == 0 or digits > 6:

@@ -6,6 +6,7 @@ the types it is called with, so the kernel itself is run: no list of types here 
 
 from __future__ import annotations
 
+import numpy as np
 import orjson
 
 from schemas.config import Config
@@ -28,14 +29,17 @@ def compile_loops() -> None:
     while kernel.close().more:
         pass
     kernel.close(_BEGAN_MS + _LATER_MS)
-    Interner().reserve(1 << 12, 1 << 16)
+    names = Interner()
+    names.code(_TENANT, _DEVICE)
+    names.reserve(1 << 12, 1 << 16)
+    names.keep(np.arange(1))
 
 
 def _log() -> list[Record]:
-    """A plain reading, the same again, one that contradicts it, a frame, and what is no reading."""
+    """A plain reading that names its patient, the same again, one that contradicts it, a frame, and what is no reading."""
     reading = {"tenant_id": _TENANT, "device_id": _DEVICE, "type": "heart_rate", "unit": "/min", "time": _BEGAN_MS}
     frame = {"tenant_id": _TENANT, "device_id": _DEVICE, "readings": [reading | {"value": 62}]}
-    values = [reading | {"value": value} for value in (60, 60, 61)]
+    values = [reading | {"value": value, "patient_id": "before"} for value in (60, 60, 61)]
     texts = [*map(orjson.dumps, (*values, frame)), b"none"]
     return [Record(offset, _BEGAN_MS, None, text, ()) for offset, text in enumerate(texts)]
 

@@ -22,6 +22,8 @@ before = signatures()
 assert before["admit"] == before["scan"] == before["close"] == before["rejoin"] == 1
 
 from array import array
+from streams.kernel import forgetting
+forgetting.MOST_UNUSED = 10
 from tests.property.kernel_logs import BASE_MS, KEY, TABLE, measured, paired, pairings
 from schemas.progress import PartitionProgress
 from streams.kernel.partition import PartitionKernel
@@ -29,6 +31,7 @@ from streams.kernel.partition import PartitionKernel
 Fetched = namedtuple("Fetched", "offset timestamp key value headers")
 log = [measured(i, BASE_MS + i * 700 % 90_000, f"d{i % 700}", value=60 + i % 3) for i in range(4000)]
 log += [r._replace(offset=4000 + i, value=v) for i, (r, v) in enumerate(zip(log, [b"", None, b"[", b'{"readings":[]}']))]
+log += [measured(4004, BASE_MS)._replace(value=log[0].value[:-1] + b',"patient_id":"p0"}')]
 fetched = FetchedRecords([Fetched(r.offset, r.timestamp_ms, r.key, r.value, r.headers) for r in log])
 for records in (log, log[:1], log[-2:], fetched):
     for silent_ms in (None, BASE_MS + 10**9):
