@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from schemas.capabilities import DEFAULTS, Capabilities, EndpointKind
+from schemas.topics import DAY_MS, WINDOWS_KEPT_MS
 from schemas.vitals import BUILT_IN, PANELS, VitalType
 
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)$")
@@ -186,6 +187,24 @@ class Telemetry(_Section):
         return self
 
 
+class LedgerKeeping(_Section):
+    """How long the ledger keeps what has come to its end."""
+
+    keep_evidence: Milliseconds = Field(90 * DAY_MS, description="what was sent and answered at each attempt")
+    keep_operations: Milliseconds = Field(400 * DAY_MS, description="charted, failed and quarantined operations")
+
+    @model_validator(mode="after")
+    def _longer_than_a_replay(self) -> LedgerKeeping:
+        if self.keep_operations <= WINDOWS_KEPT_MS:
+            raise ValueError(
+                f"`keep_operations` must exceed {WINDOWS_KEPT_MS // DAY_MS}d, for which windows are kept on Kafka:"
+                " a replay would chart again what was forgotten"
+            )
+        if self.keep_evidence > self.keep_operations:
+            raise ValueError("`keep_evidence` must not exceed `keep_operations`")
+        return self
+
+
 class Config(_Section):
     """The whole configuration."""
 
@@ -193,6 +212,7 @@ class Config(_Section):
     endpoints: dict[str, Endpoint] = {}
     vitals: dict[str, Vital] = Field(default_factory=_default_vitals, validate_default=True)
     telemetry: Telemetry = Telemetry()
+    ledger: LedgerKeeping = LedgerKeeping()
 
     @field_validator("vitals", mode="before")
     @classmethod

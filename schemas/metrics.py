@@ -104,7 +104,7 @@ _REFERENCE = (
 
 _DELIVERY = (
     _counter("ledger_went_back_total", "starts that found a ledger that had lost what it confirmed"),
-    _gauge("ledger_operations", "operations in the ledger, counted every few seconds", "endpoint", "state"),
+    _gauge("ledger_operations", "operations in the ledger, told every few seconds", "endpoint", "state"),
     _counter(
         "stale_outcomes_total",
         "outcomes that came after their lease, when another worker had the operation; kept as evidence only",

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from schemas.audit import Step
+from schemas.config import LedgerKeeping
 from schemas.operation import Intent, Operation, Outcome, State
 from schemas.reference import Consent, Pairing, PatientRecord
 from schemas.topics import TopicSpec
@@ -206,6 +207,10 @@ class Ledger(Protocol):
 
     def states(self) -> dict[str, dict[State, int]]:
         """endpoint → state → count."""
+        ...
+
+    def tidy(self, keeping: LedgerKeeping) -> bool:
+        """Forget a small batch of what is older than is kept; true when there may be more."""
         ...
 
     def source_ids(self) -> set[str]:

@@ -43,7 +43,9 @@ READINGS = TopicSpec(
     "readings and frames as devices send them",
     _kept(7) | {"message.timestamp.type": "LogAppendTime"},
 )
-WINDOWS = TopicSpec("vitals.windows", "tenant_id|patient_id", "every closed window", _kept(30))
+WINDOWS_KEPT_MS = 30 * DAY_MS
+"""For so long windows can be read again; the ledger must remember what became of them for longer."""
+WINDOWS = TopicSpec("vitals.windows", "tenant_id|patient_id", "every closed window", _kept(WINDOWS_KEPT_MS // DAY_MS))
 LATE_READINGS = TopicSpec("vitals.late", "device_id", "readings whose window had closed", _SET_ASIDE)
 QUARANTINE = TopicSpec("vitals.quarantine", "device_id", "what was refused, with its reason", _SET_ASIDE)
 PROGRESS = TopicSpec(

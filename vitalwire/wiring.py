@@ -31,6 +31,7 @@ from streams.judgement import Render
 from streams.kernel.vital_table import VitalTable
 from streams.kernel.warming import compile_loops
 from streams.ledger_states import tell_states
+from streams.ledger_upkeep import keep_small
 from streams.outbox import EVERY_S, OutboxPublisher, published
 from streams.retention import Retention
 from streams.review import Review, review
@@ -191,6 +192,7 @@ async def _deliver(made: Base, sender: KafkaProducer, opened: SqlLedger) -> bool
             for delivery in endpoints:
                 group.create_task(delivery.run(stop))
             group.create_task(or_end(watch.run(stop)))
+            group.create_task(keep_small(observed, made.config.ledger, made.observer, stop))
             group.create_task(tell_states(observed, made.config.endpoints.keys(), made.observer, stop))
 
     return await serving.until_stopped(made, sender, "delivery", all_endpoints)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, case, or_, select, update
 
+from adapters.ledger import tallies
 from adapters.ledger.lanes import parts
 from adapters.ledger.outbox import write
 from adapters.ledger.rows import UNREADABLE, UNREADABLE_MESSAGE, instant, operation
@@ -31,7 +32,11 @@ def claim(db: Connection, seal: Seal, now_us: int, endpoint: str, limit: int, le
     )
     claimed: list[Operation] = []
     for part in parts(db.execute(due).all()):
-        taken = db.execute(_take([head for _, head in part], lease_us)).all()
+        heads = [head for _, head in part]
+        before = select(operations.c.state).where(operations.c.sequence.in_(heads))
+        started = [state for (state,) in db.execute(before)]
+        taken = db.execute(_take(heads, lease_us)).all()
+        tallies.note(db, [(endpoint, state, _claimed_state(state)) for state in started])
         claimed += [operation(row, seal).model_copy(update={"claimed_at": instant(now_us)}) for row in taken]
         db.execute(update(lanes).where(lanes.c.lane.in_([lane for lane, _ in part])).values(due_us=lease_us))
     claimed = _without_unreadable(db, seal, now_us, claimed)
@@ -54,6 +59,10 @@ def _without_unreadable(db: Connection, seal: Seal, now_us: int, claimed: Sequen
     if steps:
         write(db, seal, now_us, [Beside("delivery", steps)])
     return [one.model_copy(update={"state": State.HELD}) if one.operation_id in held else one for one in claimed]
+
+
+def _claimed_state(state: str) -> State:
+    return State.IN_PROGRESS if state in _STARTED else State.UNKNOWN
 
 
 def _take(heads: Sequence[int], lease_us: int):  # type: ignore[no-untyped-def]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, Integer, exists, insert, literal, select, text, true, update
 
+from adapters.ledger import tallies
 from adapters.ledger.tables import attempts, lanes, operations
 from schemas.operation import TERMINAL, State
 
@@ -19,7 +20,9 @@ def distrust(db: Connection, now_us: int, quiet_until_us: int) -> None:
     """Every operation that is not terminal becomes unknown, in doubt for good, and rests until nobody can be sending it."""
     if db.dialect.name == "postgresql":
         db.execute(text("SET LOCAL statement_timeout = 0"))
-    db.execute(select(lanes.c.lane).order_by(lanes.c.lane).with_for_update()).all()
+        db.execute(text("LOCK TABLE lanes, operations IN EXCLUSIVE MODE"))
+    open_now = db.execute(select(operations.c.endpoint, operations.c.state).where(_OPEN)).all()
+    tallies.note(db, [(row.endpoint, row.state, State.UNKNOWN) for row in open_now])
     was = select(
         operations.c.operation_id,
         operations.c.attempts,

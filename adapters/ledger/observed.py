@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from time import perf_counter
 
+from schemas.config import LedgerKeeping
 from schemas.operation import Intent, Operation, Outcome, State
 from schemas.ports import Beside, Ledger, Observer, Position, Recorded, Waiting
 
@@ -57,6 +58,11 @@ class ObservedLedger:
         """endpoint → state → count."""
         with self._timed("states"):
             return self._ledger.states()
+
+    def tidy(self, keeping: LedgerKeeping) -> bool:
+        """Forget what is old enough."""
+        with self._timed("tidy"):
+            return self._ledger.tidy(keeping)
 
     def source_ids(self) -> set[str]:
         """Every window_id that stands in an intent."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, select
 
+from adapters.ledger import tallies
 from adapters.ledger.lanes import find_heads, parts, upsert
 from adapters.ledger.positions import move
 from adapters.ledger.rows import Entry, entry, operation_row
@@ -27,6 +28,7 @@ def record(
     if fresh:
         rows = [operation_row(e, amends, now_us, seal) | doubt for e, amends in fresh]
         db.execute(upsert(db, operations).on_conflict_do_nothing(), rows)
+        tallies.note(db, [(row["endpoint"], None, row["state"]) for row in rows])
     find_heads(db, {e.lane for e, _ in fresh})
     return recorded
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, case, func, insert, or_, select, update
 
+from adapters.ledger import tallies
 from adapters.ledger.lanes import attempted, find_heads, lock, parts
 from adapters.ledger.rows import attempt_row, intent_of, outcome_columns
 from adapters.ledger.sealing import Seal
@@ -30,6 +31,7 @@ class _Claim(NamedTuple):
     fence: int
     answered: int
     state: str
+    endpoint: str
 
     def is_held_by(self, fence: int) -> bool:
         return self.answered < fence == self.fence and self.state in _LEASED
@@ -59,6 +61,7 @@ def settle(db: Connection, seal: Seal, now_us: int, outcomes: Mapping[str, Outco
     if valid:
         db.execute(_SETTLE, [_change(key, outcome, now_us) for key, outcome in valid.items()])
         find_heads(db, {claims[key].lane for key in valid})
+        tallies.note(db, [(claims[key].endpoint, claims[key].state, one.state) for key, one in valid.items()])
     return Settled(sorted(valid), sorted(stale))
 
 
@@ -87,6 +90,7 @@ def release(db: Connection, seal: Seal, now_us: int, operation_ids: Collection[s
         rows = [attempt_row(key, claims[key].attempt, noted, now_us, seal) for key, noted in history.items()]
         db.execute(insert(attempts), rows)
     find_heads(db, {claims[key].lane for key in freed})
+    tallies.note(db, [(claims[key].endpoint, State.HELD, State.PENDING) for key in freed])
     return sorted(freed)
 
 
@@ -120,11 +124,12 @@ def _stays(intent: Intent) -> dict[str, Any]:
 def _claims(db: Connection, wanted: Collection[str]) -> dict[str, _Claim]:
     """operation_id → its claims, with the lanes locked."""
     lock(db, {lane for lane, _ in attempted(db, wanted).values()})
-    columns = operations.c.lane, operations.c.attempts, operations.c.fence, operations.c.answered, operations.c.state
+    c = operations.c
+    columns = c.lane, c.attempts, c.fence, c.answered, c.state, c.endpoint
     found: dict[str, _Claim] = {}
     for part in parts(sorted(wanted)):
-        rows = db.execute(select(operations.c.operation_id, *columns).where(operations.c.operation_id.in_(part)))
-        found |= {row[0]: _Claim(*row[1:]) for row in rows}
+        rows = db.execute(select(c.operation_id, *columns).where(c.operation_id.in_(part)))
+        found |= {str(row[0]): _Claim(*row[1:]) for row in rows}
     return found
 
 

@@ -10,18 +10,20 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import DataError, IntegrityError
 
-from adapters.ledger import claiming, outbox, positions, recording, reviewing, settling, takeover
+from adapters.ledger import claiming, outbox, positions, recording, reviewing, settling, takeover, tallies
 from adapters.ledger.clock import FLUSHED_BYTES, Clock, database_clock
 from adapters.ledger.engine import READING, away_is_retry_later, connect, require_current
 from adapters.ledger.generation import SqliteGuard
 from adapters.ledger.identity import Ended, PostgresGuard, stop
 from adapters.ledger.lanes import upsert
+from adapters.ledger.purging import BATCH, Keep, purge
 from adapters.ledger.rows import Attempt, attempt_seen, operation
 from adapters.ledger.sealing import Seal
 from adapters.ledger.tables import attempts, ledger_key, operations
+from schemas.config import LedgerKeeping
 from schemas.errors import Misconfigured
 from schemas.operation import Intent, Operation, Outcome, State
 from schemas.ports import Beside, Position, Reached, Recorded, Waiting
@@ -149,14 +151,18 @@ class SqlLedger:
 
     def states(self) -> dict[str, dict[State, int]]:
         """endpoint → state → count."""
-        by_state = select(operations.c.endpoint, operations.c.state, func.count()).group_by(
-            operations.c.endpoint, operations.c.state
-        )
-        counts: dict[str, dict[State, int]] = {}
+        found: dict[str, dict[State, int]] = {}
         with self._reading() as db:
-            for endpoint, state, count in db.execute(by_state):
-                counts.setdefault(endpoint, {})[State(state)] = count
-        return counts
+            for (endpoint, state), count in tallies.counts(db).items():
+                found.setdefault(endpoint, {})[State(state)] = count
+        return found
+
+    def tidy(self, keeping: LedgerKeeping) -> bool:
+        """Add up tallies, and forget a batch of what is older than is kept; true when there may be more."""
+        with self._writing() as (db, now_us):
+            tallies.fold(db)
+            keep = Keep(now_us - keeping.keep_operations * 1000, now_us - keeping.keep_evidence * 1000)
+            return purge(db, keep) == BATCH
 
     def source_ids(self) -> set[str]:
         """Every window_id that stands in an intent."""

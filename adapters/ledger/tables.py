@@ -54,6 +54,8 @@ Index(
     sqlite_where=_of_a_device,
 )
 Index("operations_lane", operations.c.lane)
+_settled = operations.c.settled_us.is_not(None)
+Index("operations_settled", operations.c.settled_us, postgresql_where=_settled, sqlite_where=_settled)
 Index("operations_event", operations.c.event_key)
 Index("operations_state", operations.c.endpoint, operations.c.state)
 _open = operations.c.due_us.is_not(None)
@@ -87,6 +89,7 @@ attempts = Table(
     Column("fence", BigInteger, nullable=False, server_default="0", doc="of the claim that it was made under"),
 )
 Index("attempts_operation", attempts.c.operation_id)
+Index("attempts_at", attempts.c.at_us)
 
 ledger_key = Table(
     "ledger_key",
@@ -150,4 +153,14 @@ chains = Table(
     Column("writer", Text, nullable=False),
     Column("number", BigInteger, nullable=False, doc="of the next event"),
     Column("hash", Text, doc="of the last event"),
+)
+
+# How many operations each endpoint has in each state: the sum of the differences.
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("id", _SERIAL, primary_key=True, autoincrement=True),
+    Column("endpoint", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("amount", BigInteger, nullable=False),
 )

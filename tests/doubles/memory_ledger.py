@@ -126,6 +126,9 @@ class MemoryLedger:
                 of_endpoint[operation.state] = of_endpoint.get(operation.state, 0) + 1
         return counts
 
+    def tidy(self, keeping: object) -> bool:
+        return False
+
     def source_ids(self) -> set[str]:
         with self._open():
             return {name for operation in self.operations.values() for name in operation.intent.source_ids}

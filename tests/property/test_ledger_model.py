@@ -8,7 +8,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from adapters.ledger import migrate
 from adapters.ledger.engine import connect
-from adapters.ledger.tables import attempts, lanes, operations
+from adapters.ledger.tables import attempts, lanes, operations, tallies
+from schemas.config import LedgerKeeping
 from schemas.operation import TERMINAL, Intent, Outcome, State
 from tests.doubles.ledgers import HandClock, ledger_at
 
@@ -61,7 +62,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def begin(self) -> None:
         engine = connect(self.url)
         with engine.begin() as db:
-            for table in (operations, lanes, attempts):
+            for table in (operations, lanes, attempts, tallies):
                 db.execute(table.delete())
         engine.dispose()
         self.clock = HandClock()
@@ -73,6 +74,11 @@ class LedgerMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "ledger"):
             self.ledger.close()
+
+    @rule()
+    def tidy(self) -> None:
+        """The counts are added up; nothing is old enough to be forgotten."""
+        assert not self.ledger.tidy(LedgerKeeping())
 
     @rule(seconds=SECONDS)
     def time_passes(self, seconds: int) -> None:
