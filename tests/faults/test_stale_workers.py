@@ -88,7 +88,7 @@ async def test_an_unexpected_error_while_settling_ends_the_process_and_is_never_
     ended: list[str] = []
     monkeypatch.setattr("streams.ending.end", ended.append)
     ledger, stop = MemoryLedger(), asyncio.Event()
-    monkeypatch.setattr(ledger, "settle", lambda _outcomes: {}["no such thing"])
+    monkeypatch.setattr(ledger, "settle", lambda *_told: {}["no such thing"])
     with sandbox_ehr("fhir", tmp_path) as ehr:
         ehr.seed("p0")
         ledger.record([ehr.intent("p0")])
