@@ -6,10 +6,11 @@ import asyncio
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
+from typing import Any
 
 from schemas.ports import Clock, Observer, Outgoing, Producer, ReferenceData
 from schemas.progress import DeviceProgress, PartitionProgress
@@ -119,8 +120,11 @@ class TelemetryRole:
         columns, more = columns_of(batch.records), True
         while more and self._kernels.get(batch.partition) is kernel:
             judged = self._judge(kernel, columns)
-            await self._set_aside(batch, [*judged.rejected, *judged.late])
             more = judged.more
+            if asides := [*judged.rejected, *judged.late]:
+                await self._on_its_way(batch.partition, self._set_aside(batch, asides))
+            if more:
+                await asyncio.sleep(0)
         if not more:
             kernel.pass_over(batch.end)
 
@@ -134,11 +138,11 @@ class TelemetryRole:
         return judged
 
     async def _set_aside(self, batch: Batch, asides: Sequence[Aside]) -> None:
-        """Send refused and late readings on their way, in parts: others have their turn in between."""
+        """Make records of refused and late readings and send them, in parts: others have their turn in between."""
         for begin in range(0, len(asides), ASIDES_AT_ONCE):
             part = asides[begin : begin + ASIDES_AT_ONCE]
             records = [aside_record(aside, self._topic, batch.partition) for aside in part]
-            await self._on_its_way(batch.partition, [*records, *self._dead_letters(batch, part)])
+            await self._confirm([*records, *self._dead_letters(batch, part)])
             await asyncio.sleep(0)
 
     async def _know_set_aside(self, batch: Batch) -> None:
@@ -176,12 +180,12 @@ class TelemetryRole:
         if new:
             records = [quarantined(one, self._topic, batch.partition) for one in new]
             records += [letter(one, DLQ_TELEMETRY, batch.topic, batch.partition) for one in new]
-            await self._on_its_way(batch.partition, records)
+            await self._on_its_way(batch.partition, self._confirm(records))
 
-    async def _on_its_way(self, partition: int, records: Sequence[Outgoing]) -> None:
-        """Send without waiting, unless too much is unconfirmed already."""
+    async def _on_its_way(self, partition: int, sending: Coroutine[Any, Any, None]) -> None:
+        """Send without waiting, unless too much is unconfirmed already. From here on nothing settles before all of it."""
         tasks = self._unconfirmed.setdefault(partition, [])
-        tasks.append(asyncio.create_task(or_end(self._confirm(records))))
+        tasks.append(asyncio.create_task(or_end(sending)))
         while len(tasks) > MOST_UNCONFIRMED:
             await tasks[0]
             del tasks[0]

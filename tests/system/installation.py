@@ -64,6 +64,12 @@ class Worker:
         lines = self._page().splitlines()
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"vitalwire_{name}"))
 
+    def most_mib(self) -> int:
+        """The most memory it has had."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        (line,) = [line for line in status.splitlines() if line.startswith("VmHWM")]
+        return int(line.split()[1]) // 1024
+
     def stop(self) -> None:
         """SIGTERM."""
         self._remember_page()

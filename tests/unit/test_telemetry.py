@@ -331,11 +331,12 @@ async def test_very_many_refusals_are_sent_in_parts_and_others_have_their_turn_i
     other = asyncio.create_task(others())
     frame = b'{"tenant_id":"north","device_id":"d0","readings":[' + b",".join([b"1"] * 10_000) + b"]}"
     await ward.role.take(Batch(TOPIC, 0, [Record(at, BASE_MS, b"d", frame, ()) for at in range(2)]))
-    other.cancel()
     await ward.close()
+    other.cancel()
     parts = [(size, turn) for size, turn in sizes if size > 10]
     assert max(size for size, _ in parts) <= 1_000
-    assert len({turn for _, turn in parts}) == len(parts)
+    turn_of = [turn for _, turn in parts]
+    assert max(turn_of.count(turn) for turn in turn_of) <= 2  # one of each record that is on its way
     assert len(ward.sent(QUARANTINE)) == 20_000
     assert ward.seen("readings_total", outcome="quarantined", reason="malformed") == 20_000
     assert ward.role.settled() == {0: 2}

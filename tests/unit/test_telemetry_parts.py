@@ -1,0 +1,81 @@
+"""Much to refuse in little room: judged in parts, so that the worker answers in between and memory stays bounded."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+
+import orjson
+import pytest
+
+from schemas.topics import QUARANTINE
+from streams.batches import Batch, Record
+from streams.kernel.decode import MOST_READ
+from streams.telemetry import ASIDES_AT_ONCE, MOST_UNCONFIRMED
+from tests.conditions import wait_until
+from tests.property.kernel_logs import BASE_MS, measured
+from tests.unit.test_telemetry import TOPIC, Ward
+
+REFUSALS = 100_000
+FRAME = b'{"device_id":"d1","readings":[' + b",".join([b"1"] * 5_000) + b"]}"
+
+
+@pytest.fixture
+async def ward() -> Ward:
+    made = Ward()
+    await made.role.assigned([0])
+    return made
+
+
+async def test_more_refusals_than_can_be_judged_at_once_are_judged_in_parts_with_the_loop_turning_in_between(
+    ward: Ward,
+):
+    """Bounded is the work of one step; how long it takes is the machine's."""
+    frames = [Record(n, BASE_MS, b"d1", FRAME, ()) for n in range(REFUSALS // 5_000)]
+    kernel = ward.role._kernels[0]
+    judge, steps, turns, most_sent = kernel.ingest, [], 0, 0
+
+    def counted(*given):
+        judged = judge(*given)
+        steps.append((len(judged.rejected), turns))
+        return judged
+
+    async def turning():
+        nonlocal turns, most_sent
+        while True:
+            turns, most_sent = turns + 1, max(most_sent, len(ward.producer.sent))
+            ward.producer.sent.clear()
+            await asyncio.sleep(0)
+
+    kernel.ingest = counted
+    beside = asyncio.create_task(turning())
+    await ward.role.take(Batch(TOPIC, 0, [*frames, measured(len(frames), BASE_MS)]))
+    beside.cancel()
+
+    assert sum(refused for refused, _ in steps) == REFUSALS
+    assert max(refused for refused, _ in steps) <= MOST_READ + 5_000
+    assert all(later > earlier for (_, earlier), (_, later) in pairwise(steps))
+    assert most_sent <= ASIDES_AT_ONCE * (MOST_UNCONFIRMED + 1)
+    assert kernel.position == len(frames) + 1
+
+
+async def test_nothing_settles_between_the_parts_of_what_is_set_aside(ward: Ward):
+    """A closing pass may come at any moment; a settled reading that is on no topic yet would be lost with the worker."""
+    frame = orjson.dumps({"device_id": "d1", "readings": [1] * 5_000})
+    frames = [Record(n, BASE_MS, b"d1", frame, ()) for n in range(6)]
+    seen: list[tuple[int, int]] = []
+
+    async def closing():
+        while True:
+            await ward.role.close_due()
+            sent = sum(1 for record in ward.producer.sent if record.topic == QUARANTINE)
+            seen.append((ward.role.settled().get(0, 0), sent))
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(closing())
+    await ward.role.take(Batch(TOPIC, 0, frames))
+    await asyncio.to_thread(wait_until, lambda: ward.role.settled().get(0) == len(frames))
+    beside.cancel()
+
+    assert [(settled, sent) for settled, sent in seen if sent < settled * 5_000] == []
+    assert len(ward.sent(QUARANTINE)) == 30_000
