@@ -36,7 +36,9 @@ from vitalwire.reconciliation import reconciled
 from vitalwire.settings import from_environment
 
 PARTITIONS = 4
-DRAIN_S = 90.0
+DRAIN_S = 150.0
+READY_WITHIN_S = 240.0
+"""The first telemetry worker of a checkout compiles before it is ready, for a minute on a busy machine."""
 T = TypeVar("T")
 _numbers = itertools.count(1)
 
@@ -53,7 +55,7 @@ class Worker:
 
     def wait_until_ready(self) -> None:
         """Return when it says it is ready."""
-        self._process.wait_until(self._is_ready, timeout_s=60)
+        self._process.wait_until(self._is_ready, timeout_s=READY_WITHIN_S)
 
     def is_running(self) -> bool:
         """Whether it has not ended."""
