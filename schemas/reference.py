@@ -1,25 +1,43 @@
-"""Reference data in compacted topics: whose device it is, where the patient is known, and what the patient permits."""
+"""Reference data in compacted topics: whose device it is, where the patient is known, and what the patient permits.
+
+What limits a pairing or a consent is never passed over: a field that is not known there (`to` for `until`, `type` for
+`types`) may be such a limit, so a record that has one is not understood, and its key is closed.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from schemas.vitals import PANELS
 
 Purpose = Literal["vitals", "documents", "patient-info"]
 
 
+def _as_written(instant: object) -> object:
+    """A bare number is no RFC 3339 time: it does not say whether it counts seconds or milliseconds, or from when."""
+    if isinstance(instant, str) and not instant[:5].endswith("-"):
+        raise ValueError("write a time as RFC 3339, e.g. 2026-01-05T08:00:00Z")
+    if not isinstance(instant, str | datetime):
+        raise ValueError("write a time as RFC 3339, e.g. 2026-01-05T08:00:00Z")  # noqa: TRY004 (pydantic wants ValueError)
+    return instant
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_as_written)]
+_LIMITING = ConfigDict(frozen=True, populate_by_name=True, extra="forbid")
+
+
 class PairingInterval(BaseModel):
     """The device measured this patient in [from, until); `until` null means still."""
 
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
+    model_config = _LIMITING
 
     patient_id: str = Field(min_length=1)
-    since: AwareDatetime = Field(alias="from")
-    until: AwareDatetime | None = None
+    location: str | None = Field(default=None, description="where it stood, e.g. icu-2/bed-4")
+    since: Instant = Field(alias="from")
+    until: Instant | None = None
 
 
 class Pairing(BaseModel):
@@ -46,7 +64,7 @@ class PatientRecord(BaseModel):
 class Provision(BaseModel):
     """One permission or denial: a purpose, the vitals and the endpoints it covers (`*` is all)."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = _LIMITING
 
     purpose: Purpose
     types: list[str] = ["*"]
@@ -56,13 +74,13 @@ class Provision(BaseModel):
 class Consent(BaseModel):
     """What one patient permits (`reference.consents`). No record is no consent; a denial outranks a permission."""
 
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
+    model_config = _LIMITING
 
     tenant_id: str = "default"
     patient_id: str
     status: str
-    since: AwareDatetime | None = Field(default=None, alias="from")
-    until: AwareDatetime | None = None
+    since: Instant | None = Field(default=None, alias="from")
+    until: Instant | None = None
     permits: list[Provision] = []
     denies: list[Provision] = []
 

@@ -1,0 +1,52 @@
+"""Records of the reference topics: what limits a pairing or a consent is understood, or the record is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from schemas.reference import Consent, Pairing
+
+INTERVAL = {"patient_id": "p-9", "from": "2026-01-05T08:00:00Z"}
+CONSENT = {"tenant_id": "north", "patient_id": "p-9", "status": "active", "permits": [{"purpose": "vitals"}]}
+
+
+def pairing(**more: Any) -> Pairing:
+    return Pairing.model_validate({"tenant_id": "north", "device_id": "mon-17", "intervals": [INTERVAL | more]})
+
+
+def test_a_pairing_may_say_where_the_device_stood() -> None:
+    assert pairing(location="icu-2/bed-4", until=None).intervals[0].patient_id == "p-9"
+
+
+@pytest.mark.parametrize("name", ["to", "end", "since", "valid_until", "Until"])
+def test_a_pairing_that_may_end_by_another_name_is_not_taken_for_one_without_end(name: str) -> None:
+    with pytest.raises(ValidationError):
+        pairing(**{name: "2026-01-06T08:00:00Z"})
+
+
+@pytest.mark.parametrize("number", [0, 1767600000, "1767600000", 1.5])
+def test_a_bare_number_is_no_time(number: object) -> None:
+    with pytest.raises(ValidationError):
+        pairing(until=number)
+    with pytest.raises(ValidationError):
+        Consent.model_validate(CONSENT | {"from": number})
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"to": "2026-01-01T00:00:00Z"},
+        {"deny": [{"purpose": "vitals"}]},
+        {"permits": [{"purpose": "vitals", "type": ["spo2"]}]},
+        {"permits": [{"purpose": "vitals", "endpoint": ["south"]}]},
+        {"denies": [{"purpose": "vitals", "until": "2026-01-01T00:00:00Z"}]},
+    ],
+    ids=lambda more: next(iter(more)),
+)
+def test_a_consent_with_a_limit_that_is_not_known_is_not_taken_for_one_without_it(more: dict[str, Any]) -> None:
+    assert Consent.model_validate(CONSENT).permits
+    with pytest.raises(ValidationError):
+        Consent.model_validate(CONSENT | more)
