@@ -22,6 +22,8 @@ class State(StrEnum):
 
 
 TERMINAL = frozenset({State.SUCCEEDED, State.FAILED, State.QUARANTINED})
+ABSENT = "absent"
+"""Code of a held operation that a complete search did not find: alone of those in doubt it is sent when it is released."""
 
 
 class Intent(BaseModel):
@@ -99,3 +101,4 @@ class Outcome(BaseModel):
     retry_after_s: float | None = Field(default=None, description="by the database's clock, from when it is settled")
     request: bytes | None = Field(default=None, description="what was sent; kept encrypted where the ledger has a key")
     response: bytes | None = Field(default=None, description="what was answered; kept likewise")
+    in_doubt: bool = Field(default=False, description="it may have been written; never forgotten, whatever the state")

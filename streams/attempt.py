@@ -6,6 +6,7 @@ Nothing here decides what an answer means (`streams.verdict`) or when to try aga
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,11 +19,13 @@ from schemas.errors import RetryLater
 from schemas.operation import Operation, State
 from schemas.ports import Clock, EhrAnswer, EhrEndpoint, Ledger
 from streams.amending import Plan, plan
+from streams.doubt import Doubt
 from streams.matching import compare
 from streams.refusals import TokenRefusals
 from streams.review import Readdress, Review, Stop
 from streams.verdict import MESSAGES, Asked, Found, Verdict, judge, judge_search, verdict_of
 
+log = logging.getLogger(__name__)
 Reviewing = Callable[[Operation, datetime], Review]
 """Compares an operation with the current records; RetryLater while they are not current."""
 JUST_BEFORE = timedelta(microseconds=1)
@@ -45,17 +48,22 @@ class Attempted(NamedTuple):
     http_status: int | None = None
     request: bytes | None = None
     response: bytes | None = None
+    in_doubt: bool = False
+    """It may have been written, and was not found by a complete search, or nobody could search."""
 
 
 class _LastCheck:
     """Asked when the first byte of a write would go out; keeps why it was refused."""
 
-    def __init__(self, decide: Callable[[], Verdict | None]) -> None:
+    def __init__(self, decide: Callable[[], Verdict | None], doubt: Doubt) -> None:
         self._decide = decide
+        self._doubt = doubt
         self.refusal: Verdict | None = None
 
     def __call__(self) -> bool:
         self.refusal = self._decide()
+        if self.refusal is None:
+            self._doubt.opens()
         return self.refusal is None
 
 
@@ -75,9 +83,21 @@ class Attempts:
     refusals: TokenRefusals = field(default_factory=TokenRefusals)
 
     async def make(self, operation: Operation, send_before: Callable[[], bool]) -> Attempted:
-        """One attempt. `send_before` tells whether the lease leaves time to send."""
+        """One attempt. `send_before` tells whether the lease leaves time to send. Never raises, but when cancelled."""
+        doubt = Doubt(operation)
+        try:
+            attempted = await self._make(operation, send_before, doubt)
+        except RetryLater:
+            attempted = Attempted(Verdict(State.DEFERRED, "ledger_away", None))
+        except Exception as error:
+            # A defect of ours: neither its operation nor the worker may be lost over it, and its text may hold PHI.
+            log.error("operation could not be handled", extra={"error": type(error).__name__})  # noqa: TRY400
+            attempted = Attempted(verdict_of(State.HELD, "internal_error"))
+        return attempted._replace(verdict=doubt.over(attempted.verdict), in_doubt=doubt.stays)
+
+    async def _make(self, operation: Operation, send_before: Callable[[], bool], doubt: Doubt) -> Attempted:
         if operation.state is State.UNKNOWN:
-            return await self._settle_doubt(operation)
+            return await self._settle_doubt(operation, doubt)
         agreed = await self._agreed(operation)
         if isinstance(agreed, Verdict):
             return Attempted(agreed)
@@ -91,12 +111,12 @@ class Attempts:
             if isinstance(found, Attempted):
                 return found
             planned.resource["encounter"] = {"reference": found}
-        return await self._write(operation, planned, asked, send_before)
+        return await self._write(operation, planned, asked, send_before, doubt)
 
     async def _write(
-        self, operation: Operation, planned: Plan, asked: Asked, send_before: Callable[[], bool]
+        self, operation: Operation, planned: Plan, asked: Asked, send_before: Callable[[], bool], doubt: Doubt
     ) -> Attempted:
-        last = _LastCheck(lambda: self._kept_back(operation, send_before))
+        last = _LastCheck(lambda: self._kept_back(operation, send_before), doubt)
         async with self.gate.places:
             kept_back = self._kept_back(operation, send_before)
             if kept_back is not None:
@@ -107,13 +127,15 @@ class Attempts:
             else:
                 answer = await self.ehr.create(planned.resource, operation.intent, last)
         if last.refusal is not None and not answer.sent:
+            doubt.answered(last.refusal)
             return Attempted(last.refusal)
         self.refusals.note(operation.operation_id, answer)
         verdict = judge(asked, operation.intent.resource_type, answer, self.clock())
+        doubt.answered(verdict)
         if planned.target is not None and verdict.state is State.SUCCEEDED and verdict.resource_id is None:
             verdict = verdict._replace(resource_id=planned.target.resource_id)
         if verdict.state is State.UNKNOWN:
-            looked = await self._look(operation, planned, asked, verdict.code)
+            looked = await self._look(operation, planned, asked, doubt)
             return looked._replace(http_status=answer.status, request=_bytes(planned), response=answer.body or None)
         return Attempted(verdict, answer.status, _bytes(planned), answer.body or None)
 
@@ -171,13 +193,13 @@ class Attempts:
 
     # -- settling doubt -----------------------------------------------------------------------------------------------
 
-    async def _settle_doubt(self, operation: Operation) -> Attempted:
+    async def _settle_doubt(self, operation: Operation, doubt: Doubt) -> Attempted:
         planned = await plan(operation, self.capabilities, self.ledger)
         if isinstance(planned, Verdict):
             return Attempted(planned)
-        return await self._look(operation, planned, self._asked(operation, planned), operation.code)
+        return await self._look(operation, planned, self._asked(operation, planned), doubt)
 
-    async def _look(self, operation: Operation, planned: Plan, asked: Asked, cause: str | None) -> Attempted:
+    async def _look(self, operation: Operation, planned: Plan, asked: Asked, doubt: Doubt) -> Attempted:
         """Search the chart, several times because an index may lag, until the result is there or surely is not."""
         found = Found((), 0)
         answer: EhrAnswer | None = None
@@ -187,11 +209,12 @@ class Attempts:
                 candidates, answer = await self.ehr.find(operation.intent)
             if not _complete(answer):
                 self.refusals.note(operation.operation_id, answer)
-                return self._still_unknown(asked, cause, answer)
+                return self._still_unknown(asked, doubt.cause, answer)
             found = compare(planned.resource, candidates)
             if found.same:
                 break
-        verdict = judge_search(asked, cause, found)
+        verdict = judge_search(asked, doubt.cause, found)
+        doubt.searched()
         return Attempted(verdict, answer.status if answer else None, None, answer.body if answer else None)
 
     def _still_unknown(self, asked: Asked, cause: str | None, answer: EhrAnswer) -> Attempted:

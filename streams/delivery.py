@@ -19,7 +19,7 @@ from streams.attempt import Attempted, Attempts, Reviewing
 from streams.backoff import backoff_s
 from streams.ending import or_end
 from streams.settlement_audit import audited
-from streams.verdict import MESSAGES, Verdict
+from streams.verdict import Verdict
 
 log = logging.getLogger(__name__)
 LONGEST_PAUSE_S = 30.0
@@ -153,14 +153,7 @@ class Delivery:
 
     async def _deliver(self, operation: Operation, leased_until_s: float) -> None:
         latest_s = leased_until_s - self._longest_send_s
-        try:
-            attempted = await self._attempts.make(operation, lambda: self._now_s() < latest_s)
-        except RetryLater:
-            attempted = Attempted(Verdict(State.DEFERRED, "ledger_away", None))
-        except Exception as error:
-            # A defect of ours: neither its operation nor the worker may be lost over it, and its text may hold PHI.
-            log.error("operation could not be handled", extra={"error": type(error).__name__})  # noqa: TRY400
-            attempted = Attempted(Verdict(State.HELD, "internal_error", MESSAGES["internal_error"]))
+        attempted = await self._attempts.make(operation, lambda: self._now_s() < latest_s)
         self._note_trouble(attempted)
         self._outcomes[operation.operation_id] = operation, self._outcome(operation, attempted)
         self._settle_now.set()
@@ -181,6 +174,7 @@ class Delivery:
             retry_after_s=self._retry_after_s(operation, verdict),
             request=attempted.request,
             response=attempted.response,
+            in_doubt=attempted.in_doubt,
         )
 
     def _retry_after_s(self, operation: Operation, verdict: Verdict) -> float | None:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from schemas.capabilities import Capabilities, EndpointKind
-from schemas.operation import State
+from schemas.operation import ABSENT, State
 from schemas.ports import EhrAnswer
 from streams.answers import Issues, Written, issues, json_object, retry_after_s, written
 
@@ -237,4 +237,4 @@ def judge_search(asked: Asked, cause: str | None, found: Found) -> Verdict:
         return Verdict(State.HELD, reason, MESSAGES[reason])
     if may_resend(asked) and cause not in ALREADY_THERE:
         return Verdict(State.DEFERRED, "absent_resend", MESSAGES["absent_resend"])
-    return Verdict(State.HELD, "absent", MESSAGES["absent"])
+    return Verdict(State.HELD, ABSENT, MESSAGES[ABSENT])

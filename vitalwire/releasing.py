@@ -20,7 +20,7 @@ class Order(NamedTuple):
 
 
 def release(ledger: SqlLedger, order: Order) -> list[str]:
-    """The ids that were held and are pending now. Whoever publishes the outbox puts the order on `audit.events`."""
+    """The ids that were held and are free now. Whoever publishes the outbox puts the order on `audit.events`."""
     named = (ledger.operation(operation_id) for operation_id in order.operation_ids)
     held = [operation for operation in named if operation is not None and operation.state is State.HELD]
     beside = {operation.operation_id: Beside("operator", [_step(operation, order)]) for operation in held}

@@ -13,7 +13,7 @@ from adapters.ledger.rows import attempt_row, intent_of, outcome_columns
 from adapters.ledger.sealing import Seal
 from adapters.ledger.tables import attempts, operations
 from schemas.errors import Unsafe
-from schemas.operation import TERMINAL, Intent, Outcome, State
+from schemas.operation import ABSENT, TERMINAL, Intent, Outcome, State
 from schemas.ports import Beside
 
 STALE = "stale_claim"
@@ -67,7 +67,8 @@ def settle(db: Connection, seal: Seal, now_us: int, outcomes: Mapping[str, Outco
 
 def unstorable(outcome: Outcome) -> Outcome:
     """In place of an outcome that the database does not take: a person must look, for it may have been written."""
-    return Outcome(state=State.HELD, fence=outcome.fence, code=UNSTORABLE, message=_UNSTORABLE_MESSAGE)
+    message = _UNSTORABLE_MESSAGE
+    return Outcome(state=State.HELD, fence=outcome.fence, code=UNSTORABLE, message=message, in_doubt=True)
 
 
 def told_unstorable(beside: Beside) -> Beside:
@@ -77,20 +78,21 @@ def told_unstorable(beside: Beside) -> Beside:
 
 
 def release(db: Connection, seal: Seal, now_us: int, operation_ids: Collection[str]) -> list[str]:
-    """Put held operations back to pending; gives the ids of those that were held, and leaves all others alone.
+    """Free held operations; gives the ids of those that were held, and leaves all others alone.
 
-    One that is overtaken by a write under way waits for that write's lease: at most one a patient.
+    One that may have been written becomes `unknown`, to be searched for; one that a search did not find, and all others,
+    `pending`. One that is overtaken by a write under way waits for that write's lease: at most one a patient.
     """
     claims = _claims(db, operation_ids)
-    freed: list[str] = []
+    freed: dict[str, State] = {}
     for part in parts(sorted(claims)):
-        freed += db.execute(_RELEASE, {"ids": part, "now_us": now_us}).scalars()
-    history = {key: Outcome(state=State.PENDING, fence=claims[key].fence, code="released") for key in freed}
+        freed |= {key: State(state) for key, state in db.execute(_RELEASE, {"ids": part, "now_us": now_us})}
+    history = {key: Outcome(state=state, fence=claims[key].fence, code="released") for key, state in freed.items()}
     if history:
         rows = [attempt_row(key, claims[key].attempt, noted, now_us, seal) for key, noted in history.items()]
         db.execute(insert(attempts), rows)
     find_heads(db, {claims[key].lane for key in freed})
-    tallies.note(db, [(claims[key].endpoint, State.HELD, State.PENDING) for key in freed])
+    tallies.note(db, [(claims[key].endpoint, State.HELD, state) for key, state in freed.items()])
     return sorted(freed)
 
 
@@ -157,18 +159,19 @@ _lease_end = (
     .where(_under_way.c.lane == operations.c.lane, _under_way.c.state.in_(_LEASED))
     .scalar_subquery()
 )
+_surely_absent = func.coalesce(operations.c.code, "") == ABSENT
 _RELEASE = (
     update(operations)
     .where(operations.c.operation_id.in_(bindparam("ids", expanding=True)), operations.c.state == State.HELD)
     .values(
-        state=State.PENDING,
+        state=case((operations.c.in_doubt & ~_surely_absent, State.UNKNOWN), else_=State.PENDING),
         fence=operations.c.fence + 1,
         due_us=case((_lease_end > bindparam("now_us"), _lease_end), else_=bindparam("now_us")),
         http_status=None,
         code=None,
         message=None,
     )
-    .returning(operations.c.operation_id)
+    .returning(operations.c.operation_id, operations.c.state)
 )
 
 
@@ -178,7 +181,7 @@ def _change(operation_id: str, outcome: Outcome, now_us: int) -> dict[str, Any]:
     return {
         "settled_id": operation_id,
         "state": outcome.state,
-        "doubtful": outcome.state is State.UNKNOWN or outcome.code == UNSTORABLE,
+        "doubtful": outcome.state is State.UNKNOWN or outcome.in_doubt,
         "due_us": None if waits else now_us + _wait_us(outcome.retry_after_s),
         "settled_us": now_us if done else None,
     } | outcome_columns(outcome)

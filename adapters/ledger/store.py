@@ -121,7 +121,7 @@ class SqlLedger:
             return settling.readdress(db, self._seal, now_us, operation_id, fence, intent)
 
     def release(self, operation_ids: Collection[str], beside: Mapping[str, Beside] | None = None) -> list[str]:
-        """Put held operations back to pending; gives the ids of those that were held, and leaves all others alone."""
+        """Free held operations, what is in doubt to be searched for; gives the ids of those that were held."""
         with self._writing() as (db, now_us):
             freed = settling.release(db, self._seal, now_us, operation_ids)
             outbox.write(db, self._seal, now_us, [beside[key] for key in freed if beside and key in beside])

@@ -1,12 +1,12 @@
 """A ledger in memory that follows `schemas.ports.Ledger`, for tests of what uses a ledger. It can be made to be away."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from schemas.audit import Step
 from schemas.errors import RetryLater
-from schemas.operation import TERMINAL, Intent, Operation, Outcome, State
+from schemas.operation import ABSENT, TERMINAL, Intent, Operation, Outcome, State
 from schemas.ports import Beside, Outgoing, Position, Recorded
 
 _RESTING = TERMINAL | {State.HELD}
@@ -114,6 +114,15 @@ class MemoryLedger:
             self.operations[operation_id] = operation.model_copy(update={"intent": intent})
             return True
 
+    def release(self, operation_ids: Collection[str], beside: Mapping[str, Beside] | None = None) -> list[str]:
+        with self._open():
+            held = {key for key in operation_ids if key in self.operations}
+            freed = sorted(key for key in held if self.operations[key].state is State.HELD)
+            for key in freed:
+                self.operations[key] = _released(self.operations[key])
+                self.steps += (beside or {}).get(key, Beside("")).steps
+            return freed
+
     def operation(self, operation_id: str) -> Operation | None:
         with self._open():
             return self.operations.get(operation_id)
@@ -199,7 +208,7 @@ def _settled(operation: Operation, outcome: Outcome) -> Operation:
     return operation.model_copy(
         update={
             "state": outcome.state,
-            "in_doubt": operation.in_doubt or outcome.state is State.UNKNOWN,
+            "in_doubt": operation.in_doubt or outcome.in_doubt or outcome.state is State.UNKNOWN,
             "http_status": outcome.http_status,
             "code": outcome.code,
             "message": outcome.message,
@@ -207,5 +216,19 @@ def _settled(operation: Operation, outcome: Outcome) -> Operation:
             "version": outcome.version or operation.version,
             "next_attempt_at": None if resting else now + timedelta(seconds=outcome.retry_after_s or 0.0),
             "settled_at": now if outcome.state in TERMINAL else None,
+        }
+    )
+
+
+def _released(operation: Operation) -> Operation:
+    searched_first = operation.in_doubt and operation.code != ABSENT
+    return operation.model_copy(
+        update={
+            "state": State.UNKNOWN if searched_first else State.PENDING,
+            "fence": operation.fence + 1,
+            "next_attempt_at": _now(),
+            "http_status": None,
+            "code": None,
+            "message": None,
         }
     )

@@ -21,6 +21,7 @@ EVENTS = st.integers(0, 3)
 PATIENTS = st.sampled_from(("p", "q", "r"))
 SETTLED = st.sampled_from(sorted(set(State) - {State.IN_PROGRESS, State.PENDING}))
 LEASED = {State.IN_PROGRESS, State.UNKNOWN}
+CODES = st.sampled_from((None, "absent", "forbidden"))
 SECONDS = st.integers(0, 90)
 
 
@@ -50,6 +51,7 @@ class Modelled:
         self.fence = 0
         self.answered = 0
         self.in_doubt = False
+        self.code: str | None = None
 
     def key(self) -> tuple[str, str, str]:
         return self.intent.endpoint, self.intent.source_event_id, self.intent.content_hash
@@ -114,23 +116,25 @@ class LedgerMachine(RuleBasedStateMachine):
             assert operation.state is modelled.state
             assert operation.intent == modelled.intent
 
-    @rule(data=st.data(), state=SETTLED, wait_s=SECONDS)
-    def settle(self, data: st.DataObject, state: State, wait_s: int) -> None:
+    @rule(data=st.data(), state=SETTLED, wait_s=SECONDS, code=CODES, in_doubt=st.booleans())
+    def settle(self, data: st.DataObject, state: State, wait_s: int, code: str | None, in_doubt: bool) -> None:
         """By whoever ever held a claim: only the last one's outcome counts, and that once."""
         if not self.model:
             return
         modelled = data.draw(st.sampled_from(self.model))
         fence = data.draw(st.integers(0, modelled.fence))
         key = self.ids[modelled.key()]
-        stale = self.ledger.settle({key: Outcome(state=state, fence=fence, retry_after_s=wait_s)})
+        stale = self.ledger.settle(
+            {key: Outcome(state=state, fence=fence, code=code, retry_after_s=wait_s, in_doubt=in_doubt)}
+        )
         if 0 < fence == modelled.answered:
             assert stale == []
         elif fence != modelled.fence or modelled.state not in LEASED:
             assert stale == [key]
         else:
             assert stale == []
-            modelled.state, modelled.answered = state, fence
-            modelled.in_doubt |= state is State.UNKNOWN
+            modelled.state, modelled.answered, modelled.code = state, fence, code
+            modelled.in_doubt |= in_doubt or state is State.UNKNOWN
             modelled.due = None if state in TERMINAL | {State.HELD} else self.now + timedelta(seconds=wait_s)
 
     @property
@@ -146,9 +150,10 @@ class LedgerMachine(RuleBasedStateMachine):
         held = modelled.state is State.HELD
         assert self.ledger.release([operation_id]) == ([operation_id] if held else [])
         if held:
-            modelled.state = State.PENDING
-            modelled.fence += 1
             modelled.due = max([self.now, *self.leases(modelled)])
+            searched_first = modelled.in_doubt and modelled.code != "absent"
+            modelled.state = State.UNKNOWN if searched_first else State.PENDING
+            modelled.fence += 1
 
     def leases(self, beside: Modelled) -> list[datetime]:
         return [

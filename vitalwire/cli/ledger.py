@@ -21,6 +21,7 @@ _SHOWN = (
     "sequence",
     "state",
     "attempts",
+    "in_doubt",
     "amends",
     "http_status",
     "code",
@@ -56,7 +57,7 @@ def run_list_operations(endpoint: str | None, state: str | None, limit: int, *, 
 def run_release(
     operation_ids: list[str], endpoint: str | None, code: str | None, reason: str, *, as_json_document: bool
 ) -> int:
-    """Put held operations back to pending, if the current records still agree. 1 when one that was named is left as it is."""
+    """Free held operations, if the current records still agree. 1 when one that was named is left as it is."""
     if bool(operation_ids) == (endpoint is not None and code is not None) or (operation_ids and (endpoint or code)):
         raise Misconfigured("Name operations to release by their ids, or all of one kind with --endpoint and --code.")
     ledger = _ledger()

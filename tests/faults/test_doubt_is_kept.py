@@ -1,0 +1,206 @@
+"""A write whose answer was lost stays in doubt until a search or a person says what became of it, whatever comes between."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import streams.attempt
+import streams.delivery
+from adapters.ehr.fhir import FhirEndpoint
+from adapters.ledger import SqlLedger, migrate, open_ledger
+from adapters.sandbox_ehr.faults import Fault
+from schemas.errors import RetryLater
+from schemas.operation import Intent, Operation, State
+from schemas.ports import EhrAnswer
+from streams.review import review
+from tests.delivering import RESTING, deliver_until, delivery
+from tests.doubles.ports import StaticReference
+from tests.ehrs import NAME, Ehr, now, sandbox_ehr
+from vitalwire.release_review import compared
+
+LOST = Fault(kind="commit_then_reset", operation="create", count=1)
+REFUSED_SEARCHES = {
+    "forbidden": [Fault(kind="forbidden", operation="search")],
+    "unauthorized": [Fault(kind="unauthorized", operation="search")],
+    "token_refused": [
+        Fault(kind="expired_token", operation="search", count=1),
+        Fault(kind="unavailable", operation="token", after=1),
+    ],
+}
+
+
+@pytest.fixture(autouse=True)
+def patient_only_for_moments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams.delivery, "backoff_s", lambda *_: 0.02)
+    monkeypatch.setattr(streams.delivery, "LONGEST_PAUSE_S", 0.02)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    migrate(url)
+    opened = open_ledger(url, bytes(32))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(params=["oracle-health", "fhir"])
+def ehr(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ehr]:
+    with sandbox_ehr(request.param, tmp_path) as sandboxed:
+        for patient in ("p0", "right"):
+            sandboxed.seed(patient)
+        yield sandboxed
+
+
+class Ward:
+    """One result for one patient, delivered to its rest as often as a test wants."""
+
+    def __init__(self, ehr: Ehr, ledger: SqlLedger) -> None:
+        self.ehr, self.ledger = ehr, ledger
+        self.reference = StaticReference()
+        self.is_known_as("p0")
+        (self.recorded,) = ledger.record([ehr.intent("p0")])
+
+    def is_known_as(self, subject_id: str) -> None:
+        self.reference.admit("p0", **{NAME: subject_id})
+
+    def deliver(self) -> Operation:
+        def at_rest() -> bool:
+            return set(self.ledger.states()[NAME]) <= RESTING
+
+        role = delivery(self.ehr, self.ledger, timeout_s=2, review=lambda one, at: review(one, self.reference, at))
+        asyncio.run(deliver_until(role, at_rest))
+        return self.operation()
+
+    def operation(self) -> Operation:
+        operation = self.ledger.operation(self.recorded.operation_id)
+        assert operation is not None
+        return operation
+
+    def release(self) -> None:
+        assert self.ledger.release([self.recorded.operation_id]) == [self.recorded.operation_id]
+
+    def charted(self) -> tuple[int, int]:
+        """How many results stand in the first chart, and how many in the other."""
+        return len(self.ehr.observations("p0")), len(self.ehr.observations("right"))
+
+
+@pytest.fixture
+def ward(ehr: Ehr, ledger: SqlLedger) -> Ward:
+    return Ward(ehr, ledger)
+
+
+def strike(ehr: Ehr, *faults: Fault) -> None:
+    assert ehr.sandbox is not None
+    ehr.sandbox.sandbox.faults.put(list(faults))
+
+
+@pytest.mark.parametrize("code", REFUSED_SEARCHES)
+def test_a_lost_answer_whose_search_is_refused_is_searched_again_when_it_is_released(ward: Ward, code: str) -> None:
+    if code == "token_refused" and ward.ehr.label == "fhir":
+        pytest.skip("this EHR needs no token")
+    strike(ward.ehr, LOST, *REFUSED_SEARCHES[code])
+    held = ward.deliver()
+    assert (held.state, held.code, held.in_doubt) == (State.HELD, code, True)
+    strike(ward.ehr)
+    ward.release()
+    assert ward.operation().state is State.UNKNOWN
+    assert ward.deliver().state is State.SUCCEEDED
+    assert len(ward.ehr.observer.requests("Observation.create")) == 1
+    assert ward.charted() == (1, 0)
+
+
+def test_what_may_stand_in_one_chart_is_never_released_to_another(ward: Ward) -> None:
+    strike(ward.ehr, LOST, *REFUSED_SEARCHES["forbidden"])
+    held = ward.deliver()
+    strike(ward.ehr)
+    ward.is_known_as("right")
+    found = compared([held], ward.reference, now())
+    assert (found.ready, found.kept) == ([], {held.operation_id: "subject_changed"})
+    ward.release()  # even if it were
+    ward.deliver()
+    assert ward.charted() == (1, 0)
+
+
+def test_a_result_that_no_search_finds_is_not_sent_to_another_patient_when_it_is_released(
+    ward: Ward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An index may lag behind for longer than is searched."""
+
+    async def nothing(_self: FhirEndpoint, _intent: Intent) -> tuple[list[Any], EhrAnswer]:
+        return [], EhrAnswer(200, {}, b"{}", sent=True)
+
+    monkeypatch.setattr(FhirEndpoint, "find", nothing)
+    strike(ward.ehr, LOST)
+    if ward.ehr.endpoint().matrix.conditional_create:
+        assert ward.deliver().state is State.SUCCEEDED  # sent again, conditionally: the EHR itself knows it
+    else:
+        assert (ward.deliver().code, ward.operation().in_doubt) == ("absent", True)
+        ward.is_known_as("right")
+        ward.release()
+        assert (ward.deliver().state, ward.operation().code) == (State.HELD, "subject_changed")
+    assert ward.charted() == (1, 0)
+
+
+@pytest.mark.parametrize("where", ["judge", "compare"])
+def test_a_defect_of_ours_after_sending_leaves_the_write_in_doubt(
+    ward: Ward, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("a defect")
+
+    with monkeypatch.context() as defect:
+        defect.setattr(streams.attempt, where, broken)
+        strike(ward.ehr, LOST)
+        held = ward.deliver()
+    assert (held.state, held.code, held.in_doubt) == (State.HELD, "internal_error", True)
+    ward.release()
+    assert ward.deliver().state is State.SUCCEEDED
+    assert ward.charted() == (1, 0)
+
+
+def test_a_defect_of_ours_before_sending_leaves_no_doubt(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("a defect")
+
+    with monkeypatch.context() as defect:
+        defect.setattr(streams.attempt, "plan", broken)
+        held = ward.deliver()
+    assert (held.code, held.in_doubt) == ("internal_error", False)
+    ward.release()
+    assert ward.operation().state is State.PENDING
+    assert ward.deliver().state is State.SUCCEEDED
+
+
+def test_a_ledger_that_is_away_while_doubt_is_settled_does_not_end_the_doubt(
+    ward: Ward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was unknown must not come back as something that may simply be sent."""
+    strike(ward.ehr, LOST, *REFUSED_SEARCHES["forbidden"])
+    ward.deliver()
+    strike(ward.ehr)
+    ward.release()
+    real, away = streams.attempt.plan, iter([True])
+
+    async def plan(*asked: Any) -> Any:
+        if next(away, False):
+            raise RetryLater("the ledger is away")
+        return await real(*asked)
+
+    monkeypatch.setattr(streams.attempt, "plan", plan)
+    assert ward.deliver().state is State.SUCCEEDED
+    assert len(ward.ehr.observer.requests("Observation.create")) == 1
+    assert ward.charted() == (1, 0)
+
+
+def test_a_definite_refusal_leaves_no_doubt_and_is_sent_when_it_is_released(ward: Ward) -> None:
+    strike(ward.ehr, Fault(kind="forbidden", operation="create", count=1))
+    held = ward.deliver()
+    assert (held.code, held.in_doubt) == ("forbidden", False)
+    ward.release()
+    assert ward.operation().state is State.PENDING
+    assert ward.deliver().state is State.SUCCEEDED
+    assert ward.ehr.observer.requests("Observation.search") == []
