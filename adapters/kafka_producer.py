@@ -16,13 +16,12 @@ from typing import Any, NoReturn
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import Producer as Client
 
-from schemas.errors import Misconfigured, RetryLater
+from schemas.errors import Misconfigured, RecordRefused, RetryLater
 from schemas.ports import Outgoing
 
+_NEVER_TAKEN = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_RECORD})
 _NEVER_HELPED_BY_WAITING = frozenset(
     {
-        KafkaError.MSG_SIZE_TOO_LARGE,
-        KafkaError.INVALID_RECORD,
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
         KafkaError._UNKNOWN_PARTITION,
@@ -138,6 +137,8 @@ class KafkaProducer:
 
 
 def _raise(error: KafkaError) -> NoReturn:
+    if error.code() in _NEVER_TAKEN:
+        raise RecordRefused(f"Kafka refuses a record for good ({error.name()}); check the topic's settings")
     if error.code() in _NEVER_HELPED_BY_WAITING:
         raise Misconfigured(f"Kafka refuses a record for good ({error.name()}); check topic settings and ACLs")
     raise RetryLater(f"Kafka did not confirm a record ({error.name()})")

@@ -4,6 +4,7 @@
     ├── Rejected        this input is refused, with a reason code; the input is kept
     ├── RetryLater      a dependency is away; the same work is tried again
     ├── Misconfigured   a person must change configuration, template or credentials
+    │   └── RecordRefused   Kafka takes other records, but never this one
     └── Unsafe          going on could harm a patient's record; the process stops
 
 No message may carry patient data: identifiers of topics, files, endpoints and lines only.
@@ -39,6 +40,10 @@ class RetryLater(VitalwireError):
 
 class Misconfigured(VitalwireError):
     """The configuration is wrong; run `vitalwire check` to see file, line and remedy."""
+
+
+class RecordRefused(Misconfigured):
+    """Kafka refuses a record for good, mostly for its size; compare max.message.bytes with `vitalwire topics`."""
 
 
 class Unsafe(VitalwireError):

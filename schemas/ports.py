@@ -35,7 +35,10 @@ class Producer(Protocol):
     """Idempotent Kafka producer: `send` returns when every record is confirmed by all in-sync replicas."""
 
     async def send(self, records: Sequence[Outgoing]) -> None:
-        """Produce all; raises RetryLater when the broker cannot confirm in time (records may then be repeated)."""
+        """Produce all; RetryLater when the broker cannot confirm in time, RecordRefused when it never will.
+
+        Others of them may be on the topic nevertheless, and are then repeated by who sends all again.
+        """
         ...
 
 

@@ -11,6 +11,9 @@ from typing import NamedTuple, Protocol
 
 from schemas.reasons import Reason
 
+_LENGTHS_OF_A_HEADER_BYTES = 10
+"""Each of two, up to five bytes."""
+
 
 class Record(NamedTuple):
     """One Kafka record as bytes; `timestamp_ms` is the broker's append time where the topic says so."""
@@ -20,6 +23,11 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...]
+
+
+def headers_bytes(headers: Sequence[tuple[str, bytes | None]]) -> int:
+    """How much room they take in a record, at most; very many empty ones take some too."""
+    return sum(len(name.encode()) + len(content or b"") + _LENGTHS_OF_A_HEADER_BYTES for name, content in headers)
 
 
 class Unparsed(NamedTuple):

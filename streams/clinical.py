@@ -24,6 +24,7 @@ from streams.dead_letters import dead_letter
 from streams.ending import or_end
 from streams.insist import insist
 from streams.judgement import Judged, Refusal, Render, Unrendered, judge, set_aside
+from streams.keeping import send_set_aside
 from streams.panels import HOLD_MS, Arrived, Group, PanelJoiner
 from streams.unparsed import letter
 
@@ -103,7 +104,7 @@ class ClinicalRole:
         source = f"{batch.topic}/{batch.partition}/"
         letters = [letter(one, DLQ_CLINICAL, batch.topic, batch.partition) for one in batch.unparsed]
         if letters:
-            await insist(lambda: self._ports.producer.send(letters), "kafka", self._ports.observer)
+            await insist(lambda: send_set_aside(self._ports.producer, letters), "kafka", self._ports.observer)
         steps = [
             Step(_UNKNOWN_TENANT, "record.dead_lettered", "failure", source=f"{source}{one.first_offset}")
             for one in batch.unparsed
@@ -155,7 +156,7 @@ class ClinicalRole:
                 steps += _unrendered_steps(one)
         if letters:
             await self._record(intents, reached)
-            await insist(lambda: self._ports.producer.send(letters), "kafka", self._ports.observer)
+            await insist(lambda: send_set_aside(self._ports.producer, letters), "kafka", self._ports.observer)
             intents = []
         await self._record(intents, reached, steps)
 

@@ -11,11 +11,16 @@ GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
 _XERIAL = b"\x82SNAPPY\x00"
 _XERIAL_HEADER_BYTES = 16
 
+MOST_MEMBERS = 100
+"""Of a gzip batch; producers write one. Each costs a copy of all that follows it."""
+MOST_BLOCKS = 10_000
+"""Of a Snappy batch; the smallest that a Java producer writes is 1 KiB."""
+
 BROKEN_COMPRESSION = (cramjam.DecompressionError, zlib.error, struct.error, ValueError)
 
 
 class TooLong(Exception):
-    """There is more in it than is taken."""
+    """There is more in it than is taken: bytes, or parts of which each takes its time though it be empty."""
 
 
 class Decompressor:
@@ -45,8 +50,11 @@ class Decompressor:
         """Plain Snappy, or the blocks of xerial's framing that Java's producers write."""
         if bytes(body[: len(_XERIAL)]) != _XERIAL:
             return self._unsnapped_block(body, 0)
-        at, size = _XERIAL_HEADER_BYTES, 0
+        at, size, blocks = _XERIAL_HEADER_BYTES, 0, 0
         while at < len(body):
+            blocks += 1
+            if blocks > MOST_BLOCKS:
+                raise TooLong
             (length,) = struct.unpack_from(">i", body, at)
             at += 4
             if not 0 < length <= len(body) - at:
@@ -68,7 +76,7 @@ def _gunzipped(body: memoryview, most_bytes: int) -> memoryview:
         member = zlib.decompressobj(31)
         parts.append(member.decompress(rest, room + 1))
         room -= len(parts[-1])
-        if room < 0:
+        if room < 0 or len(parts) > MOST_MEMBERS:
             raise TooLong
         if not member.eof:
             raise ValueError("cut off")

@@ -15,7 +15,7 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.util import decode_varint_py as decode_varint
 
 from schemas.reasons import Reason
-from streams.batches import Unparsed
+from streams.batches import Unparsed, headers_bytes
 from streams.decompression import BROKEN_COMPRESSION, Decompressor, TooLong
 
 KEPT_BYTES = 2 * 1024 * 1024
@@ -233,11 +233,11 @@ def _unparsed(text: bytes, first: int, last: int, sealed: Sealed, key: bytes | N
 
 
 def oversized(record: Any, most_bytes: int) -> Unparsed | None:
-    """What to set aside of a record that is longer than is taken."""
-    size = len(record.value or b"") + len(record.key or b"")
+    """What to set aside of a record that is longer than is taken, with its key and headers."""
+    value = record.value or b""
+    size = len(value) + len(record.key or b"") + headers_bytes(record.headers)
     if size <= most_bytes:
         return None
-    value = record.value or b""
     return Unparsed(
-        record.offset, record.offset, record.timestamp, Reason.OVERSIZED, record.key, value[:KEPT_BYTES], len(value)
+        record.offset, record.offset, record.timestamp, Reason.OVERSIZED, record.key, value[:KEPT_BYTES], size
     )

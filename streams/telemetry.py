@@ -21,6 +21,7 @@ from streams.columns import Columns, columns_of
 from streams.dead_letters import dead_letter
 from streams.ending import or_end
 from streams.insist import insist
+from streams.keeping import send_set_aside
 from streams.kernel.compiled import NEVER
 from streams.kernel.partition import Aside, Closed, Ingested, PartitionKernel
 from streams.kernel.vital_table import VitalTable
@@ -142,7 +143,7 @@ class TelemetryRole:
         for begin in range(0, len(asides), ASIDES_AT_ONCE):
             part = asides[begin : begin + ASIDES_AT_ONCE]
             records = [aside_record(aside, self._topic, batch.partition) for aside in part]
-            await self._confirm([*records, *self._dead_letters(batch, part)])
+            await self._keep([*records, *self._dead_letters(batch, part)])
             await asyncio.sleep(0)
 
     async def _know_set_aside(self, batch: Batch) -> None:
@@ -180,7 +181,7 @@ class TelemetryRole:
         if new:
             records = [quarantined(one, self._topic, batch.partition) for one in new]
             records += [letter(one, DLQ_TELEMETRY, batch.topic, batch.partition) for one in new]
-            await self._on_its_way(batch.partition, self._confirm(records))
+            await self._on_its_way(batch.partition, self._keep(records))
 
     async def _on_its_way(self, partition: int, sending: Coroutine[Any, Any, None]) -> None:
         """Send without waiting, unless too much is unconfirmed already. From here on nothing settles before all of it."""
@@ -241,6 +242,9 @@ class TelemetryRole:
         if self._kernels.get(partition) is kernel:
             self._settled[partition] = closed.partition.settled
             self._gauges(kernel)
+
+    async def _keep(self, records: Sequence[Outgoing]) -> None:
+        await insist(lambda: send_set_aside(self._producer, records), "kafka", self._observer)
 
     async def _confirm(self, records: Sequence[Outgoing]) -> None:
         if records:

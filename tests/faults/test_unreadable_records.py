@@ -13,8 +13,18 @@ from tests.conditions import wait_until
 from tests.system.monitor import PARTITION, Monitor, monitor_at
 from tests.system.raw_batches import ZSTD, batch, produce, record
 
+LONG_BYTES = 9 << 20
+LONG = {
+    "key": (record(0, b"x", b"k" * LONG_BYTES), Reason.OVERSIZED),
+    "headers": (record(0, b"x", b"k", [(b"h", b"v" * LONG_BYTES)]), Reason.OVERSIZED),
+    "headers below the limit": (record(0, b"x", b"k", [(b"h", b"v" * (5 << 20))]), Reason.MALFORMED),
+}
 NO_UTF8 = (b"\xff\xfe", b"x")
 BOMB_BYTES = 64 << 20
+
+
+def zstd(body: bytes) -> bytes:
+    return bytes(cramjam.zstd.compress(body))
 
 
 def send_raw(monitor: Monitor, records: bytes) -> None:
@@ -47,9 +57,27 @@ def test_a_header_name_that_is_no_utf8_stops_neither_worker_nor_reader(monitor: 
     assert worker.is_running()
 
 
+@pytest.mark.parametrize("part", LONG)
+def test_a_small_record_with_a_key_or_headers_of_mebibytes_does_not_end_the_worker(monitor: Monitor, part: str):
+    """Its dead letter is cut to what the topic takes, and says how long the whole was."""
+    long, reason = LONG[part]
+    (worker,) = monitor.site.start("telemetry")
+    send_raw(monitor, batch([long], codec=ZSTD, compress=zstd))
+    monitor.send(3)
+
+    monitor.wait_until_windowed(3)
+    (aside,) = wait_until(monitor.set_aside, what="the record in quarantine")
+    (letter,) = monitor.site.records(DLQ_TELEMETRY)
+
+    assert (aside.reason, aside.source.offset) == (reason, 0)
+    assert letter.value == b"x"
+    assert b"k".startswith((letter.key or b"")[:1])
+    assert worker.is_running()
+
+
 def test_a_frame_of_64_mib_in_a_few_kilobytes_is_never_opened(monitor: Monitor):
     (worker,) = monitor.site.start("telemetry")
-    bomb = batch([record(0, b" " * BOMB_BYTES)], codec=ZSTD, compress=lambda body: bytes(cramjam.zstd.compress(body)))
+    bomb = batch([record(0, b" " * BOMB_BYTES)], codec=ZSTD, compress=zstd)
     send_raw(monitor, bomb)
     monitor.send(3)
 

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,6 +28,7 @@ from streams.telemetry import TelemetryPorts, TelemetryRole
 from tests.conditions import wait_until
 from tests.doubles.ports import StaticReference, retention
 
+DEEP = (QUARANTINE.name, DLQ_TELEMETRY.name)
 TOPICS = (READINGS, WINDOWS, LATE_READINGS, QUARANTINE, PROGRESS, DLQ_TELEMETRY)
 LARGEST_VALUE_BYTES = 1_048_588 - 200
 """The broker's own limit of a batch, less what it needs around a value."""
@@ -113,3 +115,29 @@ async def test_a_reading_larger_than_any_topic_takes_is_told_by_its_beginning_an
     assert huge.startswith(base64.b64decode(first.raw or ""))
     assert (first.reason, second.reason) == (Reason.MALFORMED, Reason.UNKNOWN_UNIT)
     assert list(telemetry.reader.read(DLQ_TELEMETRY)) == []
+
+
+async def test_where_the_topics_take_less_than_ours_a_refusal_arrives_in_short_and_its_neighbours_whole(
+    broker: Broker, topic_prefix: str
+):
+    """As in an installation whose topics were made by other means: one record must not end the worker at every start."""
+    narrow = [replace(t, settings=t.settings | {"max.message.bytes": "100000"}) for t in (QUARANTINE, DLQ_TELEMETRY)]
+    create_or_verify(
+        broker.bootstrap_servers, topic_prefix, 1, only=[*(t for t in TOPICS if t.name not in DEEP), *narrow]
+    )
+    telemetry = Telemetry(broker.bootstrap_servers, topic_prefix)
+    refused = orjson.dumps(reading(unit="furlong"))
+    records = [
+        Record(n, 1_767_607_200_000, DEVICE, value, ())
+        for n, value in enumerate([refused, os.urandom(500_000), refused, padded(reading()), refused])
+    ]
+
+    kept = {one.source.offset: one for one in await telemetry.judge(records)}
+    letters = list(telemetry.reader.read(DLQ_TELEMETRY))
+    telemetry.producer.close()
+
+    reasons = (Reason.UNKNOWN_UNIT, Reason.MALFORMED, Reason.UNKNOWN_UNIT, Reason.UNPAIRED, Reason.UNKNOWN_UNIT)
+    assert tuple(kept[n].reason for n in range(5)) == reasons
+    assert {n for n in range(5) if kept[n].reading == orjson.loads(refused)} == {0, 2, 4}
+    assert (kept[1].raw, kept[3].reading) == (None, None)
+    assert {letter.value for letter in letters} == {b""}
