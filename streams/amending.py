@@ -14,6 +14,10 @@ from streams.verdict import Action, Verdict, verdict_of
 LONGEST_CHAIN = 100
 
 
+class _ForgottenError(Exception):
+    """The ledger does not hold an earlier write of the event: whether it is in the chart, nobody knows."""
+
+
 class Plan(NamedTuple):
     """What to send; of an update, which resource it replaces."""
 
@@ -27,7 +31,10 @@ async def plan(operation: Operation, capabilities: Capabilities, ledger: Ledger)
     resource = dict(operation.intent.resource)
     if operation.amends is None:
         return Plan("create", resource, None)
-    earlier = await _standing(operation.amends, ledger)
+    try:
+        earlier = await _standing(operation.amends, ledger)
+    except _ForgottenError:
+        return verdict_of(State.HELD, "amends_forgotten")
     if earlier is None:
         return Plan("create", resource | {"status": "final"}, None)
     held = _why_held(operation, earlier, capabilities)
@@ -50,9 +57,14 @@ def _why_held(operation: Operation, earlier: Operation, capabilities: Capabiliti
 async def _standing(operation_id: str, ledger: Ledger) -> Operation | None:
     """The nearest earlier write that is in the chart, or may come to be; None where none is."""
     before: str | None = operation_id
+    earlier: Operation | None = None
     for _step in range(LONGEST_CHAIN):
-        earlier = await asyncio.to_thread(ledger.operation, before) if before is not None else None
-        if earlier is None or earlier.state not in TERMINAL or earlier.state is State.SUCCEEDED:
+        if before is None:
+            return None
+        earlier = await asyncio.to_thread(ledger.operation, before)
+        if earlier is None:
+            raise _ForgottenError
+        if earlier.state not in TERMINAL or earlier.state is State.SUCCEEDED:
             return earlier
         before = earlier.amends
     return earlier

@@ -55,6 +55,7 @@ MESSAGES: dict[str, str] = {
     "no_encounter_held": "The patient had no active encounter for long. Release it when there is one, or dismiss it.",
     "amend_unsupported": "A later reading changed this result, and this EHR takes no amendments. Correct it by hand.",
     "amends_unsettled": "It amends a result that a person has not decided about yet. Decide that one first.",
+    "amends_forgotten": "It amends a result that the ledger holds no more. Compare the chart, and correct it by hand.",
     "no_consent": "The patient's consent does not permit charting this here now, or did not when it was measured.",
     "consent_unavailable": "Consents cannot be read at present; nothing is charted without.",
     "pairing_changed": "Today's pairing does not give the device to this patient for the whole time. Compare the chart.",

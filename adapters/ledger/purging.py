@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, exists, select
+from sqlalchemy import ColumnElement, Connection, delete, exists, or_, select
 
 from adapters.ledger import tallies
 from adapters.ledger.lanes import lock
@@ -35,19 +35,29 @@ def _evidence(db: Connection, before_us: int) -> int:
 
 
 def _operations(db: Connection, before_us: int) -> int:
-    """With the lanes of patients of whom nothing is left."""
-    old = select(operations.c.operation_id, operations.c.lane).where(
-        operations.c.settled_us < before_us, operations.c.state.in_(TERMINAL)
-    )
-    found = db.execute(old.order_by(operations.c.settled_us).limit(BATCH)).all()
-    ids, touched = [row.operation_id for row in found], {row.lane for row in found}
+    """Whole events, with the lanes of patients of whom nothing is left.
+
+    What was charted stays known for as long as a later result of its event waits: that would be written a second time.
+    """
+    old = operations.c.settled_us < before_us, operations.c.state.in_(TERMINAL), ~_has_younger(before_us)
+    found = db.execute(select(operations.c.event_key).where(*old).order_by(operations.c.settled_us).limit(BATCH)).all()
+    of_these = operations.c.event_key.in_({row.event_key for row in found})
+    touched = set(db.execute(select(operations.c.lane).where(of_these).distinct()).scalars())
     lock(db, touched)
-    gone = delete(operations).where(operations.c.operation_id.in_(ids))
-    tallies.note(db, [(row[0], row[1], None) for row in db.execute(gone.returning(*_OF))])
-    db.execute(delete(attempts).where(attempts.c.operation_id.in_(ids)))
+    # Only under the lock is it sure that no later result has come.
+    gone = db.execute(delete(operations).where(of_these, ~_has_younger(before_us)).returning(*_OF)).all()
+    tallies.note(db, [(row.endpoint, row.state, None) for row in gone])
+    db.execute(delete(attempts).where(attempts.c.operation_id.in_([row.operation_id for row in gone])))
     left = exists().where(operations.c.lane == lanes.c.lane)
     db.execute(delete(lanes).where(lanes.c.lane.in_(touched), lanes.c.head.is_(None), ~left))
-    return len(ids)
+    return len(found)
 
 
-_OF = operations.c.endpoint, operations.c.state
+def _has_younger(before_us: int) -> ColumnElement[bool]:
+    """Whether anything of an operation's event, itself included, is open or held, or was settled since."""
+    other = operations.alias()
+    young = or_(other.c.settled_us.is_(None), other.c.settled_us >= before_us, other.c.state.not_in(TERMINAL))
+    return exists().where(other.c.event_key == operations.c.event_key, young)
+
+
+_OF = operations.c.operation_id, operations.c.endpoint, operations.c.state

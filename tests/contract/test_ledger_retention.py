@@ -66,6 +66,44 @@ def test_what_ended_is_forgotten_when_it_is_old_and_what_is_open_never(
     assert (rows(database_url, "operations"), rows(database_url, "lanes")) == (2, 2)
 
 
+@pytest.mark.parametrize("state", [State.HELD, State.DEFERRED, State.UNKNOWN])
+def test_what_was_charted_is_kept_as_long_as_a_result_that_amends_it_waits(
+    ledger: SqlLedger, clock: HandClock, state: State
+):
+    charted = settled(ledger, "w1", State.SUCCEEDED, "a")
+    ledger.record([intent("w1", patient="a", content="c2")])
+    (amendment,) = ledger.claim("north-epic", 1, LEASE_S)
+    ledger.settle({amendment.operation_id: done(state, fence=amendment.fence, retry_after_s=60)})
+
+    clock.now += timedelta(days=401)
+    ledger.tidy(KEEPING)
+    assert amendment.amends == charted
+    assert ledger.operation(charted) is not None
+
+    if state is State.HELD:
+        ledger.release([amendment.operation_id])
+    (amendment,) = ledger.claim("north-epic", 1, LEASE_S)
+    ledger.settle({amendment.operation_id: done(fence=amendment.fence)})
+    clock.now += timedelta(days=401)
+    ledger.tidy(KEEPING)
+    assert ledger.states() == {}
+
+
+def test_an_event_is_forgotten_with_all_that_was_written_of_it_or_not_at_all(ledger: SqlLedger, clock: HandClock):
+    charted = settled(ledger, "w1", State.SUCCEEDED, "a")
+    clock.now += timedelta(days=300)
+    ledger.record([intent("w1", patient="a", content="c2")])
+    (refused,) = ledger.claim("north-epic", 1, LEASE_S)
+    ledger.settle({refused.operation_id: done(State.FAILED, fence=refused.fence)})
+
+    clock.now += timedelta(days=101)
+    ledger.tidy(KEEPING)
+    assert ledger.operation(charted) is not None
+    clock.now += timedelta(days=300)
+    ledger.tidy(KEEPING)
+    assert ledger.states() == {}
+
+
 def test_a_patient_of_whom_all_was_forgotten_begins_anew(ledger: SqlLedger, clock: HandClock):
     settled(ledger, "w1", State.SUCCEEDED, "a")
     clock.now += timedelta(days=401)
