@@ -6,10 +6,11 @@ What limits a pairing or a consent is never passed over: a field that is not kno
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from schemas.vitals import PANELS
 
@@ -25,7 +26,15 @@ def _as_written(instant: object) -> object:
     return instant
 
 
+def _is_nameable(name: str) -> str:
+    """A half of a surrogate pair, or a control character, is in no name: databases and files differ about what it is."""
+    if not (name.isascii() and name.isprintable()) and any(unicodedata.category(c) in {"Cc", "Cs"} for c in name):
+        raise ValueError("a name holds a character that none may hold")
+    return name
+
+
 Instant = Annotated[AwareDatetime, BeforeValidator(_as_written)]
+Name = Annotated[str, AfterValidator(_is_nameable)]
 _LIMITING = ConfigDict(frozen=True, populate_by_name=True, extra="forbid")
 
 
@@ -34,7 +43,7 @@ class PairingInterval(BaseModel):
 
     model_config = _LIMITING
 
-    patient_id: str = Field(min_length=1)
+    patient_id: Name = Field(min_length=1)
     location: str | None = Field(default=None, description="where it stood, e.g. icu-2/bed-4")
     since: Instant = Field(alias="from")
     until: Instant | None = None
@@ -45,8 +54,8 @@ class Pairing(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    tenant_id: str = "default"
-    device_id: str
+    tenant_id: Name = "default"
+    device_id: Name
     intervals: list[PairingInterval]
 
 
@@ -55,10 +64,10 @@ class PatientRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    tenant_id: str = "default"
-    patient_id: str
+    tenant_id: Name = "default"
+    patient_id: Name
     time_zone: str = "UTC"
-    subject_ids: dict[str, str] = Field(description="endpoint name → FHIR Patient id there")
+    subject_ids: dict[Name, Name] = Field(description="endpoint name → FHIR Patient id there")
 
 
 class Provision(BaseModel):
@@ -67,8 +76,8 @@ class Provision(BaseModel):
     model_config = _LIMITING
 
     purpose: Purpose
-    types: list[str] = ["*"]
-    endpoints: list[str] = ["*"]
+    types: list[Name] = ["*"]
+    endpoints: list[Name] = ["*"]
 
 
 class Consent(BaseModel):
@@ -76,8 +85,8 @@ class Consent(BaseModel):
 
     model_config = _LIMITING
 
-    tenant_id: str = "default"
-    patient_id: str
+    tenant_id: Name = "default"
+    patient_id: Name
     status: str
     since: Instant | None = Field(default=None, alias="from")
     until: Instant | None = None

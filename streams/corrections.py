@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
-
-import orjson
 
 from schemas.correction import Correction
 from schemas.operation import Operation
@@ -88,13 +87,13 @@ def hull(one: Span | None, other: Span | None) -> Span | None:
 
 def changed_endpoints(before: str | None, after: str) -> list[str]:
     """Endpoints at which the patient is known by another id than before. An id that is gone is no other id."""
-    known = orjson.loads(before) if before else {}
-    return [endpoint for endpoint, subject in orjson.loads(after).items() if known.get(endpoint) != subject]
+    known = json.loads(before) if before else {}
+    return [endpoint for endpoint, subject in json.loads(after).items() if known.get(endpoint) != subject]
 
 
 def remembered(before: str | None, after: str) -> str:
     """A patient's ids with those that are gone, so that one that comes back as another is noticed."""
-    return _text((orjson.loads(before) if before else {}) | orjson.loads(after))
+    return _text((json.loads(before) if before else {}) | json.loads(after))
 
 
 def _interval(since: datetime, until: datetime | None, patient: str) -> _Interval:
@@ -102,7 +101,7 @@ def _interval(since: datetime, until: datetime | None, patient: str) -> _Interva
 
 
 def _intervals(text: str) -> list[_Interval]:
-    return [(since, until, patient) for since, until, patient in orjson.loads(text)]
+    return [(since, until, patient) for since, until, patient in json.loads(text)]
 
 
 def _who(intervals: Iterable[_Interval], at: int) -> set[str]:
@@ -115,12 +114,17 @@ def _short(name: Name, *parts: str) -> str:
 
 
 def _text(value: object) -> str:
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    """ASCII, so that every database takes it, whatever name stands in it."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def _ms(at: datetime) -> int:
     return (at - _EPOCH) // _MILLISECOND
 
 
-def _instant(ms: int) -> datetime:
-    return _EPOCH + ms * _MILLISECOND
+def _instant(ms: int) -> datetime | None:
+    """None, open, beyond what UTC can name: the end of the year 9999 comes later west of Greenwich."""
+    try:
+        return _EPOCH + ms * _MILLISECOND
+    except OverflowError:
+        return None

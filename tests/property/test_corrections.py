@@ -1,8 +1,10 @@
 """What of a device's history changed: the span holds every moment at which it says something else, whatever was corrected."""
 
 import hashlib
-from datetime import UTC, datetime, timedelta
+import json
+from datetime import UTC, datetime, timedelta, timezone
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -90,3 +92,48 @@ def test_an_id_that_was_gone_and_came_back_as_another_is_a_change() -> None:
     kept = remembered(first, gone)
     assert changed_endpoints(kept, first) == []
     assert changed_endpoints(kept, other) == ["a"]
+
+
+zones = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+moments = st.datetimes(timezones=zones) | st.builds(
+    lambda extreme, zone: extreme.replace(tzinfo=zone),
+    st.sampled_from([datetime.min, datetime.max, datetime(9999, 12, 31, 23, 59, 59)]),
+    zones,
+)
+any_history = st.lists(
+    st.builds(
+        lambda since, until: PairingInterval(patient_id="p", since=since, until=until), moments, st.none() | moments
+    ),
+    max_size=3,
+).map(lambda spans: Pairing(tenant_id="north", device_id="d", intervals=spans))
+NOTHING = Pairing(tenant_id="north", device_id="d", intervals=[])
+
+
+@given(any_history, any_history)
+def test_histories_up_to_the_ends_of_time_can_be_compared(before: Pairing, after: Pairing) -> None:
+    for one, other in ((before, after), (before, NOTHING), (NOTHING, after)):
+        span = changed_span(pairing_print(one, name), pairing_print(other, name))
+        assert span is None or span.first is None or span.last is None or span.first <= span.last
+
+
+@pytest.mark.parametrize(("end", "zone_hours"), [(datetime(9999, 12, 31, 23, 59, 59), -5), (datetime(1, 1, 1), 1)])
+def test_a_pairing_for_ever_that_gets_its_real_end_is_compared_to_the_end_of_time(
+    end: datetime, zone_hours: int
+) -> None:
+    end = end.replace(tzinfo=timezone(timedelta(hours=zone_hours)))
+    for_ever = PairingInterval(patient_id="p", since=min(end, START), until=max(end, START))
+    span = changed_span(pairing_print(Pairing(device_id="d", intervals=[for_ever]), name), pairing_print(NOTHING, name))
+    assert span in (Span(START, None), Span(None, START))
+
+
+any_name = st.text(st.characters(), max_size=4)
+
+
+@given(st.dictionaries(any_name, st.just("a"), max_size=3), st.dictionaries(any_name, st.just("b"), max_size=3))
+def test_any_names_of_endpoints_can_be_remembered_and_compared(before: dict[str, str], after: dict[str, str]) -> None:
+    """`model_construct`: the reader refuses some of them, a version before did not."""
+    known = patient_print(PatientRecord.model_construct(subject_ids=before), name)
+    told = remembered(known, patient_print(PatientRecord.model_construct(subject_ids=after), name))
+    assert set(changed_endpoints(known, told)) == set(after)
+    told.encode("ascii")
+    assert set(json.loads(told)) == before.keys() | after.keys()

@@ -81,12 +81,17 @@ def test_a_blood_pressure_is_the_same_only_with_both_of_its_values() -> None:
     assert compare(PRESSURE, [changed(PRESSURE, component=PRESSURE["component"][:1])]) == ((), 1)
 
 
+odd_text = st.text(max_size=5) | st.sampled_from(
+    ["1e1000001", "9" * 5000, "\ud800", "9999-12-31T23:59:59-05:00", "NaN"]
+)
 anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | odd_text,
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from([*MEANT, "coding", "value", "code", "reference", "start", "end"]), inner, max_size=5
+            st.sampled_from([*MEANT, "coding", "value", "code", "unit", "system", "reference", "start", "end"]),
+            inner,
+            max_size=5,
         )
     ),
     max_leaves=15,
@@ -95,9 +100,54 @@ anything = st.recursive(
 
 @given(
     st.lists(
-        st.dictionaries(st.sampled_from([*MEANT, "component", "effectivePeriod", "meta", "id"]), anything), max_size=3
+        st.dictionaries(
+            st.sampled_from([*MEANT, "component", "effectivePeriod", "valueString", "meta", "id"]), anything
+        ),
+        max_size=3,
     )
 )
 def test_any_json_can_be_compared(candidates: list[dict[str, Any]]) -> None:
-    found = compare(MEANT, candidates)
-    assert len(found.same) + found.different <= len(candidates)
+    for meant in (MEANT, PRESSURE):
+        found = compare(meant, candidates)
+        assert len(found.same) + found.different <= len(candidates)
+
+
+@given(st.sampled_from(["valueQuantity", "valueString", "component", "identifier", "note"]), anything)
+def test_whatever_an_ehr_makes_of_a_value_the_result_is_not_taken_for_absent(name: str, odd: object) -> None:
+    found = compare(MEANT, [changed(MEANT, **{name: odd})])
+    assert len(found.same) + found.different == 1
+
+
+nonsense = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(), lambda inner: st.lists(inner, max_size=3), max_leaves=5
+)
+
+
+@given(st.sampled_from(["code", "subject", "effectiveDateTime"]), nonsense)
+def test_a_result_whose_patient_code_or_time_cannot_be_read_may_be_ours_and_contradicts(name: str, odd: object) -> None:
+    assert compare(MEANT, [changed(MEANT, **{name: odd})]) == ((), 1)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"valueQuantity": {"value": 72, "code": ["/min"]}},
+        {"valueQuantity": {"value": "1e1000001", "code": "/min"}},
+        {"valueQuantity": {"value": True, "code": "/min"}},
+        {"valueQuantity": None, "valueString": {"a": 1}},
+        {"component": [7]},
+        {"component": [{"code": {"coding": [{"code": [1]}]}, "valueQuantity": {"value": 72, "code": "/min"}}]},
+        {"code": {"coding": [{"system": "http://loinc.org", "code": 88674}]}},
+        {"code": {"text": "heart rate"}},
+        {"subject": {"display": "somebody"}},
+        {"effectiveDateTime": "yesterday"},
+        {"effectiveDateTime": "0001-01-01T00:00:00+14:00"},
+        {"effectiveDateTime": "2026-01-05T10:01:00"},
+    ],
+)
+def test_what_cannot_be_read_is_doubt_and_never_an_absence(parts: dict[str, Any]) -> None:
+    assert compare(MEANT, [changed(MEANT, **parts)]) == ((), 1)
+
+
+def test_a_number_too_long_to_be_written_out_is_doubt() -> None:
+    assert compare(MEANT, [changed(MEANT, valueQuantity={"value": 10**5000, "code": "/min"})]) == ((), 1)

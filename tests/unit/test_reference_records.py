@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from schemas.reference import Consent, Pairing
+from schemas.reference import Consent, Pairing, PatientRecord
 
 INTERVAL = {"patient_id": "p-9", "from": "2026-01-05T08:00:00Z"}
 CONSENT = {"tenant_id": "north", "patient_id": "p-9", "status": "active", "permits": [{"purpose": "vitals"}]}
@@ -50,3 +50,22 @@ def test_a_consent_with_a_limit_that_is_not_known_is_not_taken_for_one_without_i
     assert Consent.model_validate(CONSENT).permits
     with pytest.raises(ValidationError):
         Consent.model_validate(CONSENT | more)
+
+
+@pytest.mark.parametrize("odd", ["\ud800", "no\0rth", "north\n", "\x7f", "\x85"])
+def test_a_name_that_no_database_takes_is_refused(odd: str) -> None:
+    subject_ids = [{odd: "a"}, {"north": odd}]
+    for names in subject_ids:
+        with pytest.raises(ValidationError):
+            PatientRecord.model_validate({"tenant_id": "north", "patient_id": "p-9", "subject_ids": names})
+    for name in ("patient_id", "tenant_id"):
+        with pytest.raises(ValidationError):
+            Consent.model_validate(CONSENT | {name: odd})
+    with pytest.raises(ValidationError):
+        pairing(patient_id=odd)
+
+
+def test_names_in_any_script_are_taken() -> None:
+    names = {"Nord-Ø": "Jürgen", "北": "患者 1"}
+    record = {"tenant_id": "عيادة", "patient_id": "नमस्ते", "subject_ids": names}
+    assert PatientRecord.model_validate(record).subject_ids == names
