@@ -6,6 +6,7 @@ that what it concludes from them still holds when it commits. Locks are always t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -28,6 +29,10 @@ from schemas.errors import Misconfigured
 from schemas.operation import Intent, Operation, Outcome, State
 from schemas.ports import Beside, Position, Reached, Recorded, Waiting
 
+RECOUNT_EVERY_US = 900 * 1_000_000
+
+_log = logging.getLogger(__name__)
+
 
 def open_ledger(
     url: str, encryption_key: bytes | None, clock: Clock = database_clock, ended: Ended = stop
@@ -48,6 +53,7 @@ class SqlLedger:
         self._engine = engine
         self._seal = seal
         self._clock = clock
+        self._counted_us: int | None = None
         self._guard = (PostgresGuard if engine.dialect.name == "postgresql" else SqliteGuard)(engine, ended)
 
     def verify(self) -> None:
@@ -159,10 +165,20 @@ class SqlLedger:
 
     def tidy(self, keeping: LedgerKeeping) -> bool:
         """Add up tallies, and forget a batch of what is older than is kept; true when there may be more."""
+        self._recount_now_and_then()
         with self._writing() as (db, now_us):
             tallies.fold(db)
             keep = Keep(now_us - keeping.keep_operations * 1000, now_us - keeping.keep_evidence * 1000)
             return purge(db, keep) == BATCH
+
+    def _recount_now_and_then(self) -> None:
+        """At a worker's start and every quarter of an hour: it reads an index of all operations."""
+        with self._writing() as (db, now_us):
+            if self._counted_us is not None and abs(now_us - self._counted_us) < RECOUNT_EVERY_US:
+                return
+            if off := tallies.recount(db):
+                _log.warning("the ledger's counts were off and are put right", extra={"states": off})
+        self._counted_us = now_us
 
     def source_ids(self) -> set[str]:
         """Every window_id that stands in an intent."""

@@ -1,0 +1,89 @@
+"""The ledger's counts are put right when a worker that notes no differences changed operations beside it."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from adapters.ledger import SqlLedger, migrate
+from adapters.ledger.engine import connect
+from schemas.config import LedgerKeeping
+from schemas.operation import State
+from tests.doubles.ledgers import LEASE_S, HandClock, done, intent, ledger_at
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def ledger(database_url: str, clock: HandClock) -> Iterator[SqlLedger]:
+    migrate(database_url)
+    opened = ledger_at(database_url, clock)
+    yield opened
+    opened.close()
+
+
+def settle_as_a_worker_of_before(url: str, state: State) -> None:
+    """Everything that is pending ends in a state, and no difference is noted."""
+    engine = connect(url)
+    with engine.begin() as db:
+        db.execute(
+            text("UPDATE operations SET state = :state, due_us = NULL WHERE state = 'pending'"), {"state": state}
+        )
+        db.execute(text("UPDATE lanes SET head = NULL, due_us = NULL"))
+    engine.dispose()
+
+
+def record(ledger: SqlLedger, *numbers: int) -> None:
+    ledger.record([intent(f"w{n}", patient=f"p{n}") for n in numbers])
+
+
+def test_what_a_worker_of_before_settled_is_counted_right_from_the_next_start(ledger: SqlLedger, database_url: str):
+    record(ledger, *range(30))
+    settle_as_a_worker_of_before(database_url, State.HELD)
+    assert ledger.states() == {"north-epic": {State.PENDING: 30}}
+
+    ledger.tidy(LedgerKeeping())
+    assert ledger.states() == {"north-epic": {State.HELD: 30}}
+
+
+def test_what_a_worker_of_before_settles_later_is_counted_right_within_a_quarter_of_an_hour(
+    ledger: SqlLedger, database_url: str, clock: HandClock
+):
+    record(ledger, *range(30))
+    ledger.tidy(LedgerKeeping())
+    settle_as_a_worker_of_before(database_url, State.HELD)
+
+    ledger.tidy(LedgerKeeping())
+    assert ledger.states() == {"north-epic": {State.PENDING: 30}}
+    clock.now += timedelta(minutes=15)
+    ledger.tidy(LedgerKeeping())
+    assert ledger.states() == {"north-epic": {State.HELD: 30}}
+
+
+def test_counts_are_exact_where_workers_count_anew_while_others_settle(database_url: str, clock: HandClock):
+    migrate(database_url)
+    workers = [ledger_at(database_url, clock) for _ in range(4)]
+    record(workers[0], *range(60))
+    settle_as_a_worker_of_before(database_url, State.HELD)
+    record(workers[0], *range(60, 120))
+
+    def work(number: int) -> None:
+        if number % 3 == 0:
+            starting = ledger_at(database_url, clock)
+            starting.tidy(LedgerKeeping())
+            starting.close()
+            return
+        ledger = workers[number % 4]
+        taken = ledger.claim("north-epic", 3, LEASE_S)
+        ledger.settle({one.operation_id: done(fence=one.fence) for one in taken})
+
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(work, range(30)))
+    assert workers[0].states() == {"north-epic": {State.HELD: 60, State.SUCCEEDED: 60}}
+    for worker in workers:
+        worker.close()
