@@ -39,7 +39,7 @@ class Capabilities(BaseModel):
     )
     max_requests_per_s: float | None = Field(None, description="self-throttle of this endpoint; none by default")
     concurrency: int = Field(8, ge=1, le=256, description="patients written at the same time")
-    timeout_s: float = Field(30.0, gt=0)
+    timeout_s: float = Field(30.0, gt=0, le=60, description="a lease of 240 s must leave time for three of them")
 
 
 DEFAULTS: dict[EndpointKind, Capabilities] = {

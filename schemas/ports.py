@@ -105,6 +105,18 @@ class ReferenceData(Protocol):
         """The patient's consent, or None: no record is no consent."""
         ...
 
+    def pairing_in_doubt(self, tenant_id: str, device_id: str) -> bool:
+        """Whether there are records of the device that nobody can read, or tell apart: `pairing` is None, and says nothing."""
+        ...
+
+    def closed_pairings(self) -> Collection[tuple[str, str]]:
+        """(tenant_id, device_id) of every pairing in doubt."""
+        ...
+
+    def consent_in_doubt(self, tenant_id: str, patient_id: str) -> bool:
+        """Likewise of the patient's consent: nothing is permitted, and nothing was refused."""
+        ...
+
     def is_current(self) -> bool:
         """Whether the end of every reference topic was reached and is still being followed."""
         ...

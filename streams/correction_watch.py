@@ -163,12 +163,14 @@ class CorrectionWatch:
         names = {key: self._ledger.name(*key) for key in self._unseen(PAIRING, known)}
         for key, name in names.items():
             yield from self._differing(_Record(PAIRING, name, pairing_print(known[key], self._ledger.name), key))
+        # A record that nobody can read says nothing else than the one before: it is compared when it is corrected.
+        closed = dict.fromkeys(self._reference.closed_pairings())
         gone = {self._ledger.name(*key) for key in self._seen[PAIRING].keys() - known.keys()}
         if self._version is None:
             gone = self._compared[PAIRING].keys() - names.values()  # it went while no worker ran
-        for name in gone:
+        for name in gone - {self._ledger.name(*key) for key in closed}:
             yield from self._differing(_Record(PAIRING, name, pairing_print(None, self._ledger.name), None))
-        self._seen[PAIRING] = dict(known)
+        self._seen[PAIRING] = {**closed, **known}
 
     def _patients(self) -> Iterator[_Record]:
         known = dict(self._reference.patients())

@@ -32,7 +32,9 @@ class Span(NamedTuple):
 def correction(operation: Operation, reference: ReferenceData, noticed_at: datetime) -> Correction | None:
     """What a person must look at, where a charted result no longer agrees with the records; None where it does."""
     intent = operation.intent
-    if still_paired(intent, reference):
+    told = intent.device_id is None or not reference.pairing_in_doubt(intent.tenant_id, intent.device_id)
+    paired = not told or still_paired(intent, reference)
+    if paired:
         subject_id = subject_now(intent, reference)
         if subject_id is None or subject_id == intent.subject_id:
             return None
@@ -47,7 +49,7 @@ def correction(operation: Operation, reference: ReferenceData, noticed_at: datet
         type=intent.vital_type,
         first_time=intent.first_time or intent.measured_at,
         last_time=intent.last_time or intent.measured_at,
-        cause="subject_changed" if still_paired(intent, reference) else "pairing_changed",
+        cause="subject_changed" if paired else "pairing_changed",
         noticed_at=noticed_at,
     )
 

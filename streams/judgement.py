@@ -17,6 +17,7 @@ from schemas.reading import SetAside, SourceRecord
 from schemas.reasons import Reason
 from schemas.vitals import PANELS
 from schemas.window import Window
+from streams.leave import is_refusal
 from streams.panels import Group
 
 Render = Callable[[str, Sequence[Window], str], dict[str, Any]]
@@ -82,8 +83,9 @@ def _at(endpoint: str, group: Group, reference: ReferenceData, render: Render) -
     vital_type = _PANEL_OF.get(first.type, first.type)
     measured_from, measured_to = _span(windows)
     consent = reference.consent(first.tenant_id, first.patient_id)
-    if consent is None or not consent.allows("vitals", vital_type, endpoint, measured_from, measured_to):
-        return Refusal(Reason.NO_CONSENT, endpoint, group)
+    permits = consent is not None and consent.allows("vitals", vital_type, endpoint, measured_from, measured_to)
+    if not permits and is_refusal(consent, first.tenant_id, first.patient_id, reference):
+        return Refusal(Reason.NO_CONSENT, endpoint, group)  # one in doubt is asked again before anything is sent
     try:
         resource = render(endpoint, windows, subject_id)
     except Rejected as refused:

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from schemas.operation import Intent, Operation, State
 from schemas.ports import ReferenceData
-from schemas.reference import Pairing
+from schemas.reference import Consent, Pairing
+from streams.leave import is_refusal
 
 _FHIR_ID = re.compile(r"[A-Za-z0-9\-._]{1,255}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -29,7 +30,7 @@ class Readdress(NamedTuple):
 
 
 class Stop(NamedTuple):
-    """Nothing may be sent: held for a person, or quarantined, with the code that says why."""
+    """Nothing may be sent: held for a person, quarantined, or deferred, with the code that says why."""
 
     state: State
     code: str
@@ -44,8 +45,10 @@ def review(operation: Operation, reference: ReferenceData, now: datetime) -> Rev
     intent = operation.intent
     if not still_paired(intent, reference):
         return Stop(State.HELD, "pairing_changed")
-    if not permitted(intent, reference, now):
-        return Stop(State.QUARANTINED, "no_consent")
+    consent = reference.consent(intent.tenant_id, intent.patient_id)
+    if consent is None or not permitted(intent, consent, now):
+        refused = is_refusal(consent, intent.tenant_id, intent.patient_id, reference)
+        return Stop(State.QUARANTINED, "no_consent") if refused else Stop(State.DEFERRED, "consent_in_doubt")
     subject_id = subject_now(intent, reference)
     if subject_id is None:
         return Stop(State.HELD, "unknown_patient")
@@ -68,11 +71,8 @@ def still_paired(intent: Intent, reference: ReferenceData) -> bool:
     return pairing is not None and _gives(pairing, intent.patient_id, intent.first_time, intent.last_time)
 
 
-def permitted(intent: Intent, reference: ReferenceData, now: datetime) -> bool:
+def permitted(intent: Intent, consent: Consent, now: datetime) -> bool:
     """Whether consent holds now, and held from the first to the last reading."""
-    consent = reference.consent(intent.tenant_id, intent.patient_id)
-    if consent is None:
-        return False
     last = intent.last_time or intent.measured_at - _MICROSECOND  # the end of a window is exclusive
     first = intent.first_time or last
     held = consent.allows("vitals", intent.vital_type, intent.endpoint, first, last)

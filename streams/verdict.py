@@ -57,6 +57,7 @@ MESSAGES: dict[str, str] = {
     "amends_unsettled": "It amends a result that a person has not decided about yet. Decide that one first.",
     "amends_forgotten": "It amends a result that the ledger holds no more. Compare the chart, and correct it by hand.",
     "no_consent": "The patient's consent does not permit charting this here now, or did not when it was measured.",
+    "consent_in_doubt": "The patient's consent record cannot be read, or two disagree. It is tried again; correct the record.",
     "consent_unavailable": "Consents cannot be read at present; nothing is charted without.",
     "pairing_changed": "Today's pairing does not give the device to this patient for the whole time. Compare the chart.",
     "subject_changed": "The patient's id at the EHR was corrected after this may have been written under the old one.",

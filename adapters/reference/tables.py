@@ -51,6 +51,10 @@ class Table(Generic[V]):
             self.values[key] = value
         return bool(before != value)
 
+    def is_closed(self, key: Key) -> bool:
+        """Whether there are records of the key, and none of them may be used."""
+        return key in self.in_doubt or key in self.unreadable
+
 
 class Tables:
     """The three topics, from their first record on."""

@@ -51,6 +51,8 @@ class StaticReference:
         self.records: dict[tuple[str, str], PatientRecord] = {}
         self.consents: dict[tuple[str, str], Consent] = {}
         self.paired: dict[tuple[str, str], Pairing] = {}
+        self.closed: set[tuple[str, str]] = set()
+        """Devices and patients of whom nobody can tell what the records say."""
         self.changes = 0
         self.stale = 0
 
@@ -75,19 +77,30 @@ class StaticReference:
         return self.changes
 
     def pairings(self) -> dict[tuple[str, str], Pairing]:
-        return self.paired
+        return {key: pairing for key, pairing in self.paired.items() if key not in self.closed}
 
     def patients(self) -> dict[tuple[str, str], PatientRecord]:
         return self.records
 
     def pairing(self, tenant_id: str, device_id: str) -> Pairing | None:
-        return self.paired.get((tenant_id, device_id))
+        key = (tenant_id, device_id)
+        return None if key in self.closed else self.paired.get(key)
 
     def patient(self, tenant_id: str, patient_id: str) -> PatientRecord | None:
         return self.records.get((tenant_id, patient_id))
 
     def consent(self, tenant_id: str, patient_id: str) -> Consent | None:
-        return self.consents.get((tenant_id, patient_id))
+        key = (tenant_id, patient_id)
+        return None if key in self.closed else self.consents.get(key)
+
+    def pairing_in_doubt(self, tenant_id: str, device_id: str) -> bool:
+        return (tenant_id, device_id) in self.closed
+
+    def closed_pairings(self) -> set[tuple[str, str]]:
+        return self.closed & self.paired.keys()
+
+    def consent_in_doubt(self, tenant_id: str, patient_id: str) -> bool:
+        return (tenant_id, patient_id) in self.closed
 
     def is_current(self) -> bool:
         if self.stale:

@@ -409,3 +409,11 @@ async def _until(condition: Callable[[], bool]) -> None:
             return
         await asyncio.sleep(0.01)
     raise AssertionError("it did not come true")
+
+
+async def test_a_window_whose_patients_consent_nobody_can_read_waits_in_the_ledger(ward: Ward):
+    """Refused here it would be lost when the record is corrected; before anything is sent, consent is asked again."""
+    ward.reference.closed.add(("north", "p-9"))
+    await ward.role.take(batch(window()))
+    assert len(ward.intents()) == 1
+    assert ward.quarantined() == []

@@ -240,3 +240,35 @@ async def test_a_ledger_that_is_away_delays_a_list_and_loses_none_of_it(ward: Wa
     ward.ledger.away = False
     await ward.watch.look()
     assert ward.ids() == [wrong]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_pairing_that_nobody_can_read_lists_nothing_until_it_says_something_else(restarted: bool) -> None:
+    ward = Ward()
+    ward.chart()
+    await ward.watch.look()
+    ward.reference.closed.add(("north", "mon-1"))
+    ward.reference.changes += 1
+    if restarted:
+        ward.watch = ward.another_worker()
+    await ward.watch.look()
+    assert ward.ledger.records == []
+    ward.reference.closed.clear()
+    ward.reference.changes += 1
+    await ward.watch.look()
+    assert ward.ledger.records == []
+    ward.pair("q")
+    await ward.watch.look()
+    assert len(ward.ledger.records) == 1
+
+
+async def test_a_corrected_id_is_listed_though_nobody_can_read_the_pairing() -> None:
+    ward = Ward()
+    ward.chart()
+    await ward.watch.look()
+    ward.reference.closed.add(("north", "mon-1"))
+    ward.call("b")
+    await ward.watch.look()
+    assert [Correction.model_validate_json(one.value or b"").cause for one in ward.ledger.records] == [
+        "subject_changed"
+    ]

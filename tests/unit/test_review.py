@@ -188,3 +188,24 @@ def test_a_patient_no_longer_known_at_the_endpoint_holds_the_result(
 ) -> None:
     reference.admit("p-9", **subject_ids)
     assert review(operation(), reference, NOW) == Stop(State.HELD, "unknown_patient")
+
+
+def test_a_consent_that_nobody_can_read_defers_and_refuses_nothing(reference: StaticReference) -> None:
+    reference.closed.add(("north", "p-9"))
+    assert review(operation(), reference, NOW) == Stop(State.DEFERRED, "consent_in_doubt")
+    reference.closed.clear()
+    assert review(operation(), reference, NOW) is None
+    reference.consents.clear()
+    assert review(operation(), reference, NOW) == NO_CONSENT
+
+
+def test_a_consent_that_is_mended_between_two_looks_refuses_nothing(
+    reference: StaticReference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mended(*_key: str) -> bool:
+        reference.closed.clear()
+        return False
+
+    reference.closed.add(("north", "p-9"))
+    monkeypatch.setattr(reference, "consent_in_doubt", mended)
+    assert review(operation(), reference, NOW) == Stop(State.DEFERRED, "consent_in_doubt")

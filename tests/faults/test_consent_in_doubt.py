@@ -1,0 +1,75 @@
+"""A consent record that nobody can read for a while stops a patient's results, and ends none. On a real broker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import streams.delivery
+from adapters.brokers import Broker
+from schemas.operation import Operation, State
+from schemas.topics import CONSENTS, PAIRINGS, PATIENTS
+from streams.review import review
+from tests.delivering import deliver_until, delivery
+from tests.doubles.memory_ledger import MemoryLedger
+from tests.ehrs import NAME, sandbox_ehr
+from tests.reference_topics import ReferenceTopics, consent, pairing
+
+UNREADABLE = consent("p0")[:-1] + b",}"
+WITHDRAWN = consent("p0").replace(b"active", b"inactive")
+
+
+@pytest.fixture
+def topics(broker: Broker, topic_prefix: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReferenceTopics]:
+    monkeypatch.setattr(streams.delivery, "backoff_s", lambda *_: 0.05)
+    made = ReferenceTopics(broker.bootstrap_servers, topic_prefix)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(("corrected", "ends"), [(consent("p0"), State.SUCCEEDED), (WITHDRAWN, State.QUARANTINED)])
+async def test_what_waits_for_a_consent_nobody_can_read_goes_on_when_it_is_corrected(
+    topics: ReferenceTopics, tmp_path: Path, corrected: bytes, ends: State
+) -> None:
+    topics.create(1)
+    patient = {"tenant_id": "north", "patient_id": "p0", "subject_ids": {NAME: "p0"}}
+    topics.write(PATIENTS, "p0", json.dumps(patient).encode())
+    topics.write(CONSENTS, "p0", UNREADABLE)
+    reference, ledger, written = topics.followed(), MemoryLedger(), False
+    with sandbox_ehr("fhir", tmp_path) as ehr:
+        ehr.seed("p0")
+        ledger.record([ehr.intent("p0")])
+
+        def operation() -> Operation:
+            return ledger.operations["op-1"]
+
+        def ended() -> bool:
+            nonlocal written
+            if operation().code == "consent_in_doubt" and not written:
+                assert operation().state is State.DEFERRED
+                written = True
+                topics.write(CONSENTS, "p0", corrected)
+            return operation().state is ends
+
+        await deliver_until(delivery(ehr, ledger, review=lambda one, at: review(one, reference, at)), ended)
+        assert written
+        assert len(ehr.observations("p0")) == (ends is State.SUCCEEDED)
+
+
+def test_what_is_closed_is_told_from_what_is_not_there(topics: ReferenceTopics) -> None:
+    topics.create(2)
+    topics.write(CONSENTS, "p0", UNREADABLE)
+    topics.write(CONSENTS, "p1", consent("p1"))
+    topics.write(PAIRINGS, "mon-1", pairing("mon-1", "p0")[:-1])
+    topics.write(PAIRINGS, "mon-2", pairing("mon-2", "p0"))
+    reference = topics.followed()
+    assert [reference.consent_in_doubt("north", patient) for patient in ("p0", "p1", "p2")] == [True, False, False]
+    assert [reference.pairing_in_doubt("north", device) for device in ("mon-1", "mon-2", "mon-3")] == [
+        True,
+        False,
+        False,
+    ]
+    assert set(reference.closed_pairings()) == {("north", "mon-1")}
