@@ -215,8 +215,8 @@ class Installation:
         windows = recording.windows()
         private = [place for place in windows if place[0] not in recording.consented]
         assert report["balanced"] is True, report
-        assert report["readings"] == recording.measurements
-        assert report["duplicates"] == recording.duplicates
+        assert report["readings"] == recording.measurements, report
+        assert report["duplicates"] == recording.duplicates, report
         assert report["late"] == recording.late
         assert report["quarantined"] == dict(recording.quarantined) | {"no_consent": len(private)}
         assert report["windows"] == len(windows)
