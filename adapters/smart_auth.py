@@ -34,6 +34,7 @@ REFRESH_APART_S = 60.0
 """Oracle Health throttles clients that fetch tokens more often."""
 USUAL_LIFE_S = 300.0
 LONGEST_LIFE_S = 24 * 3600.0
+_TOO_MANY, _SERVER_ERROR = 429, 500
 _OAUTH_ERROR = re.compile(r"^[a-z_]{1,40}$")
 
 
@@ -44,6 +45,11 @@ class TokenRefusedError(Exception):
         super().__init__(f"token endpoint answered {status} ({code})")
         self.status = status
         self.code = code
+
+    @property
+    def is_away(self) -> bool:
+        """Overloaded or away, which refuses nobody: it is asked again, for as long as it takes."""
+        return self.status == _TOO_MANY or self.status >= _SERVER_ERROR
 
 
 @dataclass(frozen=True, slots=True, repr=False)

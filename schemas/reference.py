@@ -6,6 +6,7 @@ What limits a pairing or a consent is never passed over: a field that is not kno
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from datetime import datetime
 from typing import Annotated, Literal
@@ -104,7 +105,7 @@ class Consent(BaseModel):
         if self.status != "active" or (self.since and at < self.since) or (self.until and last >= self.until):
             return False
         members = PANELS.get(vital_type, (vital_type,))
-        if any(_covers(d, purpose, name, endpoint) for d in self.denies for name in (vital_type, *members)):
+        if any(_denies(d, purpose, name, endpoint) for d in self.denies for name in (vital_type, *members)):
             return False
         return self._permits(purpose, vital_type, endpoint) or all(
             self._permits(purpose, member, endpoint) for member in members
@@ -119,4 +120,18 @@ def _covers(provision: Provision, purpose: Purpose, vital_type: str, endpoint: s
         provision.purpose == purpose
         and ("*" in provision.types or vital_type in provision.types)
         and ("*" in provision.endpoints or endpoint in provision.endpoints)
+    )
+
+
+_VITAL_NAME = re.compile(r"[a-z][a-z0-9_]*|\*")
+
+
+def _denies(denial: Provision, purpose: Purpose, vital_type: str, endpoint: str) -> bool:
+    """A denial that is not understood covers everything: types that are no names of vitals, or none, or no endpoint."""
+    endpoints = {name.strip().casefold() for name in denial.endpoints}
+    is_understood = bool(denial.types) and all(_VITAL_NAME.fullmatch(name) for name in denial.types)
+    return (
+        denial.purpose == purpose
+        and (not is_understood or "*" in denial.types or vital_type in denial.types)
+        and (not endpoints or "*" in endpoints or endpoint.casefold() in endpoints)
     )

@@ -74,5 +74,8 @@ def _bound(text: Any, missing: datetime, *, whole_day: bool = False) -> datetime
     if text is None:
         return missing
     bound = datetime.fromisoformat(text)
-    bound = bound.replace(tzinfo=UTC) if bound.tzinfo is None else bound.astimezone(UTC)
+    try:
+        bound = bound.replace(tzinfo=UTC) if bound.tzinfo is None else bound.astimezone(UTC)
+    except OverflowError:  # the first or last day of the calendar: for ever
+        return _FAR_AHEAD if bound.year > 1 else _LONG_AGO
     return bound + timedelta(days=1, microseconds=-1) if whole_day and _DAY.fullmatch(text) else bound

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import httpx
@@ -28,6 +28,14 @@ MOST_PAGES = 20
 _JSON = {"Content-Type": "application/fhir+json"}
 
 
+class _Looked(NamedTuple):
+    """A patient's encounters as they were at a moment, and how long they are kept."""
+
+    until_s: float
+    looked_at: datetime
+    encounters: tuple[Encounter, ...]
+
+
 class FhirEndpoint:
     """Writes Observations to a FHIR R4 server and finds them again."""
 
@@ -42,22 +50,28 @@ class FhirEndpoint:
     ) -> None:
         self.capabilities = endpoint.matrix
         self._http = Conversation(name, endpoint.base_url, auth, self.capabilities, observer, transport)
-        self._encounters: dict[str, tuple[float, tuple[Encounter, ...]]] = {}
+        self._encounters: dict[str, _Looked] = {}
 
     # -- the port ---------------------------------------------------------------------------------------------------
 
     async def active_encounter(self, subject_id: str, at: datetime) -> tuple[str | None, EhrAnswer | None]:
-        """The patient's encounter of that moment. What a search brought is kept for a minute, but never an absence."""
+        """The patient's encounter of that moment. What a search brought is kept for a minute, but never an absence.
+
+        Nor does it tell of moments after it: another encounter may have begun.
+        """
         kept = self._encounters.get(subject_id)
-        if kept is not None and monotonic() < kept[0] and (known := choose(kept[1], at)) is not None:
-            return known, None
+        if kept is not None and monotonic() < kept.until_s and at <= kept.looked_at:
+            known = choose(kept.encounters, at)
+            if known is not None:
+                return known, None
+        looked_at = datetime.now(UTC)
         found, answer = await self._search("Encounter", self.encounter_params(subject_id))
         if answer.error is not None:
             return None, answer
         encounters = active_encounters(found, subject_id)
         if len(self._encounters) >= ENCOUNTERS_KEPT:
             self._encounters.clear()
-        self._encounters[subject_id] = (monotonic() + ENCOUNTER_KEPT_S, encounters)
+        self._encounters[subject_id] = _Looked(monotonic() + ENCOUNTER_KEPT_S, looked_at, encounters)
         return choose(encounters, at), answer
 
     async def create(

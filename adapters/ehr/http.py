@@ -84,7 +84,8 @@ class Conversation:
             async with asyncio.timeout(2 * self._timeout_s):  # a trickled answer must not hold a patient for ever
                 answer = await self._exchange(request)
         except TokenRefusedError as refused:
-            answer = EhrAnswer(401, {}, b"", sent=False, error=refused.code)
+            status = None if refused.is_away else 401
+            answer = EhrAnswer(status, {}, b"", sent=False, error=refused.code)
         except WithheldError:
             answer = EhrAnswer(None, {}, b"", sent=departure.left, error="withheld")
         except TimeoutError:
@@ -94,8 +95,8 @@ class Conversation:
             if not isinstance(error, httpx.RequestError):
                 _log.error("an EHR's answer could not be read", extra={"error": type(error).__name__})
             answer = EhrAnswer(None, {}, b"", sent=departure.left, error=type(error).__name__)
-        status = "none" if answer.status is None else str(answer.status)
-        self._observer.count("ehr_requests_total", endpoint=self._name, operation=operation, status=status)
+        told = "none" if answer.status is None else str(answer.status)
+        self._observer.count("ehr_requests_total", endpoint=self._name, operation=operation, status=told)
         self._observer.seconds("ehr_request_seconds", monotonic() - started, endpoint=self._name, operation=operation)
         return answer
 

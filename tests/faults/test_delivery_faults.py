@@ -379,3 +379,19 @@ async def test_pages_that_repeat_rows_do_not_make_a_result_look_doubled(tmp_path
         await connection.close()
         assert answer.error is None
         assert len(found) == 61
+
+
+async def test_a_token_server_that_is_away_refuses_nobody_however_long_it_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.verdict.UNAUTHORIZED_ATTEMPTS", 3)
+    monkeypatch.setattr("streams.backoff.FIRST_S", 0.001)
+    with sandbox_ehr("oracle-health", tmp_path) as ehr:
+        ehr.seed("p0")
+        ledger = MemoryLedger()
+        ledger.record([ehr.intent("p0")], now=now())
+        ehr.sandbox.sandbox.faults.put([Fault(kind="unavailable", operation="token", count=6)])
+        await deliver_until(delivery(ehr, ledger), lambda: at_rest(ledger))
+        assert ehr.sandbox.sandbox.faults.struck == {"unavailable": 6}
+        assert ledger.operations["op-1"].state is State.SUCCEEDED
+        assert {o.code for o in ledger.history["op-1"]} <= {"unreachable", "endpoint_paused", None}

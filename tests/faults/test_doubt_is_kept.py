@@ -27,7 +27,7 @@ REFUSED_SEARCHES = {
     "unauthorized": [Fault(kind="unauthorized", operation="search")],
     "token_refused": [
         Fault(kind="expired_token", operation="search", count=1),
-        Fault(kind="unavailable", operation="token", after=1),
+        Fault(kind="forbidden", operation="token", after=1),
     ],
 }
 

@@ -33,3 +33,16 @@ async def test_the_last_window_before_a_stay_is_not_filed_under_it(tmp_path: Pat
         assert (before.state, before.code) == (State.HELD, "no_encounter")
         assert within.state is State.SUCCEEDED
         assert [o["encounter"]["reference"] for o in ehr.observations("p0")] == ["Encounter/day"]
+
+
+async def test_what_was_looked_up_before_a_stay_began_does_not_tell_of_readings_after_it(tmp_path: Path) -> None:
+    with sandbox_ehr("epic", tmp_path) as ehr:
+        begins = now() + timedelta(seconds=30)
+        ehr.sandbox.seed("p0", encounter_id="visit", started=(begins - timedelta(hours=1)).isoformat())
+        connection = ehr.connect()
+        before, _ = await connection.active_encounter("p0", now() - timedelta(seconds=5))
+        ehr.sandbox.seed("p0", encounter_id="stay", started=begins.isoformat())
+        after, asked = await connection.active_encounter("p0", begins + timedelta(seconds=30))
+        await connection.close()
+        assert (before, after) == ("Encounter/visit", "Encounter/stay")
+        assert asked is not None

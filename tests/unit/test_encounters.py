@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -91,3 +92,14 @@ def test_any_json_is_looked_through_and_only_an_active_one_chosen(found: list[di
     chosen = choose_active(found, "p", AT)
     possible = {f"Encounter/{e['id']}" for e in found if e.get("id") and e.get("status") in list(ACTIVE)}
     assert chosen is None or chosen in possible
+
+
+@pytest.mark.parametrize("end", ["9999-12-31", "9999-12-31T23:59:59-05:00", "9999-12-31T23:59:59Z"])
+def test_an_encounter_that_ends_with_the_calendar_has_no_end(end: str) -> None:
+    for_ever = encounter("e1") | {"period": {"start": "2026-01-01", "end": end}}
+    assert choose_active([for_ever], "p", AT) == "Encounter/e1"
+
+
+def test_an_encounter_that_begins_after_the_calendar_has_not_begun() -> None:
+    never = encounter("e1") | {"period": {"start": "9999-12-31T23:59:59-05:00"}}
+    assert choose_active([never], "p", AT) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -69,3 +70,23 @@ def test_names_in_any_script_are_taken() -> None:
     names = {"Nord-Ø": "Jürgen", "北": "患者 1"}
     record = {"tenant_id": "عيادة", "patient_id": "नमस्ते", "subject_ids": names}
     assert PatientRecord.model_validate(record).subject_ids == names
+
+
+@pytest.mark.parametrize(
+    ("denial", "permitted"),
+    [
+        ({"types": ["heart_rate"]}, False),
+        ({"types": ["spo2"]}, True),
+        ({"types": ["heart rate"]}, False),
+        ({"types": ["Heart_Rate"]}, False),
+        ({"types": ["spo2", "8867-4"]}, False),
+        ({"types": []}, False),
+        ({"endpoints": []}, False),
+        ({"endpoints": ["North "]}, False),
+        ({"endpoints": ["south"]}, True),
+        ({"purpose": "documents", "types": ["?"]}, True),
+    ],
+)
+def test_a_denial_that_is_not_understood_covers_everything(denial: dict[str, Any], permitted: bool) -> None:
+    consent = Consent.model_validate(CONSENT | {"denies": [{"purpose": "vitals"} | denial]})
+    assert consent.allows("vitals", "heart_rate", "north", datetime(2026, 1, 5, tzinfo=UTC)) is permitted
