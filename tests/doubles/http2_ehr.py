@@ -26,12 +26,17 @@ Break = Callable[["Http2Conversation", int], None]
 
 
 class Http2Ehr:
-    """Keeps every Observation it was sent. `break_with` is what it does instead of answering the second write."""
+    """Keeps every Observation it was sent. `break_with` is what it does instead of answering the second write.
+
+    `leave_with` is what it does after every answer.
+    """
 
     def __init__(self) -> None:
         self.observations: list[dict[str, Any]] = []
         self.requests: list[str] = []
         self.break_with: Break | None = None
+        self.leave_with: Break | None = None
+        self.connections: list[Http2Conversation] = []
         self.origin = ""
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
@@ -51,10 +56,12 @@ class Http2Conversation(asyncio.Protocol):
         self.ehr = ehr
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
         self._asked: dict[int, tuple[dict[str, str], bytearray]] = {}
+        self.answered = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        self.ehr.connections.append(self)
         self.h2.initiate_connection()
         self._flush()
 
@@ -69,6 +76,8 @@ class Http2Conversation(asyncio.Protocol):
             elif isinstance(event, h2.events.StreamEnded):
                 self._answer(event.stream_id)
         self._flush()
+        if self.ehr.leave_with and self.answered:
+            self.ehr.leave_with(self, self.answered)
 
     def _answer(self, stream: int) -> None:
         headers, body = self._asked.pop(stream)
@@ -84,6 +93,7 @@ class Http2Conversation(asyncio.Protocol):
             fields.append(("location", f"Observation/{json.loads(body)['id']}"))
         self.h2.send_headers(stream, fields)
         self.h2.send_data(stream, body, end_stream=True)
+        self.answered = stream
 
     def _flush(self) -> None:
         if not self.transport.is_closing():
@@ -98,6 +108,18 @@ def data_on_no_stream(conversation: Http2Conversation, _stream: int) -> None:
 def says_it_took_nothing(conversation: Http2Conversation, _stream: int) -> None:
     """GOAWAY that names an earlier stream as the last one taken, though this one was: a client may send again by itself."""
     conversation.transport.write(GoAwayFrame(0, last_stream_id=1).serialize())
+
+
+def says_that_it_leaves(conversation: Http2Conversation, stream: int) -> None:
+    """GOAWAY that names the last stream it took, as it is meant to be; what comes after it is not taken."""
+    conversation.transport.write(GoAwayFrame(0, last_stream_id=stream).serialize())
+    conversation.data_received = lambda _: None  # type: ignore[method-assign]
+
+
+def leaves(conversation: Http2Conversation, stream: int) -> None:
+    """The same, and the connection closes."""
+    says_that_it_leaves(conversation, stream)
+    conversation.transport.close()
 
 
 def refuses_the_stream(conversation: Http2Conversation, stream: int) -> None:
