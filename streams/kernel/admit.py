@@ -138,7 +138,9 @@ def admit(
         )
         devices.last_arrival[device] = arrival_ms
         if end <= closed:
-            fate[i] = SETTLED_BEFORE if c.offset[i] <= devices.judged[device] else LATE
+            # what an earlier run had open never came out, though other pairings or settings may close it now
+            told = c.offset[i] <= devices.judged[device] and end <= streams.told_through[stream]
+            fate[i] = SETTLED_BEFORE if told else LATE
             continue
         devices.watermark[device] = max(devices.watermark[device], time_ms)
         streams.latest[stream] = max(streams.latest[stream], time_ms)

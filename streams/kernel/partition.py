@@ -107,6 +107,7 @@ class PartitionKernel:
                     continue
                 at = code * len(self.vitals.names) + self.vitals.index[name]
                 self.store.streams.closed_through[at] = stream.closed_through_ms
+                self.store.streams.told_through[at] = stream.closed_through_ms
                 if stream.patient_id is not None:
                     self.published[at] = Published(
                         stream.patient_id, stream.published_slot, stream.published_value, stream.outside

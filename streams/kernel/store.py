@@ -24,8 +24,9 @@ class Devices(NamedTuple):
 
 
 class Streams(NamedTuple):
-    """By device code x number of vitals + vital. Windows ending at or before `closed_through` are out.
+    """By device code x number of vitals + vital. Windows ending at or before `closed_through` are out, or due.
 
+    Those ending at or before `told_through` were out when an earlier run told its progress.
     No open row ends before `oldest_end`, and none arrived before `oldest_arrival`.
     """
 
@@ -34,6 +35,7 @@ class Streams(NamedTuple):
     head: I32
     oldest_end: I64
     oldest_arrival: I64
+    told_through: I64
 
 
 class OpenRows(NamedTuple):
@@ -63,7 +65,7 @@ class Store:
         self.devices = Devices(*(np.zeros(0, np.int64) for _ in range(3)))
         self.streams = Streams(
             np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64),
-            np.zeros(0, np.int64),
+            np.zeros(0, np.int64), np.zeros(0, np.int64),
         )  # fmt: skip
         time, value, seq, offset, arrival = (np.zeros(0, np.int64) for _ in range(5))
         place, patient, following, free = (np.zeros(0, np.int32) for _ in range(4))
@@ -84,6 +86,7 @@ class Store:
                 _filled(s.head, size * self.vitals, NOWHERE),
                 _filled(s.oldest_end, size * self.vitals, SETTLED),
                 _filled(s.oldest_arrival, size * self.vitals, SETTLED),
+                _filled(s.told_through, size * self.vitals, NEVER),
             )
         self._reserve_rows(rows)
 
@@ -106,10 +109,11 @@ class Store:
         """Forget all other devices, which must have no open rows; these get the codes from 0 upwards."""
         self.devices = Devices(*(column[devices] for column in self.devices))
         streams = (devices[:, np.newaxis] * self.vitals + np.arange(self.vitals)).ravel()
-        closed_through, latest, head, oldest_end, oldest_arrival = self.streams
+        s = self.streams
         self.streams = Streams(
-            closed_through[streams], latest[streams], head[streams], oldest_end[streams], oldest_arrival[streams]
-        )
+            s.closed_through[streams], s.latest[streams], s.head[streams], s.oldest_end[streams],
+            s.oldest_arrival[streams], s.told_through[streams],
+        )  # fmt: skip
 
     def open_patients(self) -> tuple[I64, I32]:
         """The open rows, and the patient of each."""

@@ -9,10 +9,12 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.config import Config
 from schemas.reference import Pairing
 from streams.batches import Record
 from streams.kernel.replay import Places
-from tests.property.kernel_logs import BASE_MS, Run, logs, measured, new_run, pairings, run
+from streams.kernel.vital_table import VitalTable
+from tests.property.kernel_logs import BASE_MS, TABLE, Run, logs, measured, new_run, pairings, run
 
 Coordinates = tuple[int, int]
 
@@ -37,10 +39,17 @@ def set_aside(*runs: Run) -> set[Coordinates]:
     return late | {(offset, index) for r in runs for offset, index, _ in (*r.rejected, *r.withdrawn)}
 
 
-def successor(before: list[Run], log: list[Record], paired_with: dict[tuple[str, str], Pairing], **how: bool) -> Run:
+def successor(
+    before: list[Run],
+    log: list[Record],
+    paired_with: dict[tuple[str, str], Pairing],
+    table: VitalTable = TABLE,
+    *,
+    finish: bool = True,
+) -> Run:
     """The next run, which knows what those before left on Kafka."""
     told = before[-1]
-    run_ = new_run()
+    run_ = new_run(table)
     run_.devices, run_.partition = dict(told.devices), told.partition
     run_.kernel.restore(told.devices.values(), told.partition)
     committed = told.partition.settled if told.partition else 0
@@ -48,7 +57,7 @@ def successor(before: list[Run], log: list[Record], paired_with: dict[tuple[str,
     run_.kernel.restore_set_aside(array("q", [number for place in known for number in place]))
     if log[committed:]:
         run_.add(run_.kernel.ingest(log[committed:], paired_with, 1))
-    if how.get("finish", True):
+    if finish:
         run_.close(log[-1].timestamp_ms + 10_000_000)
     else:
         run_.close(all_due=False)
@@ -130,3 +139,50 @@ def test_places_are_found_as_a_set_finds_them(places, data):
     offsets, indices = (np.array([place[n] for place in asked], np.int64) for n in range(2))
     assert known.among(offsets, indices).tolist() == [place in set(places) for place in asked]
     assert known.end == max((offset + 1 for offset, _ in places), default=0)
+
+
+def placed(offset: int, second: float, vital: str = "heart_rate", device: str = "d0") -> Record:
+    return measured(offset, BASE_MS + round(second * 1000), device=device, vital=vital)
+
+
+def standing(runs: list[Run]) -> int:
+    """Readings in windows or set aside, each once."""
+    windows = [orjson.loads(value) for r in runs for value in r.windows.values()]
+    named = {(place["offset"], place["index"]) for w in windows for place in w.get("supersedes", [])}
+    return sum(w["count"] + w["duplicates"] for w in windows) + len(set_aside(*runs) - named)
+
+
+def test_a_reading_that_was_open_and_that_a_corrected_pairing_makes_late_is_told():
+    """An earlier reading of its window counts now, so that its device was silent before it for the idle time."""
+    beside = [placed(offset, second, device="d3") for offset, second in ((1, 0.5), (3, 15), (4, 30), (5, 44))]
+    log = sorted([placed(0, -10), placed(2, 1), placed(6, 45), *beside])
+    spans = [("2026-01-01T00:00:00Z", "2026-01-05T10:00:00Z"), ("2026-01-05T10:00:30Z", None)]
+    intervals = [{"patient_id": "p0", "from": begin, "until": end} for begin, end in spans]
+    known = Pairing.model_validate({"tenant_id": "north", "device_id": "d0", "intervals": intervals})
+    table = VitalTable(Config())
+    first = new_run(table)
+    first.add(first.kernel.ingest(log, pairings() | {("north", "d0"): known}, 1))
+    first.close(all_due=False)
+
+    second = successor([first], log, pairings(), table)
+
+    assert standing([first, second]) == len(log)
+    assert second.late == [(6, 0)]
+
+
+def test_readings_of_a_window_that_was_open_and_that_a_shorter_grace_closes_are_told_as_late():
+    log = [placed(2 * s + at, s, vital) for s in range(65) for at, vital in enumerate(["spo2", "heart_rate"])]
+    first, second = (
+        VitalTable(
+            Config.model_validate({"vitals": {v: {"window": "60s", "grace": g, "idle": "90s"} for v, g in graces}})
+        )
+        for graces in ((("spo2", "30s"), ("heart_rate", "1s")), (("spo2", "1s"), ("heart_rate", "1s")))
+    )
+    before = new_run(first)
+    before.add(before.kernel.ingest(log, pairings(), 1))
+    before.close(all_due=False)
+
+    after = successor([before], log, pairings(), second)
+
+    assert standing([before, after]) == len(log)
+    assert {offset for offset, _ in after.late} == {2 * s for s in range(60)}
