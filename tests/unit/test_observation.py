@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mappings.fhir_structure import structure
@@ -61,6 +61,7 @@ def test_a_value_is_a_json_number_without_float_noise(value: float, text: str) -
     st.integers(1, 10_000),
     st.integers(0, 3),
 )
+@settings(deadline=None)
 def test_every_window_becomes_sound_fhir_and_us_core(
     endpoint: str, windows: list[Window], micro: int, count: int, revision: int
 ) -> None:
