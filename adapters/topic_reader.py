@@ -63,8 +63,8 @@ class KafkaTopicReader:
         consumer = Consumer(self._settings)
         try:
             at = TopicPartition(topic.prefixed(self._prefix), partition, offset)
-            low, _ = consumer.get_watermark_offsets(at, timeout=_ANSWER_S)
-            return offset > low and not _is_reached(consumer, at)
+            low, high = consumer.get_watermark_offsets(at, timeout=_ANSWER_S)
+            return offset > max(low, high) and not _is_reached(consumer, at)
         except KafkaException as error:
             raise RetryLater(f"{topic.name} could not be read ({error.args[0].name()})") from None
         finally:
@@ -72,13 +72,16 @@ class KafkaTopicReader:
 
 
 def _is_reached(consumer: Consumer, at: TopicPartition) -> bool:
-    """Whether a fetch from this offset is answered, with records or with the end; not asked by its number (see below)."""
+    """Whether a fetch from this offset is answered, with records or with the end.
+
+    Only where the end's number is below it (see below): what lies there may be more than this client can open.
+    """
     consumer.assign([at])
     began = monotonic()
     while monotonic() - began < _SILENCE_S:
         for message in consumer.consume(1, _POLL_S):
             error = message.error()
-            if error is None or error.code() == KafkaError._PARTITION_EOF:
+            if error is None or error.code() in (KafkaError._PARTITION_EOF, KafkaError._BAD_COMPRESSION):
                 return True
             if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
                 return False

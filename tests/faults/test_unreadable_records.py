@@ -12,6 +12,7 @@ from schemas.topics import DLQ_TELEMETRY, READINGS
 from tests.conditions import wait_until
 from tests.system.monitor import PARTITION, Monitor, monitor_at
 from tests.system.raw_batches import ZSTD, batch, produce, record
+from vitalwire.reconciliation import reconciled
 
 LONG_BYTES = 9 << 20
 LONG = {
@@ -87,3 +88,25 @@ def test_a_frame_of_64_mib_in_a_few_kilobytes_is_never_opened(monitor: Monitor):
     assert (aside.reason, aside.source.offset) == (Reason.OVERSIZED, 0)
     assert 0 < len(base64.b64decode(aside.raw or "")) < 10_000
     assert worker.metric("readings_total{") == 4
+
+
+def test_a_bomb_stops_neither_the_next_start_nor_the_report(monitor: Monitor):
+    """Other clients open it without a limit of their own, and never come past it or need as much memory as it says."""
+    (worker,) = monitor.site.start("telemetry")
+    monitor.send(2)
+    monitor.wait_until_windowed(2)
+    monitor.site.wait_until_taken("telemetry", READINGS)
+    worker.stop()
+    records = [record(0, b"{}"), record(1, b" " * (150 << 20)), record(2, b"{}")]
+    send_raw(monitor, batch(records, codec=ZSTD, compress=zstd))
+    monitor.send(3)
+
+    unread = reconciled(monitor.site.settings, monitor.site.ledger)
+    monitor.site.start("telemetry")
+    wait_until(lambda: len(monitor.late()) == 3, 60, what="the readings after the bomb, whose window is out")
+    monitor.site.wait_until_taken("telemetry", READINGS)
+    report = reconciled(monitor.site.settings, monitor.site.ledger)
+
+    assert (unread.readings, unread.unread) == (2, 4)
+    assert (report.readings, report.in_windows, report.quarantined_readings, report.late) == (6, 2, 1, 3)
+    assert report.unread == 0
