@@ -74,7 +74,7 @@ def first_half(installation: Installation, ward: Ward, recording: Recording, ehr
     installation.start("telemetry", *WRITERS)
     ward.send(recording.messages[:middle])
     installation.go_on(10)
-    installation.wait_until_taken("clinical", WINDOWS)
+    wait_until_caught_up(installation)
     for worker in installation.workers[1:]:
         worker.stop()
 
@@ -82,7 +82,16 @@ def first_half(installation: Installation, ward: Ward, recording: Recording, ehr
 def all_charted(installation: Installation, ward: Ward, recording: Recording) -> None:
     ward.send(recording.messages[len(recording.messages) // 2 :])
     installation.wait_until_charted(len(recording.results()))
-    installation.wait_until_taken("clinical", WINDOWS)
+    wait_until_caught_up(installation)
+
+
+def wait_until_caught_up(installation: Installation) -> None:
+    """The end is asked anew each time: windows still come."""
+    wait_until(
+        lambda: installation.committed("clinical", WINDOWS) == installation.ends(WINDOWS),
+        90,
+        what="clinical at the end",
+    )
 
 
 def charted(ehr: SandboxProcess) -> list[str]:
