@@ -2,6 +2,8 @@
 
 from adapters.ledger.engine import migrate
 from adapters.ledger.observed import ObservedLedger
+from adapters.ledger.rows import Attempt
+from adapters.ledger.settling import STALE
 from adapters.ledger.store import SqlLedger, open_ledger
 
-__all__ = ["ObservedLedger", "SqlLedger", "migrate", "open_ledger"]
+__all__ = ["STALE", "Attempt", "ObservedLedger", "SqlLedger", "migrate", "open_ledger"]

@@ -140,11 +140,20 @@ class SqlLedger:
             return operation(row, self._seal) if row else None
 
     def find(
-        self, *, endpoint: str | None = None, state: State | None = None, code: str | None = None, limit: int
+        self,
+        *,
+        endpoint: str | None = None,
+        state: State | None = None,
+        code: str | None = None,
+        stale: bool = False,
+        limit: int,
     ) -> list[Operation]:
-        """The earliest operations of an endpoint, in a state, with a code; each condition left out holds for all."""
+        """The earliest operations of an endpoint, in a state, with a code, with a stale attempt: all that is asked holds."""
         asked = (operations.c.endpoint, endpoint), (operations.c.state, state), (operations.c.code, code)
         wanted = select(operations).where(*(column == value for column, value in asked if value is not None))
+        if stale:
+            late = select(attempts.c.operation_id).where(attempts.c.code == settling.STALE)
+            wanted = wanted.where(operations.c.operation_id.in_(late))
         with self._reading() as db:
             found = db.execute(wanted.order_by(operations.c.sequence).limit(limit))
             return [operation(row, self._seal) for row in found]

@@ -151,16 +151,19 @@ def schemas(
 def ledger_list(
     state: Annotated[str | None, typer.Option(help="List the operations in this state, e.g. held.")] = None,
     endpoint: Annotated[str | None, typer.Option(help="List the operations of this endpoint.")] = None,
+    stale: Annotated[
+        bool, typer.Option("--stale", help="List those with an attempt that ended after its lease (stale_claim).")
+    ] = False,
     limit: Annotated[int, typer.Option(min=1, help="List at most this many, the earliest first.")] = 100,
     json: AsJson = False,
 ) -> None:
-    """Operations in a state, of an endpoint; without either, how many there are in which state at each endpoint."""
+    """Operations in a state, of an endpoint; without conditions, how many there are in which state at each endpoint."""
     from vitalwire.cli.ledger import run_list, run_list_operations  # noqa: PLC0415
 
-    if state is None and endpoint is None:
+    if state is None and endpoint is None and not stale:
         run_list(as_json_document=json)
     else:
-        run_list_operations(endpoint, state, limit, as_json_document=json)
+        run_list_operations(endpoint, state, limit, stale=stale, as_json_document=json)
 
 
 @ledger_app.command("release")
@@ -182,7 +185,10 @@ def ledger_show(
     operation_id: Annotated[str, typer.Argument(help="The operation's id, as logs and audit events give it.")],
     json: AsJson = False,
 ) -> None:
-    """One operation: its state, attempts and evidence. Shows no patient data."""
+    """One operation: where to look for it in the chart, and each attempt.
+
+    Names the patient (subject_id) and the device, so read it where charts may be read; it shows no values measured.
+    """
     from vitalwire.cli.ledger import run_show  # noqa: PLC0415
 
     run_show(operation_id, as_json_document=json)

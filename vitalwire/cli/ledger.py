@@ -1,4 +1,4 @@
-"""`vitalwire ledger list`, `show` and `release`. What is shown holds no patient data."""
+"""`vitalwire ledger list`, `show` and `release`. Only `show` names a patient."""
 
 from __future__ import annotations
 
@@ -8,28 +8,14 @@ from adapters.ledger import SqlLedger, open_ledger
 from schemas.errors import Misconfigured, VitalwireError
 from schemas.operation import Operation, State
 from streams.verdict import MESSAGES
-from vitalwire.cli.output import as_json, complain, pairs, say, table
+from vitalwire.cli import showing
+from vitalwire.cli.output import as_json, complain, say, table
 from vitalwire.release_review import compared_with_records
 from vitalwire.releasing import Order, release
 from vitalwire.settings import from_environment
 
 _LISTED = ("operation_id", "endpoint", "vital_type", "state", "code", "message", "created_at")
 _MOST_RELEASED = 10_000
-
-_SHOWN = (
-    "operation_id",
-    "sequence",
-    "state",
-    "attempts",
-    "in_doubt",
-    "amends",
-    "http_status",
-    "code",
-    "message",
-    "created_at",
-    "next_attempt_at",
-    "settled_at",
-)
 
 
 def run_list(*, as_json_document: bool) -> None:
@@ -42,9 +28,11 @@ def run_list(*, as_json_document: bool) -> None:
         table("Operations", ("endpoint", "state", "operations"), rows)
 
 
-def run_list_operations(endpoint: str | None, state: str | None, limit: int, *, as_json_document: bool) -> None:
-    """The earliest operations at an endpoint, in a state, or both."""
-    found = _ledger().find(endpoint=endpoint, state=_state(state), limit=limit)
+def run_list_operations(
+    endpoint: str | None, state: str | None, limit: int, *, stale: bool, as_json_document: bool
+) -> None:
+    """The earliest operations at an endpoint, in a state, with an attempt that ended after its lease."""
+    found = _ledger().find(endpoint=endpoint, state=_state(state), stale=stale, limit=limit)
     listed = [_listed(operation) for operation in found]
     if as_json_document:
         as_json(listed)
@@ -72,7 +60,7 @@ def run_release(
         told = {"released": released, "readdressed": readdressed, "kept": compared.kept, "not_held": others}
         as_json(told)
     else:
-        say(f"{len(released)} released; delivery takes them up by itself")
+        say(_told(len(released), named=len(operation_ids), code=code))
         for one in readdressed:
             say(f"{one} will go to the patient's corrected id at the endpoint")
         for one, why in compared.kept.items():
@@ -83,19 +71,24 @@ def run_release(
 
 
 def run_show(operation_id: str, *, as_json_document: bool) -> None:
-    """One operation without what it says of the patient."""
+    """One operation and all its attempts, as a person at the chart needs them. Names the patient."""
     ledger = _ledger()
     operation = ledger.operation(operation_id)
     if operation is None:
         raise VitalwireError(
             f"The ledger holds no operation {operation_id}. `vitalwire ledger list` shows what it holds."
         )
-    shown = operation.model_dump(mode="json", include=set(_SHOWN))
-    shown |= {"endpoint": operation.intent.endpoint, "resource_type": operation.intent.resource_type}
+    shown = showing.document(operation, ledger.attempts(operation_id))
     if as_json_document:
         as_json(shown)
     else:
-        pairs("Operation", shown)
+        showing.show(shown)
+
+
+def _told(released: int, named: int, code: str | None) -> str:
+    if not named:
+        return f"nothing is held there for {code}: nothing was released"
+    return f"{released} released" + ("; delivery takes them up by itself" if released else "")
 
 
 def _state(name: str | None) -> State | None:

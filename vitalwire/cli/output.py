@@ -12,7 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 from rich.text import Text
 
-_WIDTH_IN_FILES = 140
+_WIDTH_IN_FILES = 10_000  # nothing is cut that another program reads
 out = Console(highlight=False, width=None if Console().is_terminal else _WIDTH_IN_FILES)
 err = Console(stderr=True, highlight=False)
 
@@ -44,7 +44,9 @@ def as_json(value: object) -> None:
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
     """A result for a person."""
-    drawn = Table(*columns, title=title, title_justify="left")
+    drawn = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):  # the first column names things: it is to be copied whole
+        drawn.add_column(column, no_wrap=number == 0, overflow="fold")
     for row in rows:
         drawn.add_row(*(Text(str(cell)) for cell in row))
     out.print(drawn)

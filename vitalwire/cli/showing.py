@@ -1,0 +1,57 @@
+"""`vitalwire ledger show`: what a person at the chart needs to find one result, and all that was tried. Names patients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from adapters.ledger import STALE, Attempt
+from schemas.operation import Operation
+from streams.verdict import MESSAGES
+from vitalwire.cli.output import pairs, table
+
+_LATE = (
+    "It ended after its lease, when another worker had the operation: it changed nothing here, but may have written."
+)
+_ATTEMPT = ("attempt", "at", "state", "http_status", "code", "message")
+
+
+def document(operation: Operation, tried: Sequence[Attempt]) -> dict[str, Any]:
+    """One operation without what was measured: where it stands, where to look for it, and each attempt."""
+    of_operation, intent = operation.model_dump(mode="json"), operation.intent.model_dump(mode="json")
+    state = ("operation_id", "state", "code", "message", "in_doubt", "http_status")
+    chart = ("tenant_id", "endpoint", "subject_id", "resource_type")
+    life = ("amends", "sequence", "attempts", "created_at", "next_attempt_at", "settled_at")
+    return (
+        {name: of_operation[name] for name in state}
+        | {name: intent[name] for name in chart}
+        | {"resource_id": operation.resource_id, "version": operation.version}
+        | {name: intent[name] for name in ("vital_type", "device_id")}
+        | {"first_reading": intent["first_time"], "last_reading": intent["last_time"]}
+        | {"measured_at": intent["measured_at"], "window_id": intent["source_event_id"]}
+        | {"window_ids": intent["source_ids"]}
+        | {name: of_operation[name] for name in life}
+        | {"each_attempt": [_attempt(one) for one in tried]}
+    )
+
+
+def show(shown: dict[str, Any]) -> None:
+    """The same for a person."""
+    several = {"window_ids": " ".join(shown["window_ids"])}
+    told: dict[str, Any] = {name: "" if value is None else value for name, value in (shown | several).items()}
+    tried = told.pop("each_attempt")
+    pairs("Operation", told)
+    table("Attempts", _ATTEMPT, (["" if one[name] is None else one[name] for name in _ATTEMPT] for one in tried))
+
+
+def _attempt(one: Attempt) -> dict[str, Any]:
+    stale = one.code == STALE
+    return {
+        "attempt": one.attempt,
+        "at": one.at.isoformat().replace("+00:00", "Z"),
+        "state": str(one.state),
+        "http_status": one.http_status,
+        "code": one.code,
+        "message": _LATE if stale else MESSAGES.get(one.code or ""),
+        "stale": stale,
+    }
