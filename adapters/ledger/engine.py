@@ -65,13 +65,17 @@ def away_is_retry_later() -> Iterator[None]:
 
 
 def migrate(url: str) -> None:
-    """Bring the database's tables to this version. Safe to run from several workers at once."""
+    """Bring the database's tables to this version. Safe to run from several workers at once.
+
+    Misconfigured when they are of a newer one: there is no way back but the backup.
+    """
     engine = connect(url)
     try:
         with away_is_retry_later(), engine.begin() as connection:
             if engine.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
             config = migrations()
+            _refuse_newer(_version(connection), ScriptDirectory.from_config(config))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     finally:
@@ -80,10 +84,25 @@ def migrate(url: str) -> None:
 
 def require_current(connection: Connection) -> None:
     """Misconfigured unless the tables are those of this version."""
-    found = MigrationContext.configure(connection).get_current_revision()
-    wanted = ScriptDirectory.from_config(migrations()).get_current_head()
+    found, scripts = _version(connection), ScriptDirectory.from_config(migrations())
+    _refuse_newer(found, scripts)
+    wanted = scripts.get_current_head()
     if found != wanted:
-        raise Misconfigured(f"the ledger's tables are at version {found}, this program needs {wanted}; migrate them")
+        stand = f"are at version {found}, this program needs {wanted}" if found else "are not made yet"
+        raise Misconfigured(f"the ledger's tables {stand}: a clinical or delivery worker makes them when it starts")
+
+
+def _version(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _refuse_newer(found: str | None, scripts: ScriptDirectory) -> None:
+    known = {script.revision for script in scripts.walk_revisions()}
+    if found is not None and found not in known:
+        raise Misconfigured(
+            f"the ledger's tables are at version {found}, of a newer Vitalwire; this one knows them up to "
+            f"{scripts.get_current_head()}. Start the newer one, or see docs/operations.md, Upgrading: the way back"
+        )
 
 
 def migrations() -> Config:

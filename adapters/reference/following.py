@@ -28,6 +28,7 @@ _POLL_S = 0.05
 _VERIFY_EVERY_S = 1.0
 _PAUSE_S = 0.2
 _GONE_AFTER_S = 15.0
+_UNKNOWN = "its topics were not read to their end; is the broker there?"
 _AWAY = (KafkaException, TimeoutError)
 
 
@@ -80,7 +81,7 @@ class KafkaReference:
         """Return when the end of every topic was reached; RetryLater when that takes too long."""
         with self._followed:
             if not self._followed.wait_for(self.is_current, timeout_s):
-                raise RetryLater("the reference topics were not read to their end in time; is the broker there?")
+                raise RetryLater(f"reference data did not become current in time: {self._trouble or _UNKNOWN}")
 
     def close(self) -> None:
         """Stop following."""

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from schemas.report import ReconciliationReport
 
 
-def explanations(report: ReconciliationReport, missing: int, unplaced: int) -> list[str]:
-    """Those that hold. `missing` readings and `unplaced` windows are nowhere; below zero, they are in two places."""
+def explanations(report: ReconciliationReport, missing: int, unplaced: int, lost: Sequence[str]) -> list[str]:
+    """Those that hold. `missing` readings and `unplaced` windows are nowhere; below zero, they are in two places.
+
+    `lost` says of each partition what was removed unread.
+    """
+    judged = report.removed - report.removed_unread
     told = {
-        f"{report.removed_unread} records were removed by retention before they were judged: they are lost. audit.events "
-        "says where (readings.removed_unread); keep telemetry.readings longer than the longest outage": (
-            report.removed_unread
-        ),
+        f"{report.removed_unread} records were removed by retention before they were judged: they are lost "
+        f"({'; '.join(lost)}). By rule nothing balances from then on, whatever became of the rest. Once telemetry runs, "
+        "audit.events has the exact offsets (readings.removed_unread). Sent again they are mostly late, and this version "
+        "charts nothing that is late: the wards must chart by hand what they need": report.removed_unread,
         f"{report.unread} records on telemetry.readings were not read yet": report.unread,
         f"{missing} readings are nowhere: a telemetry worker is at work or ended in a batch, or they are lost": (
             missing > 0
@@ -30,9 +36,9 @@ def explanations(report: ReconciliationReport, missing: int, unplaced: int) -> l
         f"{report.windows_refused_somewhere} windows in intents were refused by another endpoint of their tenant": (
             report.windows_refused_somewhere
         ),
-        f"retention has taken {report.removed} records that were judged before: readings count from "
+        f"retention has taken {judged} records that were judged before: readings count from "
         f"{report.since:%Y-%m-%d %H:%M:%S} UTC on"
         if report.since
-        else "retention has taken every record": (report.removed > report.removed_unread),
+        else "retention has taken every record": judged > 0,
     }
     return [sentence for sentence, holds in told.items() if holds]

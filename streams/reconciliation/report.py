@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -43,7 +43,7 @@ def reconcile(topics: TopicReader, ledger: Ledger) -> ReconciliationReport:
     partitions = _partitions(topics.first_offsets(READINGS), progress, windows, refused, late)
     count(partitions, topics.read(READINGS))
     letters = sum(1 for topic in (DLQ_TELEMETRY, DLQ_CLINICAL) for _ in topics.read(topic))
-    return _judged(_report(_Found(windows, refused, late, partitions, letters), ledger))
+    return _judged(_report(_Found(windows, refused, late, partitions, letters), ledger), _lost(partitions))
 
 
 def read_progress(records: Iterable[Stored]) -> dict[int, PartitionProgress]:
@@ -127,12 +127,13 @@ def _report(found: _Found, ledger: Ledger) -> ReconciliationReport:
     )
 
 
-def _judged(report: ReconciliationReport) -> ReconciliationReport:
+def _judged(report: ReconciliationReport, lost: Sequence[str]) -> ReconciliationReport:
     found = report.duplicates + report.quarantined_readings + report.late + report.in_windows + report.in_open_windows
     placed = report.windows_not_published + report.quarantined_windows + report.windows_in_intents
     missing, unplaced = report.readings - found, report.windows - placed
     balanced = not (missing or unplaced or report.contradictions or report.removed_unread)
-    return report.model_copy(update={"balanced": balanced, "explanations": explanations(report, missing, unplaced)})
+    told = explanations(report, missing, unplaced, lost)
+    return report.model_copy(update={"balanced": balanced, "explanations": told})
 
 
 def _published(windows: Windows, refused: Asides) -> dict[str, bool]:
@@ -145,6 +146,12 @@ def _since(partitions: Mapping[int, Partition]) -> datetime | None:
     """From here on all that was appended is counted; None where nothing is left out."""
     cut = [p.begins_ms for p in partitions.values() if p.begins and p.begins_ms is not None]
     return datetime.fromtimestamp(max(cut) / 1000, UTC) if cut else None
+
+
+def _lost(partitions: Mapping[int, Partition]) -> list[str]:
+    """Where records were removed unread, as far as it is known here: a loss of long ago may lie far before."""
+    counted = [(number, _removed_unread(p), p.first_offset) for number, p in sorted(partitions.items())]
+    return [f"partition {number}: {removed} before offset {first}" for number, removed, first in counted if removed]
 
 
 def _removed_unread(partition: Partition) -> int:

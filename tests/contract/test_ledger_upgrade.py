@@ -1,5 +1,8 @@
 """A ledger written by the first version is opened, read and settled by this one."""
 
+from pathlib import Path
+
+import pytest
 from alembic import command
 from sqlalchemy import text
 
@@ -7,6 +10,7 @@ from adapters.ledger import open_ledger
 from adapters.ledger.engine import connect, migrate, migrations
 from adapters.ledger.rows import us
 from adapters.ledger.sealing import Seal
+from schemas.errors import Misconfigured
 from schemas.operation import State
 from tests.doubles.ledgers import KEY, LATER, LEASE_S, NOW, HandClock, done, intent, ledger_at
 
@@ -47,6 +51,30 @@ def first_version(url: str, states: dict[str, tuple[State, int]]) -> None:
                     {"name": name, "at": us(NOW), "state": state},
                 )
     engine.dispose()
+
+
+def test_the_tables_of_a_newer_version_are_refused_with_a_sentence_and_not_touched(database_url: str):
+    migrate(database_url)
+    engine = connect(database_url)
+    with engine.begin() as db:
+        db.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    for opening in (lambda: migrate(database_url), lambda: open_ledger(database_url, KEY)):
+        with pytest.raises(Misconfigured, match=r"9999, of a newer Vitalwire.*the way back"):
+            opening()
+    with engine.begin() as db:
+        assert db.execute(text("SELECT version_num FROM alembic_version")).scalar_one() == "9999"
+    engine.dispose()
+
+
+def test_the_tables_of_an_older_version_are_said_to_be_made_by_the_workers(database_url: str):
+    first_version(database_url, {})
+    with pytest.raises(Misconfigured, match=r"at version 0001, this program needs .*worker .* when it starts"):
+        open_ledger(database_url, KEY)
+
+
+def test_a_database_without_tables_is_said_to_have_none(tmp_path: Path):
+    with pytest.raises(Misconfigured, match=r"not made yet"):
+        open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}", KEY)
 
 
 def test_a_ledger_of_the_first_version_is_read_and_settled_and_its_doubts_are_known(database_url: str):

@@ -91,6 +91,28 @@ def test_readings_removed_unread_never_balance_after_workers_went_on(log: Log, l
     assert not report.balanced
 
 
+def test_what_was_removed_unread_is_not_told_as_judged_and_the_advice_promises_nothing(log: Log, ledger: SqlLedger):
+    for _ in range(10):
+        log.add(READINGS, reading(0))
+    log.window(closed(0, 2, 3))
+    log.progress(3, settled=3)
+    log.retain(READINGS, 7)
+    lost, _, judged = reconcile(log, ledger).explanations
+    assert lost.startswith("4 records")
+    assert "partition 0: 4 before offset 7" in lost
+    assert "nothing balances" in lost
+    assert "late" in lost
+    assert judged.startswith("retention has taken 3 records that were judged before")
+
+
+def test_where_all_that_is_gone_was_lost_nothing_is_told_of_judged_records(log: Log, ledger: SqlLedger):
+    for _ in range(3):
+        log.add(READINGS, reading(0))
+    log.retain(READINGS, 3)
+    (told,) = reconcile(log, ledger).explanations
+    assert told.startswith("3 records were removed by retention before they were judged")
+
+
 def test_what_workers_have_counted_of_a_gap_is_not_counted_again(log: Log, ledger: SqlLedger):
     for _ in range(10):
         log.add(READINGS, reading(0))
