@@ -105,16 +105,8 @@ class ReferenceData(Protocol):
         """The patient's consent, or None: no record is no consent."""
         ...
 
-    def pairing_in_doubt(self, tenant_id: str, device_id: str) -> bool:
-        """Whether there are records of the device that nobody can read, or tell apart: `pairing` is None, and says nothing."""
-        ...
-
-    def closed_pairings(self) -> Collection[tuple[str, str]]:
-        """(tenant_id, device_id) of every pairing in doubt."""
-        ...
-
     def consent_in_doubt(self, tenant_id: str, patient_id: str) -> bool:
-        """Likewise of the patient's consent: nothing is permitted, and nothing was refused."""
+        """Whether there are records that nobody can read, or tell apart: nothing is permitted, and nothing was refused."""
         ...
 
     def is_current(self) -> bool:

@@ -3,6 +3,7 @@
 What was compared is remembered in the ledger, so that a change made while no worker ran is noticed too. A changed record is
 looked at once more when every write begun under the old one must have settled; only then is it remembered as compared.
 A result is listed once, by one of the workers, in the transaction that remembers it; and again if it had agreed in between.
+A record that is closed or gone contradicts nothing: what is to be compared with it waits until there is one to be read.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from schemas.ports import Beside, Clock, Ledger, Observer, Outgoing, ReferenceDa
 from schemas.topics import CORRECTIONS
 from streams.corrections import (
     Span,
+    agrees,
     changed_endpoints,
     changed_span,
     correction,
@@ -46,7 +48,7 @@ class _Record(NamedTuple):
     kind: str
     name: str
     print: str
-    key: Key | None
+    key: Key
 
 
 class _Due(NamedTuple):
@@ -82,6 +84,7 @@ class CorrectionWatch:
         self._compared: dict[str, dict[str, str]] = {}
         self._due: dict[tuple[str, str], _Due] = {}
         self._noted: set[str] = set()
+        self._untold: set[str] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look every second until `stop`."""
@@ -98,7 +101,7 @@ class CorrectionWatch:
 
     def note(self, operation: Operation) -> None:
         """It was charted just now: the records may have changed while it was on its way."""
-        if not self._reference.is_current() or correction(operation, self._reference, self._clock()) is not None:
+        if not self._reference.is_current() or not agrees(operation, self._reference):
             self._noted.add(operation.operation_id)
 
     async def look(self) -> None:
@@ -110,13 +113,15 @@ class CorrectionWatch:
             if operation is not None and operation.state in (State.IN_PROGRESS, State.UNKNOWN):
                 continue  # its outcome is not in the ledger yet
             if operation is not None and operation.state is State.SUCCEEDED:
-                await self._list([operation])
+                self._untold |= await self._list([operation])
             self._noted.discard(operation_id)
         for record in await asyncio.to_thread(self._changed):
             self._take(record)
         for due in self._now():
+            known = self._known(due.record)
             await self._compare(due)
-            await self._compared_now(due)
+            if self._known(due.record) is known:
+                await self._compared_now(due)
 
     def _take(self, record: _Record) -> None:
         """What changed is compared now and later; what changes again meanwhile, within all that changed since."""
@@ -131,10 +136,17 @@ class CorrectionWatch:
         self._due[record.kind, record.name] = due
 
     def _now(self) -> list[_Due]:
-        due = [one for one in self._due.values() if one.at_s <= self._elapsed_s()]
+        due = [
+            one for one in self._due.values() if one.at_s <= self._elapsed_s() and self._known(one.record) is not None
+        ]
         known = [one for one in due if one.record.name in self._compared[one.record.kind]]
         first_seen = [one for one in due if one.record.name not in self._compared[one.record.kind]]
         return known + first_seen[:FIRST_SEEN_A_LOOK]
+
+    def _known(self, record: _Record) -> object:
+        """What may be used of it now; None while it is closed, or gone."""
+        lookup = self._reference.pairing if record.kind == PAIRING else self._reference.patient
+        return lookup(*record.key)
 
     async def _compared_now(self, due: _Due) -> None:
         kind, name = due.record.kind, due.record.name
@@ -154,6 +166,8 @@ class CorrectionWatch:
         version = self._reference.version()
         if version == self._version:
             return []
+        self._noted |= self._untold
+        self._untold.clear()
         changed = [*self._pairings(), *self._patients()]
         self._version = version
         return changed
@@ -163,14 +177,7 @@ class CorrectionWatch:
         names = {key: self._ledger.name(*key) for key in self._unseen(PAIRING, known)}
         for key, name in names.items():
             yield from self._differing(_Record(PAIRING, name, pairing_print(known[key], self._ledger.name), key))
-        # A record that nobody can read says nothing else than the one before: it is compared when it is corrected.
-        closed = dict.fromkeys(self._reference.closed_pairings())
-        gone = {self._ledger.name(*key) for key in self._seen[PAIRING].keys() - known.keys()}
-        if self._version is None:
-            gone = self._compared[PAIRING].keys() - names.values()  # it went while no worker ran
-        for name in gone - {self._ledger.name(*key) for key in closed}:
-            yield from self._differing(_Record(PAIRING, name, pairing_print(None, self._ledger.name), None))
-        self._seen[PAIRING] = {**closed, **known}
+        self._seen[PAIRING] = dict(known)
 
     def _patients(self) -> Iterator[_Record]:
         known = dict(self._reference.patients())
@@ -193,9 +200,9 @@ class CorrectionWatch:
     # -- what stands in the chart -------------------------------------------------------------------------------------
 
     async def _compare(self, due: _Due) -> None:
-        if due.record.key is not None:
-            for endpoint in due.endpoints:
-                await self._compare_charted(patient=self._ledger.name(due.record.key[0], endpoint, due.record.key[1]))
+        tenant_id, patient_id = due.record.key
+        for endpoint in due.endpoints:
+            await self._compare_charted(patient=self._ledger.name(tenant_id, endpoint, patient_id))
         if due.span is not None:
             await self._compare_charted(device=due.record.name, first=due.span.first, last=due.span.last)
 
@@ -208,17 +215,18 @@ class CorrectionWatch:
                 return
             after = charted[-1].sequence
 
-    async def _list(self, charted: Sequence[Operation]) -> None:
-        """List what no longer agrees, once; what agrees may be listed again, should it disagree again."""
-        compared = [(one, correction(one, self._reference, self._clock())) for one in charted]
-        agreeing = {one.operation_id: None for one, found in compared if found is None}
+    async def _list(self, charted: Sequence[Operation]) -> set[str]:
+        """List what is contradicted, once; what agrees may be listed again, should it not. Gives what is neither."""
+        compared = {one.operation_id: (one, correction(one, self._reference, self._clock())) for one in charted}
+        besides = {key: _told(one, found) for key, (one, found) in compared.items() if found is not None}
+        agreeing = {key for key, (one, _) in compared.items() if key not in besides and agrees(one, self._reference)}
         if agreeing:
-            await asyncio.to_thread(self._ledger.mark_reviewed, LISTED, agreeing)
-        besides = {one.operation_id: _told(one, found) for one, found in compared if found is not None}
+            await asyncio.to_thread(self._ledger.mark_reviewed, LISTED, dict.fromkeys(agreeing))
         if besides:
             listed = await asyncio.to_thread(self._ledger.tell_once, LISTED, besides)
             for operation_id in listed:
                 self._observer.count("corrections_total", cause=besides[operation_id][0])
+        return compared.keys() - besides.keys() - agreeing
 
 
 def _told(operation: Operation, found: Correction) -> tuple[str, Beside]:

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from schemas.correction import Correction
-from schemas.operation import Operation
+from schemas.operation import Intent, Operation
 from schemas.ports import ReferenceData
 from schemas.reference import Pairing, PatientRecord
-from streams.review import still_paired, subject_now
+from streams.review import is_given, subject_now
 
 Name = Callable[..., str]
 """A keyed hash, so that what is remembered of a record names no patient."""
@@ -30,10 +30,10 @@ class Span(NamedTuple):
 
 
 def correction(operation: Operation, reference: ReferenceData, noticed_at: datetime) -> Correction | None:
-    """What a person must look at, where a charted result no longer agrees with the records; None where it does."""
+    """What a person must look at, where a record that can be read contradicts a charted result; None where none does."""
     intent = operation.intent
-    told = intent.device_id is None or not reference.pairing_in_doubt(intent.tenant_id, intent.device_id)
-    paired = not told or still_paired(intent, reference)
+    pairing = _pairing(intent, reference)
+    paired = pairing is None or is_given(intent, pairing)
     if paired:
         subject_id = subject_now(intent, reference)
         if subject_id is None or subject_id == intent.subject_id:
@@ -54,10 +54,21 @@ def correction(operation: Operation, reference: ReferenceData, noticed_at: datet
     )
 
 
-def pairing_print(pairing: Pairing | None, name: Name) -> str:
+def agrees(operation: Operation, reference: ReferenceData) -> bool:
+    """Whether the records say that it stands where it should. What is gone, or closed, says neither this nor the contrary."""
+    intent = operation.intent
+    pairing = _pairing(intent, reference)
+    paired = intent.device_id is None if pairing is None else is_given(intent, pairing)
+    return paired and subject_now(intent, reference) == intent.subject_id
+
+
+def _pairing(intent: Intent, reference: ReferenceData) -> Pairing | None:
+    return None if intent.device_id is None else reference.pairing(intent.tenant_id, intent.device_id)
+
+
+def pairing_print(pairing: Pairing, name: Name) -> str:
     """What is remembered of a device's history: when it changed hands, and hashes of whose it was."""
-    spans = pairing.intervals if pairing else ()
-    told = [_interval(span.since, span.until, _short(name, span.patient_id)) for span in spans]
+    told = [_interval(span.since, span.until, _short(name, span.patient_id)) for span in pairing.intervals]
     return _text(sorted(told, key=str))
 
 

@@ -61,13 +61,14 @@ def review(operation: Operation, reference: ReferenceData, now: datetime) -> Rev
 
 
 def still_paired(intent: Intent, reference: ReferenceData) -> bool:
-    """Whether the device measured this patient, and nobody else, from the first to the last reading.
+    """Whether the device's record gives it to this patient. Intents of versions that named none are not compared."""
+    return intent.device_id is None or is_given(intent, reference.pairing(intent.tenant_id, intent.device_id))
 
-    Intents of versions that did not name the device cannot be compared.
-    """
-    if intent.device_id is None or intent.first_time is None or intent.last_time is None:
+
+def is_given(intent: Intent, pairing: Pairing | None) -> bool:
+    """Whether this patient was measured, and nobody else, from first to last reading; true where these are not known."""
+    if intent.first_time is None or intent.last_time is None:
         return True
-    pairing = reference.pairing(intent.tenant_id, intent.device_id)
     return pairing is not None and _gives(pairing, intent.patient_id, intent.first_time, intent.last_time)
 
 

@@ -7,7 +7,7 @@ nothing in them is unread.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from threading import Condition, Event, Thread
 from time import monotonic
@@ -116,14 +116,6 @@ class KafkaReference:
     def consent(self, tenant_id: str, patient_id: str) -> Consent | None:
         """The patient's consent, or None: no record is no consent."""
         return self._tables.consents.values.get((tenant_id, patient_id))
-
-    def pairing_in_doubt(self, tenant_id: str, device_id: str) -> bool:
-        """Whether the device's key is closed."""
-        return self._tables.pairings.is_closed((tenant_id, device_id))
-
-    def closed_pairings(self) -> Collection[Key]:
-        """Devices whose key is closed."""
-        return self._tables.pairings.in_doubt | self._tables.pairings.unreadable
 
     def consent_in_doubt(self, tenant_id: str, patient_id: str) -> bool:
         """Whether the patient's key is closed."""

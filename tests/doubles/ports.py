@@ -93,12 +93,6 @@ class StaticReference:
         key = (tenant_id, patient_id)
         return None if key in self.closed else self.consents.get(key)
 
-    def pairing_in_doubt(self, tenant_id: str, device_id: str) -> bool:
-        return (tenant_id, device_id) in self.closed
-
-    def closed_pairings(self) -> set[tuple[str, str]]:
-        return self.closed & self.paired.keys()
-
     def consent_in_doubt(self, tenant_id: str, patient_id: str) -> bool:
         return (tenant_id, patient_id) in self.closed
 

@@ -11,12 +11,12 @@ import pytest
 import streams.delivery
 from adapters.brokers import Broker
 from schemas.operation import Operation, State
-from schemas.topics import CONSENTS, PAIRINGS, PATIENTS
+from schemas.topics import CONSENTS, PATIENTS
 from streams.review import review
 from tests.delivering import deliver_until, delivery
 from tests.doubles.memory_ledger import MemoryLedger
 from tests.ehrs import NAME, sandbox_ehr
-from tests.reference_topics import ReferenceTopics, consent, pairing
+from tests.reference_topics import ReferenceTopics, consent
 
 UNREADABLE = consent("p0")[:-1] + b",}"
 WITHDRAWN = consent("p0").replace(b"active", b"inactive")
@@ -63,13 +63,5 @@ def test_what_is_closed_is_told_from_what_is_not_there(topics: ReferenceTopics) 
     topics.create(2)
     topics.write(CONSENTS, "p0", UNREADABLE)
     topics.write(CONSENTS, "p1", consent("p1"))
-    topics.write(PAIRINGS, "mon-1", pairing("mon-1", "p0")[:-1])
-    topics.write(PAIRINGS, "mon-2", pairing("mon-2", "p0"))
     reference = topics.followed()
     assert [reference.consent_in_doubt("north", patient) for patient in ("p0", "p1", "p2")] == [True, False, False]
-    assert [reference.pairing_in_doubt("north", device) for device in ("mon-1", "mon-2", "mon-3")] == [
-        True,
-        False,
-        False,
-    ]
-    assert set(reference.closed_pairings()) == {("north", "mon-1")}

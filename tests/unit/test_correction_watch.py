@@ -1,13 +1,14 @@
 """What is listed for a person when a pairing or a patient's id changes after results were charted, and what is not."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from adapters.metrics import PrometheusObserver
 from schemas.correction import Correction
 from schemas.errors import RetryLater
-from schemas.operation import Intent, Outcome, State
+from schemas.operation import Intent, Operation, Outcome, State
 from schemas.reference import PairingInterval
 from schemas.topics import CORRECTIONS
 from streams.correction_watch import CorrectionWatch
@@ -40,6 +41,16 @@ class Ward:
         if before is not None:
             spans.append(PairingInterval(patient_id=before, since=START - timedelta(days=9), until=since))
         self.reference.pair("mon-1", *spans)
+
+    def close(self) -> None:
+        """Nobody can read the device's record."""
+        self.reference.closed.add(("north", "mon-1"))
+        self.reference.changes += 1
+
+    def open(self) -> None:
+        """It can be read again."""
+        self.reference.closed.clear()
+        self.reference.changes += 1
 
     def call(self, subject_id: str) -> None:
         self.reference.admit("p", north=subject_id)
@@ -162,18 +173,24 @@ async def test_a_change_made_while_no_worker_ran_is_noticed_at_the_start(ward: W
     assert ward.ids() == [wrong]
 
 
-async def test_a_pairing_that_vanished_while_no_worker_ran_is_noticed_at_the_start(ward: Ward) -> None:
-    wrong = ward.chart(0)
-    ward.reference.paired.clear()
-    await ward.another_worker().look()
-    assert ward.ids() == [wrong]
-
-
-async def test_a_pairing_that_vanishes_is_noticed(ward: Ward) -> None:
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_pairing_that_is_gone_lists_nothing_and_is_compared_with_what_it_said_when_it_comes_back(
+    ward: Ward, restarted: bool
+) -> None:
     wrong = ward.chart(0)
     ward.reference.paired.clear()
     ward.reference.changes += 1
-    await ward.watch.look()
+    watch = ward.another_worker() if restarted else ward.watch
+    await watch.look()
+    assert ward.ids() == []
+    ward.pair("p")
+    await watch.look()
+    assert ward.ids() == []
+    ward.reference.paired.clear()
+    ward.reference.changes += 1
+    await watch.look()
+    ward.pair("q")
+    await watch.look()
     assert ward.ids() == [wrong]
 
 
@@ -272,3 +289,68 @@ async def test_a_corrected_id_is_listed_though_nobody_can_read_the_pairing() -> 
     assert [Correction.model_validate_json(one.value or b"").cause for one in ward.ledger.records] == [
         "subject_changed"
     ]
+
+
+async def test_what_is_listed_is_not_listed_twice_where_its_pairing_is_closed_for_a_moment(ward: Ward) -> None:
+    wrong = ward.chart(0)
+    ward.pair("q")
+    await ward.watch.look()
+    for _ in range(2):
+        ward.close()
+        ward.elapsed_s += LEASE_S
+        await ward.watch.look()
+        ward.open()
+        await ward.watch.look()
+        ward.pair("r")
+        await ward.watch.look()
+    assert ward.ids() == [wrong]
+
+
+async def test_a_second_look_waits_until_the_pairing_can_be_read(ward: Ward) -> None:
+    ward.pair("q")
+    await ward.watch.look()
+    wrong = ward.chart(0)
+    ward.close()
+    ward.elapsed_s += LEASE_S
+    await ward.watch.look()
+    assert ward.ids() == []
+    ward.open()
+    await ward.watch.look()
+    assert ward.ids() == [wrong]
+
+
+async def test_what_was_charted_while_its_pairing_was_closed_is_compared_when_it_can_be_read(ward: Ward) -> None:
+    ward.pair("q")
+    await ward.watch.look()
+    ward.elapsed_s += LEASE_S
+    await ward.watch.look()
+    late = ward.chart(0)
+    ward.close()
+    ward.watch.note(ward.ledger.operations[late])
+    await ward.watch.look()
+    assert ward.ids() == []
+    ward.open()
+    for _ in range(2):
+        await ward.watch.look()
+    assert ward.ids() == [late]
+
+
+async def test_a_pairing_that_closes_while_it_is_compared_is_compared_again(
+    ward: Ward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong, charted = ward.chart(0), ward.ledger.charted
+
+    def closing(**of: Any) -> list[Operation]:
+        ward.close()
+        return charted(**of)
+
+    ward.pair("q")
+    monkeypatch.setattr(ward.ledger, "charted", closing)
+    for _ in range(2):
+        await ward.watch.look()
+        ward.elapsed_s += LEASE_S
+    monkeypatch.undo()
+    assert ward.ids() == []
+    ward.open()
+    await ward.watch.look()
+    assert ward.ids() == [wrong]

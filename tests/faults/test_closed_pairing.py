@@ -1,0 +1,72 @@
+"""A pairing on Kafka that nobody can read for a moment, or that is removed: no charted result is listed for that alone."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from adapters.brokers import Broker
+from adapters.metrics import PrometheusObserver
+from schemas.correction import Correction
+from schemas.operation import Intent, Outcome, State
+from schemas.topics import PAIRINGS
+from streams.correction_watch import CorrectionWatch
+from tests.conditions import wait_until
+from tests.doubles.memory_ledger import MemoryLedger
+from tests.reference_topics import ReferenceTopics, pairing
+
+RIGHT = pairing("mon-1", "p0")
+MEASURED = datetime.now(UTC)
+
+
+@pytest.fixture
+def topics(broker: Broker, topic_prefix: str) -> Iterator[ReferenceTopics]:
+    made = ReferenceTopics(broker.bootstrap_servers, topic_prefix)
+    yield made
+    made.close()
+
+
+def chart(ledger: MemoryLedger, number: int) -> None:
+    intent = Intent(
+        tenant_id="north", endpoint="north", patient_id="p0", subject_id="a", source_event_id=f"w{number}",
+        content_hash="c", source_ids=[f"w{number}"], device_id="mon-1", first_time=MEASURED,
+        last_time=MEASURED + timedelta(seconds=59), vital_type="heart_rate", measured_at=MEASURED, resource={},
+    )  # fmt: skip
+    ledger.record([intent])
+    (claimed,) = ledger.claim("north", 1, 60)
+    ledger.settle({claimed.operation_id: Outcome(state=State.SUCCEEDED, fence=claimed.fence)})
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("meanwhile", [RIGHT[:-1] + b",}", None], ids=["a comma too much", "removed"])
+async def test_a_pairing_closed_or_gone_for_a_moment_lists_nothing_and_a_corrected_one_lists_each_result_once(
+    topics: ReferenceTopics, meanwhile: bytes | None, restarted: bool
+) -> None:
+    topics.create(2)
+    topics.write(PAIRINGS, "mon-1", RIGHT)
+    reference, ledger = topics.followed(), MemoryLedger()
+    watch = CorrectionWatch(reference, ledger, PrometheusObserver(), lambda: MEASURED, 0.0)
+    for number in range(40):
+        chart(ledger, number)
+    for _ in range(2):
+        await watch.look()
+
+    async def written(value: bytes | None, *, known: bool) -> None:
+        version = reference.version()
+        topics.write(PAIRINGS, "mon-1", value)
+        wait_until(lambda: reference.version() > version, what="the record")
+        assert (reference.pairing("north", "mon-1") is not None) == known
+        for _ in range(3):
+            await watch.look()
+
+    for _ in range(2):
+        await written(meanwhile, known=False)
+        if restarted:
+            watch = CorrectionWatch(reference, ledger, PrometheusObserver(), lambda: MEASURED, 0.0)
+        await written(RIGHT, known=True)
+    assert ledger.records == []
+    await written(pairing("mon-1", "p1"), known=True)
+    await written(meanwhile, known=False)
+    await written(pairing("mon-1", "p1"), known=True)
+    listed = [Correction.model_validate_json(record.value or b"").operation_id for record in ledger.records]
+    assert sorted(listed) == sorted(ledger.operations)
