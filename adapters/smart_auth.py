@@ -34,22 +34,27 @@ REFRESH_APART_S = 60.0
 """Oracle Health throttles clients that fetch tokens more often."""
 USUAL_LIFE_S = 300.0
 LONGEST_LIFE_S = 24 * 3600.0
-_TOO_MANY, _SERVER_ERROR = 429, 500
 _OAUTH_ERROR = re.compile(r"^[a-z_]{1,40}$")
+_REFUSING = frozenset({400, 401, 403})
+_PASSING = frozenset({"temporarily_unavailable", "server_error"})
 
 
 class TokenRefusedError(Exception):
-    """The token endpoint gave no token; `code` is its OAuth error code, `status` its HTTP status."""
+    """The token endpoint refused the client; `code` is its OAuth error code, `status` its HTTP status."""
 
     def __init__(self, status: int, code: str) -> None:
         super().__init__(f"token endpoint answered {status} ({code})")
         self.status = status
         self.code = code
 
-    @property
-    def is_away(self) -> bool:
-        """Overloaded or away, which refuses nobody: it is asked again, for as long as it takes."""
-        return self.status == _TOO_MANY or self.status >= _SERVER_ERROR
+
+class TokenUnavailableError(Exception):
+    """The token endpoint gave neither a token nor a refusal: it is away, busy, or a gateway answers in its place."""
+
+    def __init__(self, status: int, retry_after: str | None) -> None:
+        super().__init__(f"token endpoint answered {status}, which gives no token and refuses none")
+        self.status = status
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -229,17 +234,25 @@ class BearerAuth(httpx.Auth):
         return True
 
     def _read(self, response: httpx.Response) -> _Token:
-        try:
-            answer = orjson.loads(response.content)
-        except orjson.JSONDecodeError:
-            answer = None
-        answer = answer if isinstance(answer, dict) else {}
+        """The token; who gives none either refuses the client, which only a person can mend, or is not there to say."""
+        answer = _json_object(response.content)
+        token = self._token_in(answer or {}) if response.status_code == 200 else None
+        if token is not None:
+            self._count("granted")
+            return token
+        code = str((answer or {}).get("error", ""))
+        is_page = answer is None and bool(response.content)
+        if is_page or response.status_code not in _REFUSING or code in _PASSING:
+            self._count("unavailable")
+            raise TokenUnavailableError(response.status_code, response.headers.get("retry-after"))
+        self._count("refused")
+        raise TokenRefusedError(response.status_code, code if _OAUTH_ERROR.match(code) else "no_token")
+
+    def _token_in(self, answer: dict[str, Any]) -> _Token | None:
         value = answer.get("access_token")
-        good = response.status_code == 200 and isinstance(value, str) and value.isascii() and value.isprintable()
-        self._count("granted" if good and value else "refused")
-        if not (good and value) or str(answer.get("token_type", "bearer")).lower() != "bearer":
-            code = str(answer.get("error", ""))
-            raise TokenRefusedError(response.status_code, code if _OAUTH_ERROR.match(code) else "no_token")
+        good = isinstance(value, str) and value and value.isascii() and value.isprintable()
+        if not good or str(answer.get("token_type", "bearer")).lower() != "bearer":
+            return None
         life_s = answer.get("expires_in")
         life_s = float(life_s) if isinstance(life_s, int | float) and life_s > 0 else USUAL_LIFE_S
         return _Token(str(value), self._clock(), min(life_s, LONGEST_LIFE_S))
@@ -247,6 +260,14 @@ class BearerAuth(httpx.Auth):
     def _count(self, outcome: str) -> None:
         if self._observer is not None:
             self._observer.count("token_requests_total", endpoint=self._endpoint, outcome=outcome)
+
+
+def _json_object(body: bytes) -> dict[str, Any] | None:
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 async def _body(response: httpx.Response) -> httpx.Response:

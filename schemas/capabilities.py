@@ -10,6 +10,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 EndpointKind = Literal["epic", "oracle-health", "fhir", "hl7v2"]
+LONGEST_TIMEOUT_S = 60.0
+"""A write may take three time-outs, and must fit into the four minutes for which a worker holds it."""
 
 
 class Capabilities(BaseModel):
@@ -39,7 +41,7 @@ class Capabilities(BaseModel):
     )
     max_requests_per_s: float | None = Field(None, description="self-throttle of this endpoint; none by default")
     concurrency: int = Field(8, ge=1, le=256, description="patients written at the same time")
-    timeout_s: float = Field(30.0, gt=0, le=60, description="a lease of 240 s must leave time for three of them")
+    timeout_s: float = Field(30.0, gt=0, le=LONGEST_TIMEOUT_S, description="how long the EHR may be silent")
 
 
 DEFAULTS: dict[EndpointKind, Capabilities] = {

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from schemas.capabilities import DEFAULTS, Capabilities, EndpointKind
+from schemas.reference import Consent
 from schemas.topics import DAY_MS, WINDOWS_KEPT_MS
 from schemas.vitals import BUILT_IN, PANELS, VitalType
 
@@ -242,6 +243,10 @@ class Config(_Section):
                     f"{' and '.join(members)} form {panel}: give them the same window, grace, idle and every"
                 )
         return self
+
+    def understood(self, consent: Consent) -> Consent:
+        """The consent, where denials of vitals or endpoints that are not configured deny all of them."""
+        return consent.with_denials_understood({*self.vitals, *PANELS}, self.endpoints)
 
     def vital_type(self, name: str) -> VitalType:
         """The clinical definition of a configured vital."""

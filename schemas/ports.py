@@ -273,7 +273,10 @@ class Ledger(Protocol):
 
 
 class EhrAnswer(NamedTuple):
-    """What an EHR answered, before judgement. `sent` tells whether the request may have reached it."""
+    """What an EHR answered, before judgement. `sent` tells whether the request may have reached it.
+
+    A status of what was not sent comes from the token endpoint: 401 that it refused the client, 503 that it is away.
+    """
 
     status: int | None
     headers: Mapping[str, str]

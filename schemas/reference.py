@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Collection
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -111,8 +112,26 @@ class Consent(BaseModel):
             self._permits(purpose, member, endpoint) for member in members
         )
 
+    def with_denials_understood(self, types: Collection[str], endpoints: Collection[str]) -> Consent:
+        """Itself where each denial names vitals and endpoints that there are; one that does not is made to cover all.
+
+        A name that nobody knows would deny nothing. Only who has the configuration can tell, and calls this.
+        """
+        denies = [
+            denial.model_copy(
+                update={"types": _known(denial.types, types), "endpoints": _known(denial.endpoints, endpoints)}
+            )
+            for denial in self.denies
+        ]
+        return self if denies == self.denies else self.model_copy(update={"denies": denies})
+
     def _permits(self, purpose: Purpose, vital_type: str, endpoint: str) -> bool:
         return any(_covers(p, purpose, vital_type, endpoint) for p in self.permits)
+
+
+def _known(named: list[str], there_are: Collection[str]) -> list[str]:
+    understood = named and all(name == "*" or name in there_are for name in named)
+    return named if understood else ["*"]
 
 
 def _covers(provision: Provision, purpose: Purpose, vital_type: str, endpoint: str) -> bool:

@@ -18,6 +18,7 @@ from schemas.capabilities import Capabilities, EndpointKind
 from schemas.errors import RetryLater
 from schemas.operation import Operation, State
 from schemas.ports import Clock, EhrAnswer, EhrEndpoint, Ledger
+from streams.absences import EncounterAbsences
 from streams.amending import Plan, plan
 from streams.doubt import Doubt
 from streams.matching import compare
@@ -81,6 +82,7 @@ class Attempts:
     search_delays_s: tuple[float, ...]
     encounter_wait_s: float
     refusals: TokenRefusals = field(default_factory=TokenRefusals)
+    absences: EncounterAbsences = field(default_factory=EncounterAbsences)
 
     async def make(self, operation: Operation, send_before: Callable[[], bool]) -> Attempted:
         """One attempt. `send_before` tells whether the lease leaves time to send. Never raises, but when cancelled."""
@@ -179,15 +181,17 @@ class Attempts:
             measured = intent.last_time or intent.measured_at - JUST_BEFORE  # the end of a window is exclusive
             reference, answer = await self.ehr.active_encounter(intent.subject_id, measured)
         if reference is not None:
+            self.absences.end(operation.operation_id)
             return reference
         if answer is not None and not _complete(answer):
+            self.absences.end(operation.operation_id)
             self.refusals.note(operation.operation_id, answer)
             verdict = judge(asked._replace(action="search"), "Encounter", answer, self.clock())
             if verdict.state is State.SUCCEEDED:  # a page of the search is missing: not an absence
                 verdict = verdict_of(State.DEFERRED, "no_answer")
             return Attempted(verdict, answer.status, None, answer.body or None)
-        waited_s = ((operation.claimed_at or self.clock()) - operation.created_at).total_seconds()
-        if waited_s > self.encounter_wait_s:
+        if self.absences.waited_s(operation.operation_id, operation.claimed_at or self.clock()) > self.encounter_wait_s:
+            self.absences.end(operation.operation_id)
             return Attempted(verdict_of(State.HELD, "no_encounter", "no_encounter_held"))
         return Attempted(verdict_of(State.DEFERRED, "no_encounter"), answer.status if answer else None)
 

@@ -180,8 +180,10 @@ class Delivery:
     def _retry_after_s(self, operation: Operation, verdict: Verdict) -> float | None:
         if verdict.state not in (State.DEFERRED, State.UNKNOWN):
             return None
-        if verdict.code in ("stopping", "lease_short"):
+        if verdict.code == "stopping":
             return 0.0
+        if verdict.code == "lease_short":  # at once it would go round between claim and settling
+            return min(backoff_s(operation.attempts, self._spread()), LONGEST_PAUSE_S)
         if verdict.whole_endpoint or verdict.code == "endpoint_paused":
             return max(self._paused_until - self._now_s(), 0.0)  # the pause paces the endpoint; nothing waits longer
         return max(verdict.retry_after_s or 0.0, backoff_s(operation.attempts, self._spread()))

@@ -19,10 +19,10 @@ class TokenRefusals:
         return self._in_a_row.get(operation_id, 0)
 
     def note(self, operation_id: str, answer: EhrAnswer) -> None:
-        """Any other answer shows that a token was accepted; silence shows nothing."""
+        """Any other answer of the EHR shows that a token was accepted; silence, or a token server that is away, nothing."""
         if answer.status == _TOKEN_REFUSED:
             if len(self._in_a_row) >= _REMEMBERED:
                 self._in_a_row.clear()
             self._in_a_row[operation_id] = self.before(operation_id) + 1
-        elif answer.status is not None:
+        elif answer.status is not None and answer.sent:
             self._in_a_row.pop(operation_id, None)

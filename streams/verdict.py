@@ -32,7 +32,7 @@ MESSAGES: dict[str, str] = {
     "accepted": "The EHR accepted the result for later; the chart is read back until it is there.",
     "server_error": "The EHR failed while answering; it may have written the result. The chart is searched.",
     "throttled": "The EHR asked to slow down. The endpoint waits as long as it asked.",
-    "unavailable": "The EHR is unavailable for now and said so. It is tried again.",
+    "unavailable": "The EHR or its token server is unavailable for now; nothing was written. It is tried again.",
     "unauthorized": "The EHR refused the access token, also a fresh one. Check the client's registration and key.",
     "token_refused": "The token endpoint refused the client. Check client id, key or secret, and scope.",
     "forbidden": "The EHR forbids this write. Check the app's APIs, scopes and background user, then release it.",
@@ -167,6 +167,8 @@ def _row(asked: Asked, resource_type: str, answer: EhrAnswer, said: Issues, now:
     status = answer.status
     if status is None:
         return (State.UNKNOWN, "no_answer", None) if answer.sent else (State.DEFERRED, "unreachable", None)
+    if not answer.sent and status != 401:  # the token server is away, which a person need not mend
+        return State.DEFERRED, "unavailable", None
     if status in (200, 201):
         return _accepted(asked, resource_type, answer)
     if status == 401:

@@ -50,6 +50,7 @@ def base(settings: Settings, preparing: str | None = None) -> Iterator[Base]:
         reference = KafkaReference(
             settings.bootstrap_servers(),
             consent_from_fhir=consent_from_fhir,
+            understand=config.understood,
             observer=observer,
             prefix=settings.topic_prefix,
         )

@@ -12,7 +12,7 @@ import httpx
 
 from adapters.ehr.departure import Departure, WithheldError
 from adapters.ehr.lanes import Lanes
-from adapters.smart_auth import TokenRefusedError
+from adapters.smart_auth import TokenRefusedError, TokenUnavailableError
 from schemas.capabilities import Capabilities
 from schemas.ports import EhrAnswer, LastCheck, Observer
 
@@ -84,8 +84,10 @@ class Conversation:
             async with asyncio.timeout(2 * self._timeout_s):  # a trickled answer must not hold a patient for ever
                 answer = await self._exchange(request)
         except TokenRefusedError as refused:
-            status = None if refused.is_away else 401
-            answer = EhrAnswer(status, {}, b"", sent=False, error=refused.code)
+            answer = EhrAnswer(401, {}, b"", sent=False, error=refused.code)
+        except TokenUnavailableError as away:
+            headers = {} if away.retry_after is None else {"retry-after": away.retry_after}
+            answer = EhrAnswer(503, headers, b"", sent=False, error="token_unavailable")
         except WithheldError:
             answer = EhrAnswer(None, {}, b"", sent=departure.left, error="withheld")
         except TimeoutError:

@@ -17,7 +17,7 @@ from confluent_kafka import KafkaException
 
 from adapters.reference.broker import Partition, ReferenceBroker
 from adapters.reference.reading import Reading
-from adapters.reference.tables import FromFhir, Key, Tables
+from adapters.reference.tables import FromFhir, Key, Tables, Understand
 from schemas.errors import RetryLater
 from schemas.ports import Observer
 from schemas.reference import Consent, Pairing, PatientRecord
@@ -47,6 +47,7 @@ class KafkaReference:
         bootstrap: str,
         *,
         consent_from_fhir: FromFhir,
+        understand: Understand = lambda it: it,
         observer: Observer,
         prefix: str = "",
         stale_after_s: float = _GONE_AFTER_S,
@@ -55,6 +56,7 @@ class KafkaReference:
         self._topics = [spec.prefixed(prefix) for spec in (PAIRINGS, PATIENTS, CONSENTS)]
         self._prefix = prefix
         self._consent_from_fhir = consent_from_fhir
+        self._understand = understand
         self._observer = observer
         self._stale_after_s = stale_after_s
         self._settings = {
@@ -141,7 +143,7 @@ class KafkaReference:
         self._tell()
 
     def _empty(self) -> Tables:
-        return Tables(self._prefix, self._consent_from_fhir, self._observer)
+        return Tables(self._prefix, self._consent_from_fhir, self._observer, self._understand)
 
     def _read(self, broker: ReferenceBroker) -> None:
         """One reading from the first record on, for as long as it holds."""

@@ -19,6 +19,8 @@ _log = logging.getLogger(__name__)
 Key = tuple[str, str]
 V = TypeVar("V")
 FromFhir = Callable[[dict[str, Any], str, str], Consent]
+Understand = Callable[[Consent], Consent]
+"""Widens denials that name what is not configured."""
 UNREADABLE: Final = object()
 
 
@@ -59,7 +61,9 @@ class Table(Generic[V]):
 class Tables:
     """The three topics, from their first record on."""
 
-    def __init__(self, prefix: str, consent_from_fhir: FromFhir, observer: Observer) -> None:
+    def __init__(
+        self, prefix: str, consent_from_fhir: FromFhir, observer: Observer, understand: Understand = lambda it: it
+    ) -> None:
         self.pairings: Table[Pairing] = Table(PAIRINGS)
         self.patients: Table[PatientRecord] = Table(PATIENTS)
         self.consents: Table[Consent] = Table(CONSENTS)
@@ -68,6 +72,7 @@ class Tables:
         self._of: dict[str, Table[Any]] = {table.spec.prefixed(prefix): table for table in self.all}
         self._clocks: dict[tuple[str, int], PartitionClock] = {}
         self._consent_from_fhir = consent_from_fhir
+        self._understand = understand
         self._observer = observer
 
     @property
@@ -99,10 +104,17 @@ class Tables:
     def _value(self, message: Message, table: Table[Any], key: Key) -> Any:
         try:
             value = message.value()
-            return None if value is None else self._parsed(table, key, value)
+            parsed = None if value is None else self._parsed(table, key, value)
+            return self._widened(message, table, parsed) if isinstance(parsed, Consent) else parsed
         except Exception:  # whatever a record holds closes its key and nothing else
             self._report(message, table, "cannot be understood; its key is closed until it is corrected")
             return UNREADABLE
+
+    def _widened(self, message: Message, table: Table[Any], consent: Consent) -> Consent:
+        understood = self._understand(consent)
+        if understood is not consent:
+            self._report(message, table, "denies a vital or endpoint that is not configured; taken to deny all of them")
+        return understood
 
     def _parsed(self, table: Table[Any], key: Key, value: bytes) -> Any:
         record = json.loads(value, object_pairs_hook=_each_once)

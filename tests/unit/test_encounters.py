@@ -68,6 +68,15 @@ def test_an_encounter_whose_period_or_id_cannot_be_read_is_not_chosen() -> None:
         assert choose_active([encounter(name)], "p", AT) is None
 
 
+def test_a_period_that_ends_at_the_end_of_time_or_began_at_its_beginning_is_open() -> None:
+    for end in ("9999-12-31", "9999-12-31T23:59:59-05:00", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59"):
+        one = encounter("a") | {"period": {"start": "2026-01-01", "end": end}}
+        assert choose_active([one], "p", AT) == "Encounter/a"
+    assert choose_active([encounter("a", start="0001-01-01T00:00:00+01:00")], "p", AT) == "Encounter/a"
+    never = [{"start": "9999-12-31T23:59:59-05:00"}, {"end": "0001-01-01T00:00:00+01:00"}]
+    assert choose_active([encounter("a") | {"period": period} for period in never], "p", AT) is None
+
+
 def test_a_stay_comes_before_a_visit_and_the_latest_before_an_earlier_one() -> None:
     found = [
         encounter("visit", kind="AMB", start="2026-01-05T00:00:00Z"),

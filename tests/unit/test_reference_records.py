@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from schemas.config import Config
 from schemas.reference import Consent, Pairing, PatientRecord
 
 INTERVAL = {"patient_id": "p-9", "from": "2026-01-05T08:00:00Z"}
@@ -90,3 +91,47 @@ def test_names_in_any_script_are_taken() -> None:
 def test_a_denial_that_is_not_understood_covers_everything(denial: dict[str, Any], permitted: bool) -> None:
     consent = Consent.model_validate(CONSENT | {"denies": [{"purpose": "vitals"} | denial]})
     assert consent.allows("vitals", "heart_rate", "north", datetime(2026, 1, 5, tzinfo=UTC)) is permitted
+
+
+NORTH = {"kind": "fhir", "base_url": "https://ehr.example/r4"}
+OWN = {
+    "range": [0, 9],
+    "definition": {
+        "codes": [{"code": "1234-5", "display": "Own"}],
+        "unit": "1",
+        "unit_text": "1",
+        "range": [0, 9],
+    },
+}
+CONFIG = Config.model_validate({"endpoints": {"north": NORTH, "south": NORTH}, "vitals": {"own_score": OWN}})
+
+
+def charts(denial: dict[str, Any], vital_type: str = "heart_rate", endpoint: str = "north") -> bool:
+    consent = Consent.model_validate(CONSENT | {"denies": [{"purpose": "vitals"} | denial]})
+    return CONFIG.understood(consent).allows("vitals", vital_type, endpoint, datetime(2026, 1, 5, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    "denial",
+    [
+        {"types": ["heart rate"]},
+        {"types": ["Heart_Rate"]},
+        {"types": ["8867-4"]},
+        {"types": ["spo2", "heart_rate "]},
+        {"types": []},
+        {"endpoints": ["North"]},
+        {"endpoints": ["south", "nroth"]},
+        {"endpoints": []},
+    ],
+    ids=str,
+)
+def test_a_denial_of_what_nobody_knows_denies_everything(denial: dict[str, Any]) -> None:
+    assert not charts(denial)
+
+
+@pytest.mark.parametrize("types", [["spo2"], ["own_score"], ["blood_pressure"], ["systolic_bp", "glucose"]])
+def test_a_denial_that_is_understood_denies_what_it_names_and_nothing_else(types: list[str]) -> None:
+    assert charts({"types": types})
+    assert not charts({"types": types}, types[0])
+    assert charts({"types": types, "endpoints": ["south"]}, types[0])
+    assert charts({"types": ["*"], "endpoints": ["south"]})

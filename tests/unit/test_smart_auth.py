@@ -12,7 +12,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
-from adapters.smart_auth import TokenRefusedError, authentication
+from adapters.smart_auth import TokenRefusedError, TokenUnavailableError, authentication
 from schemas.config import BasicAuth, ClientSecretAuth, NoAuth, PrivateKeyAuth
 from schemas.errors import Misconfigured
 
@@ -190,21 +190,46 @@ def test_no_authentication_is_none() -> None:
     [
         (httpx.Response(400, json={"error": "unauthorized_client"}), "unauthorized_client"),
         (httpx.Response(400, json={"error": "Jane Doe is unknown"}), "no_token"),
-        (httpx.Response(200, content=b"<html>"), "no_token"),
-        (httpx.Response(200, content=b"[]"), "no_token"),
-        (httpx.Response(200, json={"access_token": ""}), "no_token"),
-        (httpx.Response(200, json={"access_token": "a\nb"}), "no_token"),
-        (httpx.Response(200, json={"access_token": "a", "token_type": "mac"}), "no_token"),
-        (httpx.Response(302, headers={"location": "https://elsewhere.example/token"}), "no_token"),
+        (httpx.Response(401, json={"error": "invalid_client"}), "invalid_client"),
+        (httpx.Response(403, json={"message": "no"}), "no_token"),
+        (httpx.Response(403), "no_token"),
     ],
 )
-async def test_a_token_endpoint_that_gives_no_token_is_refused_by_code_alone(given: httpx.Response, code: str) -> None:
+async def test_a_client_that_the_token_endpoint_refuses_is_told_by_code_alone(given: httpx.Response, code: str) -> None:
     ehr, clock = FakeEhr(), Clock()
     ehr.token_answer = lambda: given
     async with client(ehr, clock) as http:
         with pytest.raises(TokenRefusedError) as refused:
             await http.get(f"{BASE}/Patient")
     assert refused.value.code == code
+    assert ehr.requests == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        httpx.Response(500),
+        httpx.Response(503, headers={"retry-after": "30"}, content=b"<html>"),
+        httpx.Response(502, json={"error": "invalid_client"}),
+        httpx.Response(429, json={"error": "slow_down"}),
+        httpx.Response(400, json={"error": "temporarily_unavailable"}),
+        httpx.Response(401, content=b"<html>"),
+        httpx.Response(404, json={}),
+        httpx.Response(200, content=b"<html>"),
+        httpx.Response(200, content=b"[]"),
+        httpx.Response(200, json={"access_token": ""}),
+        httpx.Response(200, json={"access_token": "a\nb"}),
+        httpx.Response(200, json={"access_token": "a", "token_type": "mac"}),
+        httpx.Response(302, headers={"location": "https://elsewhere.example/token"}),
+    ],
+)
+async def test_a_token_endpoint_that_neither_grants_nor_refuses_is_away(given: httpx.Response) -> None:
+    ehr, clock = FakeEhr(), Clock()
+    ehr.token_answer = lambda: given
+    async with client(ehr, clock) as http:
+        with pytest.raises(TokenUnavailableError) as away:
+            await http.get(f"{BASE}/Patient")
+    assert (away.value.status, away.value.retry_after) == (given.status_code, given.headers.get("retry-after"))
     assert ehr.requests == []
 
 
