@@ -20,13 +20,7 @@ from schemas.errors import Misconfigured, RecordRefused, RetryLater
 from schemas.ports import Outgoing
 
 _NEVER_TAKEN = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_RECORD})
-_NEVER_HELPED_BY_WAITING = frozenset(
-    {
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError._UNKNOWN_PARTITION,
-    }
-)
+_NEVER_HELPED_BY_WAITING = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED})
 _log = logging.getLogger(__name__)
 _ANY_PARTITION = -1
 _POLL_S = 0.1

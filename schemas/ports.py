@@ -153,13 +153,6 @@ class Parcel(NamedTuple):
     record: Outgoing
 
 
-class Waiting(NamedTuple):
-    """What of the outbox is to be sent now, in order, and how long the first has waited."""
-
-    parcels: Sequence[Parcel]
-    oldest_s: float | None
-
-
 class Ledger(Protocol):
     """The durable table of operations. All methods are synchronous and thread-safe; RetryLater when the database is away."""
 
@@ -200,11 +193,11 @@ class Ledger(Protocol):
         """
         ...
 
-    def readdress(self, operation_id: str, fence: int, intent: Intent) -> bool:
+    def readdress(self, operation_id: str, fence: int, intent: Intent, beside: Beside | None = None) -> bool:
         """Store a claimed operation's intent with the patient's corrected id at the endpoint, before anything is sent.
 
-        Only `subject_id` and `resource` may differ. False, and nothing is changed, when the claim has passed, or when
-        the operation is in doubt.
+        Only `subject_id` and `resource` may differ. False, and nothing is changed and nothing goes out, when the claim
+        has passed, or when the operation is in doubt.
         """
         ...
 
@@ -263,8 +256,11 @@ class Ledger(Protocol):
         """How long the oldest record of the outbox has waited; None when nothing waits."""
         ...
 
-    def outbox(self, holder: str, limit: int, lease_s: float) -> Waiting:
-        """The first records, for one holder at a time: nobody else gets any for `lease_s`."""
+    def outbox(self, holder: str, limit: int, lease_s: float, without: Collection[str] = ()) -> list[Parcel]:
+        """The first records, in order, for one holder at a time: nobody else gets any for `lease_s`.
+
+        Those of topics named in `without` are left out.
+        """
         ...
 
     def sent(self, ids: Collection[int]) -> None:

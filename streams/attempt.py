@@ -24,6 +24,7 @@ from streams.doubt import Doubt
 from streams.matching import compare
 from streams.refusals import TokenRefusals
 from streams.review import Readdress, Review, Stop
+from streams.settlement_audit import readdressed
 from streams.verdict import MESSAGES, Asked, Found, Verdict, judge, judge_search, verdict_of
 
 log = logging.getLogger(__name__)
@@ -146,7 +147,8 @@ class Attempts:
         reviewed = self._reviewed(operation)
         if not isinstance(reviewed, Readdress):
             return operation if reviewed is None else reviewed
-        if not await asyncio.to_thread(self.ledger.readdress, operation.operation_id, operation.fence, reviewed.intent):
+        claim, told = (operation.operation_id, operation.fence), readdressed(operation)
+        if not await asyncio.to_thread(self.ledger.readdress, *claim, reviewed.intent, told):
             return verdict_of(State.DEFERRED, "stale_claim")
         return operation.model_copy(update={"intent": reviewed.intent})
 

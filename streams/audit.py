@@ -1,7 +1,7 @@
 """Audit events in hash chains: whoever changes, drops or reorders one breaks the chain that follows it.
 
 Roles with a ledger write theirs through its outbox (`streams.outbox`). A role without one writes a chain of its own, one
-a tenant and process, straight to Kafka: `AuditTrail`.
+a tenant and process, straight to Kafka: `AuditTrail`. Whether chains hold: `streams.audit_chains`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from schemas.audit import Link, Step, chained, event_hash
+from schemas.audit import Link, Step, chained
 from schemas.messages import AuditEvent
 from schemas.ports import Clock, Observer, Outgoing, Producer
 from schemas.topics import AUDIT
 from streams.insist import insist
 
-__all__ = ["AuditChain", "AuditTrail", "Step", "broken_links", "event_hash"]
+__all__ = ["AuditChain", "AuditTrail", "Step"]
 
 
 class AuditChain:
@@ -56,29 +56,6 @@ class AuditTrail:
             await insist(lambda: self._producer.send(records), "kafka", self._observer)
         for step in steps:
             self._observer.count("audit_events_total", action=step.action, outcome=step.outcome)
-
-
-def broken_links(events: Iterable[AuditEvent]) -> list[str]:
-    """event_ids at which a chain does not hold: changed, missing or forged before it. Exact repeats are one event."""
-    chains: dict[tuple[str, str], dict[int, AuditEvent]] = {}
-    broken: list[str] = []
-    for event in events:
-        number = event.event_id.rpartition("/")[2]
-        chain = chains.setdefault((event.writer or "", event.tenant_id), {})
-        if event.hash != event_hash(event) or not number.isdecimal() or chain.get(int(number), event) != event:
-            broken.append(event.event_id)
-        else:
-            chain[int(number)] = event
-    for chain in chains.values():
-        broken += [event.event_id for number, event in sorted(chain.items()) if not _follows(chain, number, event)]
-    return broken
-
-
-def _follows(chain: dict[int, AuditEvent], number: int, event: AuditEvent) -> bool:
-    if number == 0:
-        return event.previous is None
-    before = chain.get(number - 1)
-    return before is not None and before.hash == event.previous
 
 
 def _outgoing(event: AuditEvent) -> Outgoing:

@@ -1,4 +1,5 @@
-"""What delivery tells the audit trail: one event for each operation that came to its end, or to a person's desk.
+"""What delivery tells the audit trail: one event for each operation that came to its end, or to a person's desk, and one
+when a result is sent to another chart than it was recorded for.
 
 It is written with the outcome, in one transaction, and reaches Kafka through the outbox: what is settled is audited, and
 neither Kafka's pace nor its absence delays a write to the chart. Every attempt, with what was sent and answered, is in the
@@ -26,14 +27,14 @@ def audited(operation: Operation, outcome: Outcome) -> Beside:
     if outcome.state not in _ENDS:
         return Beside("delivery")
     action, result = _ENDS[outcome.state]
+    return Beside("delivery", [_step(operation, action, result)._replace(reason=outcome.code)])
+
+
+def readdressed(operation: Operation) -> Beside:
+    """The event of a result that goes to another chart than it was recorded for: the patient's id there was corrected."""
+    return Beside("delivery", [_step(operation, "operation.readdressed", "success")._replace(reason="subject_changed")])
+
+
+def _step(operation: Operation, action: str, result: Literal["success", "refused", "failure"]) -> Step:
     intent = operation.intent
-    step = Step(
-        intent.tenant_id,
-        action,
-        result,
-        operation.operation_id,
-        intent.endpoint,
-        intent.source_event_id,
-        outcome.code,
-    )
-    return Beside("delivery", [step])
+    return Step(intent.tenant_id, action, result, operation.operation_id, intent.endpoint, intent.source_event_id)

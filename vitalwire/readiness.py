@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 REFERENCE = "reference data"
+LEDGER = "ledger"
 
 
 class Readiness:

@@ -32,13 +32,14 @@ from streams.kernel.vital_table import VitalTable
 from streams.kernel.warming import compile_loops
 from streams.ledger_states import tell_states
 from streams.ledger_upkeep import keep_small
-from streams.outbox import EVERY_S, OutboxPublisher, published
+from streams.outbox import OutboxPublisher, published
 from streams.retention import Retention
 from streams.review import Review, review
 from streams.telemetry import TelemetryPorts, TelemetryRole
 from vitalwire import serving
 from vitalwire.base import Base, base, now
 from vitalwire.configuration import file_reader
+from vitalwire.readiness import LEDGER
 from vitalwire.secrets import read_secret
 from vitalwire.settings import Settings
 from vitalwire.taking_up import ledger, take_up
@@ -164,18 +165,23 @@ def run_telemetry(settings: Settings) -> bool:
 
 def run_clinical(settings: Settings) -> bool:
     """Windows to intents, until told to stop; true to start anew with a changed configuration."""
-    with base(settings) as made, producer(settings) as sender, ledger(settings) as opened:
+    with base(settings, LEDGER) as made, producer(settings) as sender, ledger(settings) as opened:
         take_up(made, opened, "clinical")
-        outbox = OutboxPublisher(ObservedLedger(opened, made.observer), sender, made.observer, made.instance)
-        role = clinical_role(made, opened, sender)
-        work = serving.Batches(role, WINDOWS, tick=outbox.publish, every_s=EVERY_S)
-        return asyncio.run(serving.batches(made, sender, "clinical", work))
+        return asyncio.run(_judge(made, sender, opened))
+
+
+async def _judge(made: Base, sender: KafkaProducer, opened: SqlLedger) -> bool:
+    outbox = OutboxPublisher(ObservedLedger(opened, made.observer), sender, made.observer, made.instance)
+    work = serving.Batches(clinical_role(made, opened, sender), WINDOWS)
+    async with published(outbox):
+        return await serving.batches(made, sender, "clinical", work)
 
 
 def run_delivery(settings: Settings) -> bool:
     """Write what the ledger holds to every endpoint, until told to stop; true to start anew with a changed configuration."""
-    with base(settings) as made, producer(settings) as sender, ledger(settings) as opened:
+    with base(settings, LEDGER) as made, producer(settings) as sender, ledger(settings) as opened:
         take_up(made, opened, "delivery")
+        made.readiness.prepared()
         return asyncio.run(_deliver(made, sender, opened))
 
 

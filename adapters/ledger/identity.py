@@ -25,6 +25,8 @@ EXCHANGED = (
     "the ledger's database is not the one this worker began with, or it went back: a failover or a restored backup."
     " Start the worker again: it takes the ledger up anew"
 )
+VERSION_BEFORE = "version before"
+"""In place of an identity in a ledger of a version that knew none: it is not exchanged, and has no positions yet."""
 _GONE_BACK = "UPDATE ledger_identity SET identity = 'its log was set back'"
 Ended = Callable[[str], object]
 

@@ -9,7 +9,7 @@ from time import perf_counter
 
 from schemas.config import LedgerKeeping
 from schemas.operation import Intent, Operation, Outcome, State
-from schemas.ports import Beside, Ledger, Observer, Position, Recorded, Waiting
+from schemas.ports import Beside, Ledger, Observer, Parcel, Position, Recorded
 
 
 class ObservedLedger:
@@ -44,10 +44,10 @@ class ObservedLedger:
         with self._timed("settle"):
             return self._ledger.settle(outcomes, beside)
 
-    def readdress(self, operation_id: str, fence: int, intent: Intent) -> bool:
+    def readdress(self, operation_id: str, fence: int, intent: Intent, beside: Beside | None = None) -> bool:
         """Store the patient's corrected id at the endpoint."""
         with self._timed("readdress"):
-            return self._ledger.readdress(operation_id, fence, intent)
+            return self._ledger.readdress(operation_id, fence, intent, beside)
 
     def operation(self, operation_id: str) -> Operation | None:
         """One operation."""
@@ -109,10 +109,10 @@ class ObservedLedger:
         with self._timed("waiting"):
             return self._ledger.waiting_s()
 
-    def outbox(self, holder: str, limit: int, lease_s: float) -> Waiting:
+    def outbox(self, holder: str, limit: int, lease_s: float, without: Collection[str] = ()) -> list[Parcel]:
         """The first records of the outbox."""
         with self._timed("outbox"):
-            return self._ledger.outbox(holder, limit, lease_s)
+            return self._ledger.outbox(holder, limit, lease_s, without)
 
     def sent(self, ids: Collection[int]) -> None:
         """Kafka confirmed these."""

@@ -10,7 +10,7 @@ import hashlib
 import os
 from base64 import b64decode, b64encode
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import Connection, delete, insert, or_, select, update
@@ -20,7 +20,7 @@ from adapters.ledger.rows import instant, storable
 from adapters.ledger.sealing import Seal
 from adapters.ledger.tables import chains, outbox, outbox_lease
 from schemas.audit import Link, Step, chained
-from schemas.ports import Beside, Outgoing, Parcel, Waiting
+from schemas.ports import Beside, Outgoing, Parcel
 from schemas.topics import ALL, AUDIT
 
 _OWNER = "outbox"
@@ -58,17 +58,26 @@ def waiting(db: Connection, now_us: int) -> float | None:
     return None if created_us is None else max(now_us - created_us, 0) / 1_000_000
 
 
-def take(db: Connection, seal: Seal, now_us: int, holder: str, limit: int, lease_s: float) -> Waiting:
-    """The first records, for whoever holds the lease; nobody else gets any until it ends."""
-    if not _leased(db, now_us, holder, lease_s):
-        return Waiting([], None)
-    rows = db.execute(select(outbox).where(~outbox.c.unreadable).order_by(outbox.c.id).limit(limit)).all()
+class Lease(NamedTuple):
+    """Who publishes, and for how long nobody else does."""
+
+    holder: str
+    lease_s: float
+
+
+def take(
+    db: Connection, seal: Seal, now_us: int, lease: Lease, limit: int, without: Collection[str] = ()
+) -> list[Parcel]:
+    """The first records, those of some topics left out, for whoever holds the lease; nobody else gets any until it ends."""
+    if not _leased(db, now_us, *lease):
+        return []
+    wanted = select(outbox).where(~outbox.c.unreadable, outbox.c.topic.not_in(without))
+    rows = db.execute(wanted.order_by(outbox.c.id).limit(limit)).all()
     opened = {row.id: _record(row.topic, seal.open(row.record, _OWNER)) for row in rows}
     damaged = [row_id for row_id, record in opened.items() if record is None]
     if damaged:
         db.execute(update(outbox).where(outbox.c.id.in_(damaged)).values(unreadable=True))
-    parcels = [Parcel(row_id, record) for row_id, record in opened.items() if record is not None]
-    return Waiting(parcels, (now_us - rows[0].created_us) / 1_000_000 if rows else None)
+    return [Parcel(row_id, record) for row_id, record in opened.items() if record is not None]
 
 
 def sent(db: Connection, ids: Collection[int]) -> None:

@@ -27,7 +27,7 @@ from adapters.ledger.tables import attempts, ledger_key, operations
 from schemas.config import LedgerKeeping
 from schemas.errors import Misconfigured
 from schemas.operation import Intent, Operation, Outcome, State
-from schemas.ports import Beside, Position, Reached, Recorded, Waiting
+from schemas.ports import Beside, Parcel, Position, Reached, Recorded
 
 RECOUNT_EVERY_US = 900 * 1_000_000
 
@@ -121,10 +121,12 @@ class SqlLedger:
             outbox.write(db, self._seal, now_us, [beside[key] for key in settled.written if key in beside])
             return settled.stale
 
-    def readdress(self, operation_id: str, fence: int, intent: Intent) -> bool:
+    def readdress(self, operation_id: str, fence: int, intent: Intent, beside: Beside | None = None) -> bool:
         """Store the patient's corrected id at the endpoint, before anything is sent; False when it may not be."""
         with self._writing() as (db, now_us):
-            return settling.readdress(db, self._seal, now_us, operation_id, fence, intent)
+            stored = settling.readdress(db, self._seal, now_us, operation_id, fence, intent)
+            outbox.write(db, self._seal, now_us, [beside] if beside and stored else [])
+            return stored
 
     def release(self, operation_ids: Collection[str], beside: Mapping[str, Beside] | None = None) -> list[str]:
         """Free held operations, what is in doubt to be searched for; gives the ids of those that were held."""
@@ -235,10 +237,10 @@ class SqlLedger:
         with self._reading() as db:
             return outbox.waiting(db, self._clock(db))
 
-    def outbox(self, holder: str, limit: int, lease_s: float) -> Waiting:
-        """The first records of the outbox, for one holder at a time."""
+    def outbox(self, holder: str, limit: int, lease_s: float, without: Collection[str] = ()) -> list[Parcel]:
+        """The first records of the outbox, but those of some topics, for one holder at a time."""
         with self._writing() as (db, now_us):
-            return outbox.take(db, self._seal, now_us, holder, limit, lease_s)
+            return outbox.take(db, self._seal, now_us, outbox.Lease(holder, lease_s), limit, without)
 
     def sent(self, ids: Collection[int]) -> None:
         """Kafka confirmed these records of the outbox."""

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, exists, select, update
 
 from adapters.ledger import positions
 from adapters.ledger.distrust import distrust
+from adapters.ledger.identity import VERSION_BEFORE
 from adapters.ledger.outbox import begin_chains_anew
 from adapters.ledger.positions import Place
 from adapters.ledger.tables import ledger_identity, operations
@@ -38,7 +39,7 @@ def take_up(db: Connection, now_us: int, witness: Witness) -> bool:
     places = _of_this_topic(db, witness)
     stored: dict[str, object] = {"identity": witness.identity}
     went_back = _is_exchanged(known.identity, witness) or lost(places, witness.reached)
-    if not known.identity and db.execute(select(exists().select_from(operations))).scalar_one():
+    if known.identity == VERSION_BEFORE or (not known.identity and _holds_operations(db)):
         adopted = {number: Place(reached.committed or 0, 0) for number, reached in witness.reached.items()}
         positions.put(db, witness.topic, adopted)  # a ledger of the version before, which kept neither
         went_back = False
@@ -47,10 +48,13 @@ def take_up(db: Connection, now_us: int, witness: Witness) -> bool:
         positions.put(db, witness.topic, doubted(places, witness.reached))
         distrust(db, now_us, quiet_until_us)
         begin_chains_anew(db)
-        begin_chains_anew(db)
         stored |= {"incidents": known.incidents + 1, "quiet_until_us": quiet_until_us}
     db.execute(update(ledger_identity).values(**stored))
     return went_back
+
+
+def _holds_operations(db: Connection) -> bool:
+    return bool(db.execute(select(exists().select_from(operations))).scalar_one())
 
 
 def lost(places: Mapping[int, Place], reached: Mapping[int, Reached]) -> bool:

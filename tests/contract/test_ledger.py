@@ -261,7 +261,7 @@ def test_no_column_holds_what_was_sent_or_the_patient_in_the_clear(ledger: SqlLe
     going = Beside("delivery", [Step("north", "charted", "success")], [Outgoing(CORRECTIONS, b"CANARY", b"CANARY")])
     outcome = done(request=b"CANARY", response=b"CANARY")
     ledger.settle({first.operation_id: outcome}, {first.operation_id: going})
-    assert ledger.outbox("a worker", 9, LEASE_S).parcels
+    assert ledger.outbox("a worker", 9, LEASE_S)
     with connect(database_url).connect() as db:
         for table in metadata.tables:
             rows = db.execute(text(f"SELECT * FROM {table}")).all()

@@ -14,7 +14,8 @@ from schemas.errors import Unsafe
 from schemas.operation import Intent, Operation, State
 from schemas.ports import Beside, Outgoing
 from schemas.topics import CORRECTIONS
-from tests.doubles.ledgers import KEY, LATER, LEASE_S, NOW, HandClock, done, in_outbox, intent, ledger_at
+from streams.settlement_audit import readdressed
+from tests.doubles.ledgers import KEY, LATER, LEASE_S, NOW, HandClock, audited, done, in_outbox, intent, ledger_at
 
 
 @pytest.fixture
@@ -165,6 +166,20 @@ def test_a_claimed_operation_is_readdressed_before_it_is_sent(ledger: SqlLedger)
     (evidence,) = ledger.attempts(operation.operation_id)
     assert (evidence.code, Intent.model_validate_json(evidence.request or b"")) == ("readdressed", operation.intent)
     assert ledger.settle({operation.operation_id: done(fence=operation.fence)}) == []
+
+
+def test_a_readdressed_result_is_audited_with_the_change_and_one_that_is_not_leaves_no_event(ledger: SqlLedger):
+    ledger.record([intent("w1")])
+    operation = claim(ledger)
+    address = corrected(operation.intent)
+    assert not ledger.readdress(operation.operation_id, operation.fence + 1, address, readdressed(operation))
+    assert audited(ledger) == []
+    assert ledger.readdress(operation.operation_id, operation.fence, address, readdressed(operation))
+    (event,) = audited(ledger)
+    assert (event.action, event.operation_id, event.reason) == (
+        "operation.readdressed", operation.operation_id, "subject_changed"
+    )  # fmt: skip
+    assert {operation.intent.subject_id, address.subject_id}.isdisjoint(event.model_dump().values())
 
 
 def test_nobody_readdresses_what_another_holds_or_what_may_have_been_sent(ledger: SqlLedger, clock: HandClock):

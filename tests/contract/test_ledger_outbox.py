@@ -1,8 +1,10 @@
 """What a change of the ledger causes on Kafka is written with the change, and its audit chain holds whatever happens."""
 
+import asyncio
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
@@ -11,12 +13,14 @@ from adapters.ledger import SqlLedger, migrate
 from adapters.ledger.engine import connect
 from adapters.metrics import PrometheusObserver
 from schemas.audit import Step
+from schemas.errors import RecordRefused
 from schemas.messages import AuditEvent
 from schemas.operation import State
 from schemas.ports import Beside, Outgoing, Recorded
 from schemas.topics import AUDIT, CORRECTIONS
-from streams.audit import broken_links
-from streams.outbox import OutboxPublisher
+from streams.audit_chains import broken_links
+from streams.outbox import OutboxPublisher, published
+from tests.conditions import wait_until
 from tests.doubles.ledgers import LEASE_S, HandClock, audited, done, in_outbox, intent, ledger_at
 from tests.doubles.ports import MemoryProducer
 
@@ -47,8 +51,39 @@ def events(producer: MemoryProducer) -> list[AuditEvent]:
     return [AuditEvent.model_validate_json(record.value or b"") for record in producer.to(AUDIT)]
 
 
+def in_outbox_of(ledger: SqlLedger) -> list[int]:
+    """Numbers of what waits, without taking the lease."""
+    with ledger._engine.connect() as db:
+        return list(db.execute(text("SELECT id FROM outbox ORDER BY id")).scalars())
+
+
 def publisher(ledger: SqlLedger, producer: MemoryProducer, holder: str = "a worker") -> OutboxPublisher:
     return OutboxPublisher(ledger, producer, PrometheusObserver(), holder)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    await asyncio.to_thread(wait_until, condition)
+
+
+class Picky(MemoryProducer):
+    """Takes the records before one that it refuses for good, and those after it, as librdkafka does."""
+
+    def __init__(self, refused: bytes) -> None:
+        super().__init__()
+        self.refused: bytes | None = refused
+
+    async def send(self, records: Sequence[Outgoing]) -> None:
+        taken = [one for one in records if self.refused is None or self.refused not in (one.value or b"")]
+        await super().send(taken)
+        if len(taken) < len(records):
+            raise RecordRefused
+
+
+class Silent(MemoryProducer):
+    """Never comes back with an answer."""
+
+    async def send(self, _records: Sequence[Outgoing]) -> None:
+        await asyncio.Event().wait()
 
 
 def test_every_change_leaves_its_step_in_one_chain_a_tenant(ledger: SqlLedger):
@@ -107,7 +142,8 @@ async def test_kafka_away_delays_and_loses_nothing(ledger: SqlLedger, monkeypatc
     producer.away = 3
     steps = [Step("north", "window.quarantined", "refused", source=str(number)) for number in range(1200)]
     ledger.record([], None, lambda _none: Beside("clinical", steps))
-    await publisher(ledger, producer).publish()
+    async with published(publisher(ledger, producer)):
+        await until(lambda: ledger.waiting_s() is None)
     assert [event.source for event in events(producer)] == [str(number) for number in range(1200)]
     assert broken_links(events(producer)) == []
     assert ledger.waiting_s() is None
@@ -116,7 +152,7 @@ async def test_kafka_away_delays_and_loses_nothing(ledger: SqlLedger, monkeypatc
 async def test_a_publisher_that_died_before_it_took_note_repeats_to_the_byte(ledger: SqlLedger, clock: HandClock):
     producer = MemoryProducer()
     ledger.record([intent("w1"), intent("w2")], None, recorded)
-    producer.sent += [parcel.record for parcel in ledger.outbox("died", 10, LEASE_S).parcels]
+    producer.sent += [parcel.record for parcel in ledger.outbox("died", 10, LEASE_S)]
     await publisher(ledger, producer).publish()
     assert len(producer.sent) == 2
     clock.now = clock.now.replace(minute=30)
@@ -140,7 +176,7 @@ def test_racing_writers_and_publishers_leave_a_chain_that_holds(ledger: SqlLedge
     def publish(seed: int) -> None:
         fortune = random.Random(seed)
         while not writing.is_set() or ledger.waiting_s() is not None:
-            parcels = ledger.outbox(f"publisher {seed}", fortune.randint(1, 20), 0).parcels
+            parcels = ledger.outbox(f"publisher {seed}", fortune.randint(1, 20), 0)
             out.extend(parcel.record for parcel in parcels)
             if fortune.random() < 0.5:
                 ledger.sent([parcel.id for parcel in parcels])
@@ -174,3 +210,37 @@ async def test_a_damaged_record_of_the_outbox_is_kept_and_passed_over(ledger: Sq
     with engine.connect() as db:
         assert db.execute(text("SELECT count(*) FROM outbox WHERE unreadable")).scalar_one() == 1
     engine.dispose()
+
+
+async def test_a_record_refused_for_good_waits_at_the_head_of_its_topic_and_holds_back_no_other(
+    ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("streams.backoff.FIRST_S", 0.001)
+    producer = Picky(b"too large")
+    for source in ("first", "too large", "third"):
+        ledger.record([], None, lambda _none, source=source: said("window.quarantined", source=source))
+    ledger.mark_reviewed("pairing", {"a": "1"}, Beside("delivery", records=[Outgoing(CORRECTIONS, b"k", b"v")]))
+    publishing = publisher(ledger, producer)
+    async with published(publishing):
+        await until(lambda: producer.to(CORRECTIONS) and len(in_outbox_of(ledger)) == 2)
+        sent_before = len(producer.sent)
+        ledger.record([], None, lambda _none: said("window.quarantined", source="fourth"))
+        await until(lambda: len(in_outbox_of(ledger)) == 3)
+        assert len(producer.sent) == sent_before
+        producer.refused = None
+        await until(lambda: ledger.waiting_s() is None)
+    assert {event.source for event in events(producer)} == {"first", "too large", "third", "fourth"}
+    assert broken_links(events(producer)) == []
+    after = [event.source for event in events(producer)][-3:]
+    assert after == ["too large", "third", "fourth"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_the_age_of_what_waits_is_told_while_kafka_does_not_answer(ledger: SqlLedger, clock: HandClock):
+    observer = PrometheusObserver()
+    ledger.record([], None, lambda _none: said("window.quarantined"))
+    async with published(OutboxPublisher(ledger, Silent(), observer, "a worker"), last_within_s=0):
+        clock.now += timedelta(seconds=15)
+        await until(lambda: "outbox_age_seconds 15.0" in observer.exposition().decode())
+        clock.now += timedelta(seconds=120)
+        await until(lambda: "outbox_age_seconds 135.0" in observer.exposition().decode())

@@ -13,7 +13,7 @@ from schemas.audit import Step
 from schemas.messages import AuditEvent
 from schemas.operation import State
 from schemas.ports import Beside, Position, Reached
-from streams.audit import broken_links
+from streams.audit_chains import broken_links
 from tests.doubles.ledgers import LEASE_S, NOW, HandClock, done, intent, ledger_at
 
 WINDOWS = "vitals.windows"
@@ -188,7 +188,7 @@ def test_a_loss_is_audited_with_it_and_once_in_a_chain_that_the_lost_ledger_cann
     exchange(database_url)
     assert take_up(ledger, None)
     assert not take_up(ledger, None)
-    parcels = ledger.outbox("test", 9, 60.0).parcels
+    parcels = ledger.outbox("test", 9, 60.0)
     before, event = [AuditEvent.model_validate_json(parcel.record.value or b"") for parcel in parcels]
     assert (event.action, event.previous) == ("ledger.went_back", None)
     assert event.writer != before.writer

@@ -12,6 +12,7 @@ from adapters.ledger.rows import us
 from adapters.ledger.sealing import Seal
 from schemas.errors import Misconfigured
 from schemas.operation import State
+from schemas.ports import Beside, Reached
 from tests.doubles.ledgers import KEY, LATER, LEASE_S, NOW, HandClock, done, intent, ledger_at
 
 _OLD_INTENT_LACKS = {"device_id", "first_time", "last_time"}
@@ -112,3 +113,14 @@ def test_a_ledger_of_the_first_version_is_read_and_settled_and_its_doubts_are_kn
     assert ledger.states() == {"north-epic": {State.SUCCEEDED: 6, State.PENDING: 1}}
     ledger.close()
     open_ledger(database_url, KEY).close()
+
+
+def test_a_ledger_of_the_first_version_that_held_no_operation_did_not_go_back(database_url: str):
+    first_version(database_url, {})
+    migrate(database_url)
+    ledger = ledger_at(database_url, HandClock())
+    assert not ledger.take_up("vitals.windows", {0: Reached(500, 500)}, 1.0, Beside("clinical"))
+    assert ledger.positions("vitals.windows") == {0: 500}
+    assert not ledger.take_up("vitals.windows", {0: Reached(500, 500)}, 1.0, Beside("clinical"))
+    assert ledger.take_up("vitals.windows", {0: Reached(501, 501)}, 1.0, Beside("clinical"))
+    ledger.close()

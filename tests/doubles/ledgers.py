@@ -61,7 +61,7 @@ def intent(
 def in_outbox(ledger: SqlLedger, topic: TopicSpec = AUDIT) -> list[Outgoing]:
     """What of a topic waits to be published."""
     waiting = ledger.outbox("a test", 100_000, 0)
-    return [parcel.record for parcel in waiting.parcels if parcel.record.topic is topic]
+    return [parcel.record for parcel in waiting if parcel.record.topic is topic]
 
 
 def audited(ledger: SqlLedger) -> list[AuditEvent]:

@@ -106,12 +106,13 @@ class MemoryLedger:
                     self.steps += (beside or {}).get(operation_id, Beside("")).steps
             return stale
 
-    def readdress(self, operation_id: str, fence: int, intent: Intent) -> bool:
+    def readdress(self, operation_id: str, fence: int, intent: Intent, beside: Beside | None = None) -> bool:
         with self._open():
             operation = self.operations[operation_id]
             if operation.fence != fence or operation.in_doubt or operation.state is not State.IN_PROGRESS:
                 return False
             self.operations[operation_id] = operation.model_copy(update={"intent": intent})
+            self.steps += (beside or Beside("")).steps
             return True
 
     def release(self, operation_ids: Collection[str], beside: Mapping[str, Beside] | None = None) -> list[str]:

@@ -16,7 +16,7 @@ from adapters.topics import create_or_verify
 from schemas.messages import AuditEvent
 from schemas.operation import State
 from schemas.topics import AUDIT
-from streams.audit import broken_links
+from streams.audit_chains import broken_links
 from tests.conditions import wait_until
 from tests.ehrs import NAME, sandbox_ehr
 from tests.integration.test_delivery_worker import PATIENTS, environment, permit

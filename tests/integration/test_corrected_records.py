@@ -14,6 +14,7 @@ from schemas.reference import PairingInterval
 from streams.delivery import Delivery
 from streams.review import review
 from tests.delivering import RESTING, deliver_until, delivery
+from tests.doubles.ledgers import audited
 from tests.doubles.ports import StaticReference
 from tests.ehrs import NAME, START, Ehr, sandbox_ehr
 
@@ -160,6 +161,8 @@ async def test_a_correction_while_it_waits_at_the_wire_sends_nothing_to_the_old_
     await asyncio.wait_for(deliver_until(role, ward.rested), 60)
     assert ward.operation(recorded.operation_id).state is State.SUCCEEDED
     assert "readdressed" in [attempt.code for attempt in ward.ledger.attempts(recorded.operation_id)]
+    told = [(event.action, event.operation_id) for event in audited(ward.ledger)]
+    assert told == [(action, recorded.operation_id) for action in ("operation.readdressed", "observation.charted")]
     assert (len(ward.ehr.observations("wrong")), len(ward.ehr.observations("right"))) == (0, 1)
 
 

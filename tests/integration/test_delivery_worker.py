@@ -21,7 +21,7 @@ from schemas.ports import Outgoing
 from schemas.reference import Consent, PatientRecord, Provision
 from schemas.topics import AUDIT, CONSENTS
 from schemas.topics import PATIENTS as PATIENTS_TOPIC
-from streams.audit import broken_links
+from streams.audit_chains import broken_links
 from tests.conditions import wait_until
 from tests.ehrs import NAME, Ehr, sandbox_ehr
 

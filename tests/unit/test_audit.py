@@ -5,9 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.metrics import PrometheusObserver
+from schemas.audit import event_hash
 from schemas.messages import AuditEvent
 from schemas.topics import AUDIT
-from streams.audit import AuditChain, AuditTrail, Step, broken_links, event_hash
+from streams.audit import AuditChain, AuditTrail, Step
+from streams.audit_chains import broken_links, trail
 from tests.doubles.ports import MemoryProducer, fixed_clock
 
 AT = datetime(2026, 1, 5, 10, tzinfo=UTC)
@@ -55,8 +57,29 @@ def test_a_changed_event_with_a_hash_made_anew_is_found_by_the_one_after_it(step
 @given(STEPS, st.data())
 def test_a_missing_event_is_found_by_the_one_after_it(steps: list[Step], data: st.DataObject):
     events = chained([*steps, *steps])
-    del events[data.draw(st.integers(0, len(steps) - 1))]
-    assert broken_links(events)
+    at = data.draw(st.integers(0, len(steps) - 1))
+    is_first = int(events[at].event_id.rpartition("/")[2]) == 0
+    del events[at]
+    assert bool(broken_links(events)) is not is_first
+
+
+@given(STEPS, st.data())
+def test_a_chain_whose_beginning_retention_took_holds_and_tells_where_it_begins(steps: list[Step], data: st.DataObject):
+    events = chained([*steps, *steps])
+    kept = events[data.draw(st.integers(0, len(events) - 1)) :]
+    assert broken_links(kept) == []
+    begins = {chain.tenant_id: chain.first for chain in trail(kept).chains}
+    for tenant_id, first in begins.items():
+        assert first == sum(event.tenant_id == tenant_id for event in events) - sum(
+            event.tenant_id == tenant_id for event in kept
+        )
+
+
+@given(STEPS)
+def test_a_first_event_that_names_one_before_it_is_broken(steps: list[Step]):
+    event = chained([*steps, *steps])[0]
+    forged = event.model_copy(update={"previous": "0" * 64})
+    assert broken_links([forged.model_copy(update={"hash": event_hash(forged)})]) == [event.event_id]
 
 
 def test_two_writers_have_chains_of_their_own():

@@ -16,7 +16,7 @@ from schemas.messages import AuditEvent
 from schemas.operation import Intent, Operation, Outcome, State
 from schemas.reference import Provision
 from schemas.topics import DLQ_CLINICAL, QUARANTINE
-from streams.audit import broken_links
+from streams.audit_chains import broken_links
 from streams.clinical import ClinicalPorts, ClinicalRole
 from tests.doubles.ledgers import audited
 from tests.doubles.ports import MemoryProducer, StaticReference, fixed_clock

@@ -12,7 +12,19 @@ from schemas.publish import files
 from vitalwire import cli
 from vitalwire.cli import main
 
-COMMANDS = ("demo", "worker", "send", "reconcile", "check", "topics", "sandbox-ehr", "broker", "schemas", "ledger")
+COMMANDS = (
+    "demo",
+    "worker",
+    "send",
+    "reconcile",
+    "check",
+    "topics",
+    "sandbox-ehr",
+    "broker",
+    "schemas",
+    "ledger",
+    "audit",
+)
 
 
 @pytest.fixture(autouse=True)

@@ -22,6 +22,8 @@ ledger_app = typer.Typer(
     help="Look into the ledger: what should happen at each EHR, and what became of it.", no_args_is_help=True
 )
 app.add_typer(ledger_app, name="ledger")
+audit_app = typer.Typer(help="Prove that the audit trail was not changed.", no_args_is_help=True)
+app.add_typer(audit_app, name="audit")
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, for a machine.")]
 
@@ -192,3 +194,11 @@ def ledger_show(
     from vitalwire.cli.ledger import run_show  # noqa: PLC0415
 
     run_show(operation_id, as_json_document=json)
+
+
+@audit_app.command("verify")
+def audit_verify(json: AsJson = False) -> None:
+    """Follow every chain that `audit.events` keeps, from its first event to its last. Ends with 1 if one does not hold."""
+    from vitalwire.cli.audit import run_verify  # noqa: PLC0415
+
+    raise typer.Exit(run_verify(as_json_document=json))

@@ -3,12 +3,18 @@
 import sqlalchemy as sa
 from alembic import op
 
+from adapters.ledger.identity import VERSION_BEFORE
+
 revision = "0003"
 down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Create the tables; the identity is learnt when a worker first takes the ledger up."""
+    """Create the tables; the identity is learnt when a worker first takes the ledger up.
+
+    A ledger that a worker of the version before has opened holds its key's fingerprint; a new one does not yet.
+    """
+    was_used = op.get_bind().execute(sa.text("SELECT 1 FROM ledger_key")).first() is not None
     identity = op.create_table(
         "ledger_identity",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
@@ -16,7 +22,9 @@ def upgrade() -> None:
         sa.Column("incidents", sa.Integer, nullable=False),
         sa.Column("quiet_until_us", sa.BigInteger, nullable=False),
     )
-    op.bulk_insert(identity, [{"id": 1, "identity": "", "incidents": 0, "quiet_until_us": 0}])
+    op.bulk_insert(
+        identity, [{"id": 1, "identity": VERSION_BEFORE if was_used else "", "incidents": 0, "quiet_until_us": 0}]
+    )
     op.create_table(
         "positions",
         sa.Column("topic", sa.Text, primary_key=True),

@@ -1,0 +1,121 @@
+"""A record of the outbox that Kafka refuses for good: it waits and is told, others go on, and nothing overtakes it."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+from adapters.brokers import Broker
+from adapters.kafka_producer import KafkaProducer
+from adapters.ledger import SqlLedger, migrate, open_ledger
+from adapters.metrics import PrometheusObserver
+from adapters.topic_reader import KafkaTopicReader
+from adapters.topics import create_or_verify
+from schemas.audit import Step
+from schemas.messages import AuditEvent
+from schemas.ports import Beside, Outgoing
+from schemas.topics import AUDIT, CORRECTIONS
+from streams.audit_chains import broken_links
+from streams.outbox import OutboxPublisher, published
+from tests.conditions import wait_until
+
+WITHIN_S = 60.0
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    migrate(url)
+    opened = open_ledger(url, None)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Why the process would have ended."""
+    why: list[str] = []
+    monkeypatch.setattr("streams.ending.end", why.append)
+    return why
+
+
+@asynccontextmanager
+async def publishing(bootstrap: str, prefix: str, ledger: SqlLedger) -> AsyncIterator[PrometheusObserver]:
+    observer, sender = PrometheusObserver(), KafkaProducer(bootstrap, prefix=prefix, delivery_timeout_s=5)
+    async with published(OutboxPublisher(ledger, sender, observer, "a worker")):
+        yield observer
+    sender.close()
+
+
+def write(ledger: SqlLedger, *sources: str) -> None:
+    steps = [Step("north", "window.quarantined", "refused", source=source) for source in sources]
+    ledger.record([], None, lambda _none: Beside("clinical", steps))
+
+
+def set_limit(bootstrap: str, topic: str, limit_bytes: int) -> None:
+    entry = ConfigEntry("max.message.bytes", str(limit_bytes), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    for done in admin.incremental_alter_configs([resource]).values():
+        done.result()
+
+
+def audited(bootstrap: str, prefix: str) -> list[AuditEvent]:
+    stored = KafkaTopicReader(bootstrap, prefix=prefix).read(AUDIT)
+    return [AuditEvent.model_validate_json(one.value or b"") for one in stored]
+
+
+async def until(condition: Callable[[], object]) -> None:
+    await asyncio.to_thread(wait_until, condition, WITHIN_S)
+
+
+async def until_nothing_waits(ledger: SqlLedger) -> None:
+    await until(lambda: ledger.waiting_s() is None)
+
+
+async def test_a_record_that_is_too_large_ends_no_worker_and_holds_back_no_other_topic_and_is_not_overtaken(
+    broker: Broker, topic_prefix: str, ledger: SqlLedger, ended: list[str]
+) -> None:
+    bootstrap = broker.bootstrap_servers
+    create_or_verify(bootstrap, topic_prefix, 1, 1)
+    limit_bytes = 2_000
+    set_limit(bootstrap, AUDIT.prefixed(topic_prefix), limit_bytes)
+    too_large = secrets.token_hex(3 * limit_bytes)  # random: nothing compresses it below the limit
+    write(ledger, "before", too_large, "after")
+    ledger.mark_reviewed("pairing", {"a": "1"}, Beside("delivery", records=[Outgoing(CORRECTIONS, b"k", b"v")]))
+    async with publishing(bootstrap, topic_prefix, ledger) as observer:
+        await until(lambda: "outbox_age_seconds 0.0" not in observer.exposition().decode())
+        await until(lambda: list(KafkaTopicReader(bootstrap, prefix=topic_prefix).read(CORRECTIONS)))
+        assert ledger.waiting_s() is not None
+        write(ledger, "later")
+        set_limit(bootstrap, AUDIT.prefixed(topic_prefix), 1_000_000)
+        await until_nothing_waits(ledger)
+    events = audited(bootstrap, topic_prefix)
+    assert ended == []
+    assert broken_links(events) == []
+    sources = [event.source or "" for event in events]
+    assert sources[0] == "before"
+    assert sources[-3:] == [too_large, "after", "later"]
+
+
+async def test_a_topic_that_was_deleted_ends_no_worker_and_gets_everything_when_it_is_made_again(
+    broker: Broker, topic_prefix: str, ledger: SqlLedger, ended: list[str]
+) -> None:
+    bootstrap = broker.bootstrap_servers
+    create_or_verify(bootstrap, topic_prefix, 1, 1)
+    async with publishing(bootstrap, topic_prefix, ledger) as observer:
+        write(ledger, "before")
+        await until_nothing_waits(ledger)
+        admin = AdminClient({"bootstrap.servers": bootstrap})
+        for gone in admin.delete_topics([AUDIT.prefixed(topic_prefix)]).values():
+            gone.result()
+        write(ledger, "while it is gone")
+        await until(lambda: 'retries_total{dependency="kafka"}' in observer.exposition().decode() or ended)
+        create_or_verify(bootstrap, topic_prefix, 1, 1)
+        await until_nothing_waits(ledger)
+    assert ended == []
+    assert [event.source for event in audited(bootstrap, topic_prefix)] == ["while it is gone"]
