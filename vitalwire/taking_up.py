@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from adapters.group_offsets import group_offsets
-from adapters.ledger import SqlLedger, migrate, open_ledger
+from adapters.ledger import SqlLedger, migrate, open_ledger, require_sound
 from schemas.audit import Step
 from schemas.ports import Beside
 from schemas.topics import WINDOWS
@@ -26,6 +26,7 @@ READER = "clinical"
 def ledger(settings: Settings) -> Iterator[SqlLedger]:
     """The ledger, brought to this version's tables. Found in another database later, it ends the process."""
     settings.data.mkdir(parents=True, exist_ok=True)
+    require_sound(settings.database)
     migrate(settings.database)
     opened = open_ledger(settings.database, settings.ledger_encryption(), ended=end)
     try:

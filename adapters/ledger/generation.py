@@ -1,6 +1,7 @@
 """The mark of a SQLite ledger: random, new whenever a worker takes the ledger up, in the file and in another beside it.
 
-A copy restored later has a mark of before, which the file beside it no longer knows.
+A copy restored later has a mark of before, which the file beside it no longer knows. Once the mark is in the file itself, and
+no longer in its log alone, that is noted beside it too: from then on a log next to a file with another mark is not its own.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, event
 
 from adapters.ledger.identity import EXCHANGED, Ended
 from schemas.errors import RetryLater
 
+_IN_FILE = "in-file:"
 _MARK = "SELECT identity FROM ledger_identity"
 Look = Callable[[Connection], tuple[str, Collection[str]]]
 
@@ -29,6 +32,7 @@ class SqliteGuard:
     def __init__(self, engine: Engine, ended: Ended) -> None:
         self._beside = Path(f"{engine.url.database}.mark")
         self._ended = ended
+        self._engine = engine
         self._taken_up = False
         event.listen(engine, "connect", self._connected)
 
@@ -45,8 +49,14 @@ class SqliteGuard:
                 return fresh, known
 
             yield look
-            _write(marks, {fresh})
+            _write(marks, {fresh, _IN_FILE + fresh} if self._emptied_log() else {fresh})
         self._taken_up = True
+
+    def _emptied_log(self) -> bool:
+        """Whether all of the log was copied into the file; another worker that is writing may prevent it."""
+        with closing(self._engine.raw_connection()) as db:
+            busy, logged, copied = db.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        return bool(busy == 0 and logged == copied >= 0)
 
     def confirmed(self, _log_bytes: int) -> None:
         """A file's log tells nothing."""
@@ -63,6 +73,24 @@ class SqliteGuard:
         if row is None or row[0] not in known:
             connection.close()
             self._ended(EXCHANGED)
+
+
+def logged_elsewhere(file: Path) -> bool:
+    """Whether the log beside this file is another state's: the file alone does not have the mark that it had before."""
+    beside, log = Path(f"{file}.mark"), Path(f"{file}-wal")
+    if not beside.exists() or not log.exists() or log.stat().st_size == 0:
+        return False
+    with _locked(beside, fcntl.LOCK_SH) as marks:
+        stood = {known.removeprefix(_IN_FILE) for known in _read(marks) if known.startswith(_IN_FILE)}
+        return bool(stood) and _mark_without_log(file) not in stood
+
+
+def _mark_without_log(file: Path) -> str | None:
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(file.absolute()))}?immutable=1", uri=True)) as db:
+            return str(db.execute(_MARK).fetchone()[0])
+    except (sqlite3.Error, TypeError):
+        return None
 
 
 @contextmanager
