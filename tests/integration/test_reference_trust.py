@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
@@ -46,6 +50,29 @@ def test_topics_that_keep_their_producers_times_are_not_trusted_until_they_are_c
     topics.write(CONSENTS, "p-2", None, at=1)
     topics.write(CONSENTS, "p-2", consent("p-2"), at=0)
     wait_until(lambda: reference.consent("north", "p-2"), what="the key that was written again in both")
+
+
+def test_the_remedy_of_the_runbook_opens_a_key_that_two_partitions_put_in_doubt(
+    topics: ReferenceTopics, tmp_path: Path
+):
+    topics.create(2, PAIRINGS, PATIENTS)
+    topics.create_with_producers_times(CONSENTS)
+    topics.write(CONSENTS, "p-1", consent("p-1"), at=0)
+    topics.write(CONSENTS, "p-1", None, at=1)
+    topics.date_by(CONSENTS, "LogAppendTime")
+    reference = topics.followed()
+    assert reference.consent("north", "p-1") is None
+    topics.write(CONSENTS, "p-1", consent("p-1"), at=0)  # written once, the other record may still be the later one
+    wait_until(lambda: topics.gauge("reference_closed_keys", topic=CONSENTS.name, cause="in_doubt") == 1)
+
+    runbook = (Path(__file__).parents[2] / "docs/operations.md").read_text()
+    script = textwrap.dedent(runbook.split("   ```python\n", 1)[1].split("   ```", 1)[0])
+    record = tmp_path / "record.json"
+    record.write_bytes(consent("p-1"))
+    told = [topics.bootstrap, topics.name(CONSENTS), "north|p-1", str(record)]
+    subprocess.run([sys.executable, "-c", script, *told], check=True, timeout=60)
+
+    wait_until(lambda: reference.consent("north", "p-1"), what="the key that was written to every partition")
 
 
 def test_a_topic_whose_times_are_taken_from_its_producers_later_stops_being_trusted(topics: ReferenceTopics):
