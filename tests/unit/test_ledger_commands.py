@@ -228,6 +228,17 @@ def test_without_conditions_operations_are_counted(ledger: SqlLedger, capsys: py
     assert json.loads(capsys.readouterr().out) == {"north-epic": {"held": 1}}
 
 
+def test_a_ledger_of_a_newer_version_is_wrong_configuration_and_no_defect(
+    ledger: SqlLedger, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    engine = connect(f"sqlite:///{tmp_path / 'ledger.db'}")
+    with engine.begin() as db:
+        db.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    assert run("list") == 2
+    assert "of a newer Vitalwire" in capsys.readouterr().err
+
+
 def test_a_list_that_is_cut_says_so(ledger: SqlLedger, capsys: pytest.CaptureFixture[str]):
     for _ in range(3):
         settled(ledger, State.HELD, "forbidden")
