@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from schemas.ehr import EhrAnswer
 from schemas.fhir_id import FHIR_ID, fhir_id
-from schemas.ports import EhrAnswer
 
 EPIC_CODES = "urn:oid:1.2.840.114350"
 LONGEST_WAIT_S = 3600.0

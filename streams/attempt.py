@@ -15,9 +15,10 @@ from typing import NamedTuple, Protocol
 import orjson
 
 from schemas.capabilities import Capabilities, EndpointKind
+from schemas.ehr import EhrAnswer, EhrEndpoint
 from schemas.errors import RetryLater
 from schemas.operation import Operation, State
-from schemas.ports import Clock, EhrAnswer, EhrEndpoint, Ledger
+from schemas.ports import Clock, Ledger
 from streams.absences import EncounterAbsences
 from streams.amending import Plan, plan
 from streams.doubt import Doubt

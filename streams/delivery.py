@@ -12,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from schemas.capabilities import Capabilities, EndpointKind
+from schemas.ehr import EhrEndpoint
 from schemas.errors import RetryLater
 from schemas.operation import Operation, Outcome, State
-from schemas.ports import Clock, EhrEndpoint, Ledger, Observer
+from schemas.ports import Clock, Ledger, Observer
 from streams.attempt import Attempted, Attempts, Reviewing
 from streams.backoff import backoff_s
 from streams.ending import or_end

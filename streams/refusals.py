@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schemas.ports import EhrAnswer
+from schemas.ehr import EhrAnswer
 
 _TOKEN_REFUSED = 401
 _REMEMBERED = 10_000

@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from schemas.capabilities import Capabilities, EndpointKind
+from schemas.ehr import EhrAnswer
 from schemas.operation import ABSENT, State
-from schemas.ports import EhrAnswer
 from streams.answers import Issues, Written, issues, json_object, retry_after_s, written
 
 Action = Literal["create", "update", "search"]

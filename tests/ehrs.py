@@ -14,8 +14,8 @@ from adapters.ehr import connect
 from adapters.sandbox_ehr import SandboxEhr
 from mappings.observation import ObservationMapper
 from schemas.config import Config, Endpoint, Secret
+from schemas.ehr import EhrEndpoint
 from schemas.operation import Intent
-from schemas.ports import EhrEndpoint
 from schemas.window import Window, WindowSource
 
 NAME = "north"

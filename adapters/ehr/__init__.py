@@ -12,8 +12,9 @@ from adapters.ehr.fhir import FhirEndpoint
 from adapters.ehr.oracle_health import OracleHealthEndpoint
 from adapters.smart_auth import authentication
 from schemas.config import Endpoint, Secret
+from schemas.ehr import EhrEndpoint
 from schemas.errors import Misconfigured
-from schemas.ports import Clock, EhrEndpoint, Observer
+from schemas.ports import Clock, Observer
 
 KINDS: dict[str, type[FhirEndpoint]] = {
     "fhir": FhirEndpoint,

@@ -18,9 +18,10 @@ import orjson
 from adapters.ehr.encounters import Encounter, active_encounters, choose
 from adapters.ehr.http import Conversation, Params
 from schemas.config import Endpoint
+from schemas.ehr import EhrAnswer, LastCheck
 from schemas.fhir_id import fhir_id
 from schemas.operation import Intent
-from schemas.ports import EhrAnswer, LastCheck, Observer
+from schemas.ports import Observer
 
 ENCOUNTER_KEPT_S = 60.0
 ENCOUNTERS_KEPT = 10_000

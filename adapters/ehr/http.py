@@ -14,7 +14,8 @@ from adapters.ehr.departure import Departure, WithheldError
 from adapters.ehr.lanes import Lanes
 from adapters.smart_auth import TokenRefusedError, TokenUnavailableError
 from schemas.capabilities import Capabilities
-from schemas.ports import EhrAnswer, LastCheck, Observer
+from schemas.ehr import EhrAnswer, LastCheck
+from schemas.ports import Observer
 
 LARGEST_ANSWER_BYTES = 8 * 1024 * 1024
 KEEPALIVE_S = 15.0

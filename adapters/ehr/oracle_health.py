@@ -12,8 +12,8 @@ import orjson
 
 from adapters.ehr.fhir import FhirEndpoint
 from adapters.ehr.http import Params
+from schemas.ehr import EhrAnswer, LastCheck
 from schemas.fhir_id import fhir_id
-from schemas.ports import EhrAnswer, LastCheck
 
 
 class OracleHealthEndpoint(FhirEndpoint):

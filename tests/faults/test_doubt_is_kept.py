@@ -12,9 +12,9 @@ import streams.delivery
 from adapters.ehr.fhir import FhirEndpoint
 from adapters.ledger import SqlLedger, migrate, open_ledger
 from adapters.sandbox_ehr.faults import Fault
+from schemas.ehr import EhrAnswer
 from schemas.errors import RetryLater
 from schemas.operation import Intent, Operation, State
-from schemas.ports import EhrAnswer
 from streams.review import review
 from tests.delivering import RESTING, deliver_until, delivery
 from tests.doubles.ports import StaticReference

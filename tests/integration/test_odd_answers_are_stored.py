@@ -8,8 +8,8 @@ import orjson
 import pytest
 
 from adapters.ledger import migrate, open_ledger
+from schemas.ehr import EhrAnswer, LastCheck
 from schemas.operation import Intent, State
-from schemas.ports import EhrAnswer, LastCheck
 from streams.answers import EPIC_CODES
 from streams.delivery import Delivery, Pace
 from tests.delivering import RESTING, deliver_until

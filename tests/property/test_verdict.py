@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.capabilities import DEFAULTS
+from schemas.ehr import EhrAnswer
 from schemas.operation import State
-from schemas.ports import EhrAnswer
 from streams.answers import EPIC_CODES, LONGEST_WAIT_S, Written, issues, retry_after_s, written
 from streams.backoff import LONGEST_S, backoff_s
 from streams.matching import compare
