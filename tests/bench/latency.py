@@ -21,8 +21,8 @@ from adapters.ledger import migrate
 from adapters.sandbox_ehr import SandboxEhr
 from adapters.topics import create_or_verify
 from schemas.ports import Outgoing
-from schemas.reference import Consent, PatientRecord, Provision
-from schemas.topics import CONSENTS, PATIENTS, WINDOWS
+from schemas.reference import Consent, Pairing, PatientRecord, Provision
+from schemas.topics import CONSENTS, PAIRINGS, PATIENTS, WINDOWS
 from tests.bench.arithmetic import percentile
 from tests.bench.plan import Found, Plan
 from tests.bench.processes import start_role, worker_environment
@@ -79,17 +79,25 @@ def _roles(bootstrap_servers: str, kind: str, database: str, directory: Path) ->
 
 
 async def _admit(bootstrap_servers: str, kind: str, patients: Sequence[str]) -> None:
-    """Patients known at the endpoint, who permit everything."""
+    """Patients known at the endpoint, who permit everything, each with a monitor."""
     producer = KafkaProducer(bootstrap_servers, prefix=kind)
     records = []
     for patient in patients:
         key, about = f"{TENANT}|{patient}".encode(), {"tenant_id": TENANT, "patient_id": patient}
         known = PatientRecord.model_validate(about | {"subject_ids": {ENDPOINT: patient}})
         consent = Consent.model_validate(about | {"status": "active", "permits": [Provision(purpose="vitals")]})
+        since = {"patient_id": patient, "from": "2000-01-01T00:00:00Z"}
+        pairing = Pairing.model_validate({"tenant_id": TENANT, "device_id": _monitor(patient), "intervals": [since]})
+        monitor_key = f"{TENANT}|{_monitor(patient)}".encode()
+        records.append(Outgoing(PAIRINGS, monitor_key, pairing.model_dump_json(by_alias=True).encode()))
         records.append(Outgoing(PATIENTS, key, known.model_dump_json().encode()))
         records.append(Outgoing(CONSENTS, key, consent.model_dump_json(by_alias=True).encode()))
     await producer.send(records)
     await asyncio.to_thread(producer.close)
+
+
+def _monitor(patient: str) -> str:
+    return f"mon-{patient}"
 
 
 def _chart(bootstrap_servers: str, plan: Plan, kind: str, files: dict[str, Path]) -> None:
@@ -99,7 +107,9 @@ def _chart(bootstrap_servers: str, plan: Plan, kind: str, files: dict[str, Path]
     async def produce() -> None:
         producer = KafkaProducer(bootstrap_servers, prefix=kind)
         for number in plan.each(f"latency, {kind}", numbers, lambda _: ""):
-            closed = window(value=60 + number % 40, patient=f"p-{number % PATIENTS_IN_WARD}", minute=number)
+            patient = f"p-{number % PATIENTS_IN_WARD}"
+            closed = window(value=60 + number % 40, patient=patient, minute=number)
+            closed = closed.model_copy(update={"device_id": _monitor(patient)})
             key = f"{closed.tenant_id}|{closed.patient_id}".encode()
             await producer.send([Outgoing(WINDOWS, key, closed.model_dump_json().encode())])
             if number < WARMING_UP:
