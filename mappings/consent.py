@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import Any, get_args
 
 from mappings import consent_period
-from schemas.messages import ResourceName
+from schemas.commands import ResourceName
 from schemas.reference import Consent, Provision, Purpose
 from schemas.vitals import BUILT_IN, LOINC, PANEL_CODES, PANELS
 

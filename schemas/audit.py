@@ -10,8 +10,26 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 import orjson
+from pydantic import AwareDatetime, BaseModel, Field
 
-from schemas.messages import AuditEvent
+
+class AuditEvent(BaseModel):
+    """One step that touched patient data (`audit.events`); `previous` chains it to the writer's event before."""
+
+    event_id: str
+    tenant_id: str
+    at: AwareDatetime
+    role: str
+    action: str = Field(examples=["observation.charted", "reading.quarantined", "operation.failed"])
+    outcome: Literal["success", "refused", "failure"]
+    operation_id: str | None = None
+    endpoint: str | None = None
+    source: str | None = Field(default=None, description="topic/partition/offset or window_id; never a value measured")
+    reason: str | None = None
+    actor: str | None = Field(default=None, description="the account of the person who ordered it, if a person did")
+    writer: str | None = Field(default=None, description="the process that wrote it: each writes a chain of its own")
+    previous: str | None = None
+    hash: str | None = None
 
 
 class Step(NamedTuple):

@@ -12,16 +12,11 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from schemas import topics
+from schemas.alerts import AlertEvent
+from schemas.audit import AuditEvent
+from schemas.commands import DocumentCommand, PatientInfoCommand, Reply, VitalsCommand
 from schemas.correction import Correction
-from schemas.messages import (
-    AlertEvent,
-    AuditEvent,
-    DocumentCommand,
-    Heartbeat,
-    PatientInfoCommand,
-    Reply,
-    VitalsCommand,
-)
+from schemas.heartbeats import Heartbeat
 from schemas.progress import DeviceProgress, PartitionProgress
 from schemas.reading import Frame, Reading, SetAside
 from schemas.reference import Consent, Pairing, PatientRecord

@@ -8,9 +8,9 @@ from typing import Protocol
 
 import pytest
 
-from adapters.brokers import Broker, container, start_broker
-from adapters.local.hapi import HapiServer
-from adapters.local.postgresql import PostgresServer
+from testbed.brokers import Broker, container, start_broker
+from testbed.servers.hapi import HapiServer
+from testbed.servers.postgresql import PostgresServer
 from tests.containers import hapi_container, postgres_container
 
 _numbers = itertools.count(1)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from schemas.operation import TERMINAL, State
-from schemas.ports import Ledger
-from streams.delivery import Delivery, Pace
+from schemas.ports.ledger import Ledger
+from streams.delivery.role import Delivery, Pace
 from tests.doubles.memory_ledger import MemoryLedger
 from tests.ehrs import NAME, Ehr, now
 

@@ -11,12 +11,12 @@ from typing import Any
 import httpx
 
 from adapters.ehr import connect
-from adapters.sandbox_ehr import SandboxEhr
-from mappings.observation import ObservationMapper
+from mappings.observation.mapper import ObservationMapper
 from schemas.config import Config, Endpoint, Secret
-from schemas.ehr import EhrEndpoint
 from schemas.operation import Intent
+from schemas.ports.ehr import EhrEndpoint
 from schemas.window import Window, WindowSource
+from testbed.sandbox_ehr import SandboxEhr
 
 NAME = "north"
 START = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)

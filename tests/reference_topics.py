@@ -8,9 +8,9 @@ from confluent_kafka import Consumer as Reader
 from confluent_kafka import Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic
 
+from adapters.kafka.topics import create_or_verify
 from adapters.metrics import PrometheusObserver
 from adapters.reference import KafkaReference
-from adapters.topics import create_or_verify
 from mappings.consent import consent_from_fhir
 from schemas.topics import CONSENTS, PAIRINGS, PATIENTS, TopicSpec
 from tests.conditions import wait_until

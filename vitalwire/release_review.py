@@ -12,9 +12,9 @@ from adapters.metrics import PrometheusObserver
 from adapters.reference import KafkaReference
 from mappings.consent import consent_from_fhir
 from schemas.operation import Operation, State
-from schemas.ports import ReferenceData
-from streams.review import Readdress, Stop, review
-from vitalwire.base import REFERENCE_WITHIN_S, now
+from schemas.ports.reference import ReferenceData
+from streams.delivery.review import Readdress, Stop, review
+from vitalwire.roles.context import REFERENCE_WITHIN_S, now
 from vitalwire.settings import Settings
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from adapters.ledger import SqlLedger
 from schemas.audit import Step
 from schemas.operation import Operation, State
-from schemas.ports import Beside
+from schemas.ports.ledger import Beside
 
 
 class Order(NamedTuple):

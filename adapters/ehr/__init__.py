@@ -10,11 +10,12 @@ import httpx
 from adapters.ehr.epic import EpicEndpoint
 from adapters.ehr.fhir import FhirEndpoint
 from adapters.ehr.oracle_health import OracleHealthEndpoint
-from adapters.smart_auth import authentication
+from adapters.ehr.smart import authentication
 from schemas.config import Endpoint, Secret
-from schemas.ehr import EhrEndpoint
 from schemas.errors import Misconfigured
-from schemas.ports import Clock, Observer
+from schemas.ports.clock import Clock
+from schemas.ports.ehr import EhrEndpoint
+from schemas.ports.observer import Observer
 
 KINDS: dict[str, type[FhirEndpoint]] = {
     "fhir": FhirEndpoint,

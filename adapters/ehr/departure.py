@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from schemas.ehr import LastCheck
+from schemas.ports.ehr import LastCheck
 
 _TOKEN_REFUSED = 401
 

@@ -18,10 +18,11 @@ import orjson
 from adapters.ehr.encounters import Encounter, active_encounters, choose
 from adapters.ehr.http import Conversation, Params
 from schemas.config import Endpoint
-from schemas.ehr import EhrAnswer, LastCheck
+from schemas.ehr import EhrResponse
 from schemas.fhir_id import fhir_id
 from schemas.operation import Intent
-from schemas.ports import Observer
+from schemas.ports.ehr import LastCheck
+from schemas.ports.observer import Observer
 
 ENCOUNTER_KEPT_S = 60.0
 ENCOUNTERS_KEPT = 10_000
@@ -55,7 +56,7 @@ class FhirEndpoint:
 
     # -- the port ---------------------------------------------------------------------------------------------------
 
-    async def active_encounter(self, subject_id: str, at: datetime) -> tuple[str | None, EhrAnswer | None]:
+    async def active_encounter(self, subject_id: str, at: datetime) -> tuple[str | None, EhrResponse | None]:
         """The patient's encounter of that moment. What a search brought is kept for a minute, but never an absence.
 
         Nor does it tell of moments after it: another encounter may have begun.
@@ -77,7 +78,7 @@ class FhirEndpoint:
 
     async def create(
         self, resource: Mapping[str, Any], intent: Intent, last_check: LastCheck | None = None
-    ) -> EhrAnswer:
+    ) -> EhrResponse:
         """POST once; conditionally where the server declares it."""
         headers = dict(_JSON)
         identifier = _identifier(resource)
@@ -97,7 +98,7 @@ class FhirEndpoint:
         version: str | None,
         resource: Mapping[str, Any],
         last_check: LastCheck | None = None,
-    ) -> EhrAnswer:
+    ) -> EhrResponse:
         """PUT an amendment, of the version we know."""
         kind = str(resource["resourceType"])
         headers = _JSON | ({"If-Match": f'W/"{version}"'} if version is not None else {})
@@ -105,7 +106,7 @@ class FhirEndpoint:
         url = f"{kind}/{resource_id}"
         return await self._http.ask(f"{kind}.update", "PUT", url, content=body, headers=headers, last_check=last_check)
 
-    async def find(self, intent: Intent) -> tuple[list[Mapping[str, Any]], EhrAnswer]:
+    async def find(self, intent: Intent) -> tuple[list[Mapping[str, Any]], EhrResponse]:
         """By our identifier where the server finds it, else by patient, code and time."""
         identifier = _identifier(intent.resource)
         if self.capabilities.identifier_search and identifier is not None:
@@ -136,7 +137,7 @@ class FhirEndpoint:
 
     # -- searching --------------------------------------------------------------------------------------------------
 
-    async def _search(self, kind: str, params: Params) -> tuple[list[Mapping[str, Any]], EhrAnswer]:
+    async def _search(self, kind: str, params: Params) -> tuple[list[Mapping[str, Any]], EhrResponse]:
         """Every page, each resource once (pages may repeat). `answer.error` is set unless the result is complete."""
         found: dict[str, Mapping[str, Any]] = {}
         url: str | httpx.URL = kind
@@ -169,7 +170,7 @@ class FhirEndpoint:
         return url if same and url.path.startswith(base.path.rstrip("/")) else None
 
 
-def _bundle(answer: EhrAnswer) -> dict[str, Any] | None:
+def _bundle(answer: EhrResponse) -> dict[str, Any] | None:
     if answer.status != 200 or answer.error is not None:
         return None
     try:

@@ -10,12 +10,13 @@ from time import monotonic
 
 import httpx
 
+from adapters.ehr.connection_slots import ConnectionSlots
 from adapters.ehr.departure import Departure, WithheldError
-from adapters.ehr.lanes import Lanes
-from adapters.smart_auth import TokenRefusedError, TokenUnavailableError
+from adapters.ehr.smart import TokenRefusedError, TokenUnavailableError
 from schemas.capabilities import Capabilities
-from schemas.ehr import EhrAnswer, LastCheck
-from schemas.ports import Observer
+from schemas.ehr import EhrResponse
+from schemas.ports.ehr import LastCheck
+from schemas.ports.observer import Observer
 
 LARGEST_ANSWER_BYTES = 8 * 1024 * 1024
 KEEPALIVE_S = 15.0
@@ -53,7 +54,7 @@ class Conversation:
             follow_redirects=False,
             headers={"Accept": "application/fhir+json", "User-Agent": "vitalwire"},
             transport=transport
-            or Lanes(
+            or ConnectionSlots(
                 capabilities.concurrency,
                 lambda: httpx.AsyncHTTPTransport(verify=tls, http2=secure, trust_env=False, limits=_ONE),
             ),
@@ -70,7 +71,7 @@ class Conversation:
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         last_check: LastCheck | None = None,
-    ) -> EhrAnswer:
+    ) -> EhrResponse:
         """Send one request and read its whole answer; counted and timed under `operation`.
 
         `last_check` is asked when place, pace, token and connection are there and the next byte would go.
@@ -85,40 +86,40 @@ class Conversation:
             async with asyncio.timeout(2 * self._timeout_s):  # a trickled answer must not hold a patient for ever
                 answer = await self._exchange(request)
         except TokenRefusedError as refused:
-            answer = EhrAnswer(401, {}, b"", sent=False, error=refused.code)
+            answer = EhrResponse(401, {}, b"", sent=False, error=refused.code)
         except TokenUnavailableError as away:
             headers = {} if away.retry_after is None else {"retry-after": away.retry_after}
-            answer = EhrAnswer(503, headers, b"", sent=False, error="token_unavailable")
+            answer = EhrResponse(503, headers, b"", sent=False, error="token_unavailable")
         except WithheldError:
-            answer = EhrAnswer(None, {}, b"", sent=departure.left, error="withheld")
+            answer = EhrResponse(None, {}, b"", sent=departure.left, error="withheld")
         except TimeoutError:
-            answer = EhrAnswer(None, {}, b"", sent=departure.left, error="timeout")
+            answer = EhrResponse(None, {}, b"", sent=departure.left, error="timeout")
         except Exception as error:
             # Of the network, of the other side, or of the HTTP library over what the other side said: no answer.
             if not isinstance(error, httpx.RequestError):
                 _log.error("an EHR's answer could not be read", extra={"error": type(error).__name__})
-            answer = EhrAnswer(None, {}, b"", sent=departure.left, error=type(error).__name__)
+            answer = EhrResponse(None, {}, b"", sent=departure.left, error=type(error).__name__)
         told = "none" if answer.status is None else str(answer.status)
         self._observer.count("ehr_requests_total", endpoint=self._name, operation=operation, status=told)
         self._observer.seconds("ehr_request_seconds", monotonic() - started, endpoint=self._name, operation=operation)
         return answer
 
-    async def _exchange(self, request: httpx.Request) -> EhrAnswer:
+    async def _exchange(self, request: httpx.Request) -> EhrResponse:
         response = await self._client.send(request, stream=True)
         if not 100 <= response.status_code <= 599:
             await response.aclose()
-            return EhrAnswer(None, {}, b"", sent=True, error="no_http_status")
+            return EhrResponse(None, {}, b"", sent=True, error="no_http_status")
         body = bytearray()
         try:
             async for chunk in response.aiter_bytes():
                 body += chunk
                 if len(body) > LARGEST_ANSWER_BYTES:
-                    return EhrAnswer(response.status_code, dict(response.headers), b"", sent=True, error="too_large")
+                    return EhrResponse(response.status_code, dict(response.headers), b"", sent=True, error="too_large")
         except httpx.DecodingError:
-            return EhrAnswer(response.status_code, dict(response.headers), b"", sent=True, error="undecodable")
+            return EhrResponse(response.status_code, dict(response.headers), b"", sent=True, error="undecodable")
         finally:
             await response.aclose()
-        return EhrAnswer(response.status_code, dict(response.headers), bytes(body), sent=True)
+        return EhrResponse(response.status_code, dict(response.headers), bytes(body), sent=True)
 
     async def _pace(self) -> None:
         """The endpoint's own ceiling of requests a second, evenly spread."""

@@ -12,8 +12,9 @@ import orjson
 
 from adapters.ehr.fhir import FhirEndpoint
 from adapters.ehr.http import Params
-from schemas.ehr import EhrAnswer, LastCheck
+from schemas.ehr import EhrResponse
 from schemas.fhir_id import fhir_id
+from schemas.ports.ehr import LastCheck
 
 
 class OracleHealthEndpoint(FhirEndpoint):
@@ -29,7 +30,7 @@ class OracleHealthEndpoint(FhirEndpoint):
         version: str | None,
         resource: Mapping[str, Any],
         last_check: LastCheck | None = None,
-    ) -> EhrAnswer:
+    ) -> EhrResponse:
         """Read, take over the server's identifier, PUT with the version we wrote (or, unknown, the one just read)."""
         kind = str(resource["resourceType"])
         read = await self._http.ask(f"{kind}.read", "GET", f"{kind}/{resource_id}")
@@ -42,14 +43,14 @@ class OracleHealthEndpoint(FhirEndpoint):
         return await super().update(resource_id, known, amended, last_check)
 
 
-def _not_read(read: EhrAnswer) -> EhrAnswer:
+def _not_read(read: EhrResponse) -> EhrResponse:
     """The update was not sent. What a read says of itself must not pass for a written update."""
     if read.status is None:
         return read._replace(sent=False)
     return read._replace(headers={}, body=b"", error=read.error or "not_read") if read.status < 300 else read
 
 
-def _resource(answer: EhrAnswer, kind: str) -> dict[str, Any] | None:
+def _resource(answer: EhrResponse, kind: str) -> dict[str, Any] | None:
     if answer.status != 200 or answer.error is not None:
         return None
     try:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, case, or_, select, update
 
 from adapters.ledger import tallies
-from adapters.ledger.lanes import parts
+from adapters.ledger.ordering_keys import parts
 from adapters.ledger.outbox import write
 from adapters.ledger.rows import UNREADABLE, UNREADABLE_MESSAGE, instant, operation
 from adapters.ledger.sealing import Seal
@@ -15,7 +15,7 @@ from adapters.ledger.settling import settle
 from adapters.ledger.tables import lanes, operations
 from schemas.audit import Step
 from schemas.operation import Operation, Outcome, State
-from schemas.ports import Beside
+from schemas.ports.ledger import Beside
 
 _STARTED = (State.PENDING, State.DEFERRED)
 

@@ -9,7 +9,9 @@ from time import perf_counter
 
 from schemas.config import LedgerKeeping
 from schemas.operation import Intent, Operation, Outcome, State
-from schemas.ports import Beside, Ledger, Observer, Parcel, Position, Recorded
+from schemas.ports.kafka import Position
+from schemas.ports.ledger import Beside, Ledger, Parcel, Recorded
+from schemas.ports.observer import Observer
 
 
 class ObservedLedger:
@@ -99,10 +101,10 @@ class ObservedLedger:
         with self._timed("mark_reviewed"):
             self._ledger.mark_reviewed(kind, fingerprints, beside)
 
-    def tell_once(self, kind: str, besides: Mapping[str, tuple[str, Beside]]) -> list[str]:
+    def report_once(self, kind: str, besides: Mapping[str, tuple[str, Beside]]) -> list[str]:
         """Remember names that are not known yet, and tell of each."""
         with self._timed("tell_once"):
-            return self._ledger.tell_once(kind, besides)
+            return self._ledger.report_once(kind, besides)
 
     def waiting_s(self) -> float | None:
         """How long the oldest record of the outbox has waited."""

@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
-from adapters.ledger.lanes import parts, upsert
+from adapters.ledger.ordering_keys import parts, upsert
 from adapters.ledger.rows import instant, storable
 from adapters.ledger.sealing import Seal
 from adapters.ledger.tables import chains, outbox, outbox_lease
 from schemas.audit import Link, Step, chained
-from schemas.ports import Beside, Outgoing, Parcel
+from schemas.ports.kafka import Outgoing
+from schemas.ports.ledger import Beside, Parcel
 from schemas.topics import ALL, AUDIT
 
 _OWNER = "outbox"

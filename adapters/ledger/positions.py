@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, select
 
-from adapters.ledger.lanes import upsert
+from adapters.ledger.ordering_keys import upsert
 from adapters.ledger.tables import ledger_identity, positions
-from schemas.ports import Position
+from schemas.ports.kafka import Position
 
 
 class Place(NamedTuple):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Connection, delete, exists, or_, select
 
 from adapters.ledger import tallies
-from adapters.ledger.lanes import lock
+from adapters.ledger.ordering_keys import lock
 from adapters.ledger.tables import attempts, lanes, operations
 from schemas.operation import TERMINAL
 

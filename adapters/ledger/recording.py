@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, select
 
 from adapters.ledger import tallies
-from adapters.ledger.lanes import find_heads, parts, upsert
+from adapters.ledger.ordering_keys import find_heads, parts, upsert
 from adapters.ledger.positions import move
 from adapters.ledger.rows import Entry, entry, operation_row
 from adapters.ledger.sealing import Seal
 from adapters.ledger.tables import lanes, operations
 from schemas.operation import Intent, State
-from schemas.ports import Position, Recorded
+from schemas.ports.kafka import Position
+from schemas.ports.ledger import Recorded
 
 
 def record(

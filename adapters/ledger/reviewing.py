@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Select, select
 
-from adapters.ledger.lanes import parts, upsert
+from adapters.ledger.ordering_keys import parts, upsert
 from adapters.ledger.rows import operation, us
 from adapters.ledger.sealing import Seal
 from adapters.ledger.tables import operations, reviewed
 from schemas.operation import Operation, State
 
 
-class Asked(NamedTuple):
+class ChartedQuery(NamedTuple):
     """Which of the charted: by named device or patient, by span, after a sequence."""
 
     device: str | None
@@ -26,7 +26,7 @@ class Asked(NamedTuple):
     limit: int
 
 
-def charted(db: Connection, seal: Seal, asked: Asked) -> list[Operation]:
+def charted(db: Connection, seal: Seal, asked: ChartedQuery) -> list[Operation]:
     """Succeeded operations, in order of their sequence; those whose span is not known are left out when a span is asked."""
     wanted: Select[tuple[object, ...]] = select(operations).where(
         operations.c.state == State.SUCCEEDED, operations.c.sequence > asked.after

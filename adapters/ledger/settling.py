@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, case, func, insert, or_, select, update
 
 from adapters.ledger import tallies
-from adapters.ledger.lanes import attempted, find_heads, lock, parts
+from adapters.ledger.ordering_keys import attempted, find_heads, lock, parts
 from adapters.ledger.rows import attempt_row, intent_of, outcome_columns
 from adapters.ledger.sealing import Seal
 from adapters.ledger.tables import attempts, operations
 from schemas.errors import Unsafe
 from schemas.operation import ABSENT, TERMINAL, Intent, Outcome, State
-from schemas.ports import Beside
+from schemas.ports.ledger import Beside
 
 STALE = "stale_claim"
 UNSTORABLE = "unstorable_answer"

@@ -19,7 +19,7 @@ from adapters.ledger.clock import FLUSHED_BYTES, Clock, database_clock
 from adapters.ledger.engine import READING, away_is_retry_later, connect, require_current
 from adapters.ledger.generation import SqliteGuard
 from adapters.ledger.identity import Ended, PostgresGuard, stop
-from adapters.ledger.lanes import upsert
+from adapters.ledger.ordering_keys import upsert
 from adapters.ledger.purging import BATCH, Keep, purge
 from adapters.ledger.rows import Attempt, attempt_seen, operation
 from adapters.ledger.sealing import Seal
@@ -27,7 +27,8 @@ from adapters.ledger.tables import attempts, ledger_key, operations
 from schemas.config import LedgerKeeping
 from schemas.errors import Misconfigured
 from schemas.operation import Intent, Operation, Outcome, State
-from schemas.ports import Beside, Parcel, Position, Reached, Recorded
+from schemas.ports.kafka import Position, Reached
+from schemas.ports.ledger import Beside, Parcel, Recorded
 
 RECOUNT_EVERY_US = 900 * 1_000_000
 
@@ -212,7 +213,7 @@ class SqlLedger:
     ) -> list[Operation]:
         """Succeeded operations of a named device or patient whose readings overlap first to last, after a sequence."""
         with self._reading() as db:
-            return reviewing.charted(db, self._seal, reviewing.Asked(device, patient, first, last, after, limit))
+            return reviewing.charted(db, self._seal, reviewing.ChartedQuery(device, patient, first, last, after, limit))
 
     def reviewed(self, kind: str) -> dict[str, str]:
         """name → fingerprint of what was reviewed."""
@@ -225,7 +226,7 @@ class SqlLedger:
             reviewing.mark(db, kind, fingerprints)
             outbox.write(db, self._seal, now_us, [beside] if beside else [])
 
-    def tell_once(self, kind: str, besides: Mapping[str, tuple[str, Beside]]) -> list[str]:
+    def report_once(self, kind: str, besides: Mapping[str, tuple[str, Beside]]) -> list[str]:
         """Remember names that are not known yet, and write what goes out beside each; gives those names."""
         with self._writing() as (db, now_us):
             fresh = reviewing.mark_once(db, kind, {name: print_ for name, (print_, _) in besides.items()})

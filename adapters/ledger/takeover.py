@@ -17,7 +17,7 @@ from adapters.ledger.identity import VERSION_BEFORE
 from adapters.ledger.outbox import begin_chains_anew
 from adapters.ledger.positions import Place
 from adapters.ledger.tables import ledger_identity, operations
-from schemas.ports import Reached
+from schemas.ports.kafka import Reached
 
 
 class Witness(NamedTuple):

@@ -19,7 +19,7 @@ from adapters.reference.broker import Partition, ReferenceBroker
 from adapters.reference.reading import Reading
 from adapters.reference.tables import FromFhir, Key, Tables, Understand
 from schemas.errors import RetryLater
-from schemas.ports import Observer
+from schemas.ports.observer import Observer
 from schemas.reference import Consent, Pairing, PatientRecord
 from schemas.topics import CONSENTS, PAIRINGS, PATIENTS
 

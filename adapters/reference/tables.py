@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 
 from adapters.reference.newest import UNDATED, Appended, Claim, Claims, PartitionClock
-from schemas.ports import Observer
+from schemas.ports.observer import Observer
 from schemas.reference import Consent, Pairing, PatientRecord
 from schemas.topics import CONSENTS, PAIRINGS, PATIENTS, TopicSpec
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from mappings.linting.findings import Finding, InvalidConfiguration
-from mappings.linting.marked import Marked, Path, read_marked
 from mappings.linting.rules import RULES, mappings_of
 from mappings.linting.shape import shape_findings
 from mappings.linting.templates import template_findings
+from mappings.linting.yaml_positions import Path, PositionedYaml, read_positions
 from schemas.capabilities import DEFAULTS
 from schemas.config import Config, Endpoint
 
@@ -33,7 +33,7 @@ def load_config(text: str, file: str, read_file: ReadFile) -> Config:
 
 
 def _checked(text: str, file: str, read_file: ReadFile) -> tuple[list[Finding], Config | None]:
-    marked = read_marked(text, file)
+    marked = read_positions(text, file)
     if marked.data is None and marked.findings:
         return marked.findings, None
     if not isinstance(marked.data, dict | None):
@@ -48,19 +48,21 @@ def _checked(text: str, file: str, read_file: ReadFile) -> tuple[list[Finding], 
     return findings, config
 
 
-def _ruled(marked: Marked) -> Iterator[tuple[Path, str, str]]:
+def _ruled(marked: PositionedYaml) -> Iterator[tuple[Path, str, str]]:
     for rule in RULES:
         yield from rule(marked.data or {})
 
 
-def _templates(marked: Marked) -> Iterator[tuple[str, str]]:
+def _templates(marked: PositionedYaml) -> Iterator[tuple[str, str]]:
     for name, endpoint in mappings_of(marked.data, "endpoints"):
         template = endpoint.get("template")
         if isinstance(template, str):
             yield name, template
 
 
-def _template(name: str, path: str, marked: Marked, config: Config | None, read_file: ReadFile) -> list[Finding]:
+def _template(
+    name: str, path: str, marked: PositionedYaml, config: Config | None, read_file: ReadFile
+) -> list[Finding]:
     text = read_file(path)
     if text is None:
         place: Path = ("endpoints", name, "template")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from mappings.linting.marked import Path, leaves
+from mappings.linting.yaml_positions import Path, leaves
 
 BLOCK = re.compile(r"\{%|\{\{|\{\[")
 """What a string or key of the mapping language holds, and plain text does not."""

@@ -12,9 +12,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mappings.linting.findings import did_you_mean
-from mappings.linting.marked import Path, leaves
+from mappings.linting.yaml_positions import Path, leaves
+from mappings.observation.us_core import PROFILES
 from mappings.units import ALIASES, KNOWN_UNITS
-from mappings.us_core import PROFILES
 from schemas.config import duration_ms
 from schemas.vitals import BUILT_IN, PANELS
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 
 from mappings.linting.findings import Finding, did_you_mean
-from mappings.linting.marked import Marked, Path
+from mappings.linting.yaml_positions import Path, PositionedYaml
 from schemas.capabilities import DEFAULTS, Capabilities
 from schemas.config import (
     BasicAuth,
@@ -74,7 +74,7 @@ class Refusal(NamedTuple):
         return self.path in places or (self.kind == "missing" and self.path[:-1] in places)
 
 
-def shape_findings(marked: Marked) -> tuple[list[Refusal], Config | None]:
+def shape_findings(marked: PositionedYaml) -> tuple[list[Refusal], Config | None]:
     """What the model refuses; and the configuration if it refuses nothing."""
     data = {} if marked.data is None else marked.data
     found = list(_capabilities(data, marked))
@@ -90,7 +90,7 @@ def shape_findings(marked: Marked) -> tuple[list[Refusal], Config | None]:
     return found, config
 
 
-def _capabilities(data: Any, marked: Marked) -> Iterator[Refusal]:
+def _capabilities(data: Any, marked: PositionedYaml) -> Iterator[Refusal]:
     """Capabilities are a free mapping to the configuration model: the matrix of the kind judges them."""
     endpoints = data.get("endpoints") if isinstance(data, dict) else None
     for name, endpoint in endpoints.items() if isinstance(endpoints, dict) else ():
@@ -106,7 +106,7 @@ def _capabilities(data: Any, marked: Marked) -> Iterator[Refusal]:
                 yield Refusal(path, _finding(problem, path, data, marked), problem["type"])
 
 
-def _finding(problem: Any, path: Path, data: Any, marked: Marked) -> Finding:
+def _finding(problem: Any, path: Path, data: Any, marked: PositionedYaml) -> Finding:
     kind, message = problem["type"], str(problem["msg"]).removeprefix("Value error, ")
     name = path[-1] if path else "the file"
     if kind == "extra_forbidden":

@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from mappings.charted import VARIABLES, site_variables, vital_variables, window_variables
-from mappings.fhir_structure import structure
 from mappings.linting.examples import SUBJECT_ID, examples
 from mappings.linting.findings import Finding, did_you_mean
-from mappings.linting.marked import Marked, leaves, read_marked
 from mappings.linting.origin import BLOCK, place_of
-from mappings.observation import ObservationMapper
-from mappings.template_compiler import InvalidTemplate, compile_template
+from mappings.linting.yaml_positions import PositionedYaml, leaves, read_positions
+from mappings.observation.mapper import ObservationMapper
+from mappings.observation.structure import structure
+from mappings.observation.variables import VARIABLES, site_variables, vital_variables, window_variables
+from mappings.template.compiler import InvalidTemplate, compile_template
 from schemas.config import Config
 from schemas.errors import Misconfigured
 from schemas.vitals import PANELS
@@ -23,7 +23,7 @@ _MEMBER = re.compile(r"%(\w+)\.(\w+)(?!\w*\()")
 
 def template_findings(text: str, file: str, config: Config, endpoint: str) -> list[Finding]:
     """Every finding of a template for this endpoint."""
-    marked = read_marked(text, file)
+    marked = read_positions(text, file)
     if marked.findings:
         return marked.findings
     if not isinstance(marked.data, dict):
@@ -36,14 +36,14 @@ def template_findings(text: str, file: str, config: Config, endpoint: str) -> li
     return unknown or _tried(text, config, endpoint, marked)
 
 
-def _unknown_variables(free: frozenset[str], marked: Marked) -> Iterator[Finding]:
+def _unknown_variables(free: frozenset[str], marked: PositionedYaml) -> Iterator[Finding]:
     for name in sorted(free - VARIABLES):
         word = re.compile(rf"%`?{re.escape(name)}\b")
         path = next((path for path, leaf in leaves(marked.data) if isinstance(leaf, str) and word.search(leaf)), ())
         yield marked.at(path, f"there is no variable %{name}", did_you_mean(name, VARIABLES))
 
 
-def _unknown_members(config: Config, endpoint: str, marked: Marked) -> Iterator[Finding]:
+def _unknown_members(config: Config, endpoint: str, marked: PositionedYaml) -> Iterator[Finding]:
     capabilities = config.endpoints[endpoint].matrix
     lone = next(windows for _, windows in examples(config))
     known: dict[str, Any] = {
@@ -57,7 +57,7 @@ def _unknown_members(config: Config, endpoint: str, marked: Marked) -> Iterator[
                 yield marked.at(path, f"%{name} has no `{member}`", did_you_mean(member, known[name]))
 
 
-def _tried(text: str, config: Config, endpoint: str, marked: Marked) -> list[Finding]:
+def _tried(text: str, config: Config, endpoint: str, marked: PositionedYaml) -> list[Finding]:
     """Rendered for every vital; a mistake that shows for many of them is told once."""
     try:
         mapper = ObservationMapper(config, endpoint, text)
@@ -80,7 +80,7 @@ def _tried(text: str, config: Config, endpoint: str, marked: Marked) -> list[Fin
     return [finding._replace(message=f"{finding.message} ({_listed(tried)})") for finding, tried in found.values()]
 
 
-def _at_expression(message: str, marked: Marked) -> Finding:
+def _at_expression(message: str, marked: PositionedYaml) -> Finding:
     """An expression that compiles and fails when it runs: the message quotes it."""
     quoted = message.split("'")[1::2]
     path = next(

@@ -11,13 +11,13 @@ from schemas.topics import LATE_READINGS, QUARANTINE
 from tests.bench.arithmetic import Run, summary
 from tests.bench.contestants import GROUP, TAKES_AT_MOST_S, forget
 from tests.bench.offsets import left, records
-from tests.bench.plan import Found, Plan
+from tests.bench.plan import BenchResult, Plan
 from tests.bench.processes import start_role, worker_environment
 from tests.bench.readings import fill
 from tests.bench.servers import kafka
 
 
-def measure(plan: Plan) -> Found:
+def measure(plan: Plan) -> BenchResult:
     """Seconds from the restart until the last reading is taken, of which most is waiting for the dead member's session."""
     with kafka(plan.directory) as bootstrap_servers:
         fill(bootstrap_servers, plan)
@@ -58,7 +58,7 @@ def _taking(file: Path) -> dict[str, float]:
     return found
 
 
-def _found(rounds: list[dict[str, Any]]) -> Found:
+def _found(rounds: list[dict[str, Any]]) -> BenchResult:
     taking = [
         Run("caught up", took["readings"], took["seconds"], took["cpu_seconds"])
         for took in (found["taking"] for found in rounds)
@@ -69,4 +69,4 @@ def _found(rounds: list[dict[str, Any]]) -> Found:
         "readings_per_s": round(summary(taking).per_s),
         "readings_behind": [found["behind"] for found in rounds],
     }
-    return Found({"catch_up": results}, rounds)
+    return BenchResult({"catch_up": results}, rounds)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from confluent_kafka.admin import AdminClient
 
-from adapters.local import java
-from adapters.local.process import ServerProcess
-from adapters.topics import create_or_verify
+from adapters.kafka.topics import create_or_verify
 from schemas.topics import LATE_READINGS, PROGRESS, QUARANTINE, READINGS, WINDOWS
+from testbed.servers import java
+from testbed.servers.process import ServerProcess
 from tests.bench.arithmetic import Run
 from tests.bench.processes import THIS_CHECKOUT, start_role, worker_environment
 from tests.bench.servers import PARTITIONS

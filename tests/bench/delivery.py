@@ -18,12 +18,12 @@ import orjson
 
 from adapters.ehr import connect
 from adapters.ledger import SqlLedger, migrate, open_ledger
-from mappings.observation import ObservationMapper
+from mappings.observation.mapper import ObservationMapper
 from schemas.config import Config, Secret
 from schemas.operation import Intent, State
-from streams.delivery import Delivery
+from streams.delivery.role import Delivery
 from tests.bench.arithmetic import Run, alternating, by_contestant
-from tests.bench.plan import Found, Plan, raw
+from tests.bench.plan import BenchResult, Plan, raw
 from tests.bench.servers import Database, hapi, postgresql
 from tests.doubles.windows import window
 
@@ -33,7 +33,7 @@ DELIVERY, HTTPX = "delivery", "bare httpx"
 POLL_S = 0.02
 
 
-def measure(plan: Plan) -> Found:
+def measure(plan: Plan) -> BenchResult:
     """Observations a second of both, and the ratio."""
     with hapi(plan.directory) as base_url, postgresql(plan.directory) as database:
         patients = [f"bench-{number}" for number in range(PATIENTS)]
@@ -159,7 +159,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _found(runs: Sequence[Run]) -> Found:
+def _found(runs: Sequence[Run]) -> BenchResult:
     summaries = by_contestant(runs)
     ours, bare = summaries[DELIVERY], summaries[HTTPX]
     results = {
@@ -168,4 +168,4 @@ def _found(runs: Sequence[Run]) -> Found:
         "vs_httpx": round(ours.per_s / bare.per_s, 3),
         "vs_httpx_cpu": round(ours.per_cpu_s / bare.per_cpu_s, 3),
     }
-    return Found({"delivery": results}, raw(runs))
+    return BenchResult({"delivery": results}, raw(runs))

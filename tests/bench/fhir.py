@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import perf_counter, process_time
 
-from mappings.observation import ObservationMapper
+from mappings.observation.mapper import ObservationMapper
 from schemas.config import Config
 from schemas.vitals import BUILT_IN
 from schemas.window import Window
 from tests.bench.arithmetic import Run, summary
-from tests.bench.plan import Found, Plan, raw
+from tests.bench.plan import BenchResult, Plan, raw
 from tests.doubles.windows import pressure, window
 
 ENDPOINT = "north-fhir"
@@ -18,12 +18,12 @@ RESULTS = 10_000
 VITALS = (("heart_rate", 72.5), ("spo2", 97.0), ("respiratory_rate", 16.0), ("body_temperature", 37.1))
 
 
-def measure(plan: Plan) -> Found:
+def measure(plan: Plan) -> BenchResult:
     """Observations a second of CPU time: four vitals and blood pressure in equal parts."""
     config = Config.model_validate({"endpoints": {ENDPOINT: {"kind": "fhir", "base_url": "http://127.0.0.1/fhir"}}})
     mapper, groups = ObservationMapper(config, ENDPOINT), [_group(at) for at in range(RESULTS)]
     runs = [_run(mapper, groups) for _ in plan.each("fhir", range(plan.rounds + 1))][1:]
-    return Found({"fhir_per_s": round(summary(runs).per_cpu_s)}, raw(runs))
+    return BenchResult({"fhir_per_s": round(summary(runs).per_cpu_s)}, raw(runs))
 
 
 def _group(at: int) -> Sequence[Window]:

@@ -9,11 +9,11 @@ from time import perf_counter, process_time
 import orjson
 
 from schemas.config import Config
-from streams.batches import Record
-from streams.kernel.partition import PartitionKernel
-from streams.kernel.vital_table import VitalTable
+from streams.runtime.batches import Record
+from streams.telemetry.kernel.partition import PartitionKernel
+from streams.telemetry.kernel.vital_table import VitalTable
 from tests.bench.arithmetic import Run, alternating, by_contestant
-from tests.bench.plan import Found, Plan, raw
+from tests.bench.plan import BenchResult, Plan, raw
 from tests.bench.readings import began_ms, event_seconds, pairings, reading
 
 MOST_READINGS = 1_000_000
@@ -25,7 +25,7 @@ of four: about so many batches.
 EPOCH, RFC3339 = "time as epoch milliseconds", "time as RFC 3339"
 
 
-def measure(plan: Plan) -> Found:
+def measure(plan: Plan) -> BenchResult:
     """Readings a second with either form of time."""
     readings = min(plan.readings, MOST_READINGS)
     logs = {EPOCH: _log(readings), RFC3339: _rfc3339(_log(readings))}
@@ -39,7 +39,7 @@ def measure(plan: Plan) -> Found:
         "per_cpu_s": round(summaries[EPOCH].per_cpu_s),
         "rfc3339_readings_per_s": round(summaries[RFC3339].per_s),
     }
-    return Found({"kernel": results}, raw(counted))
+    return BenchResult({"kernel": results}, raw(counted))
 
 
 def _log(readings: int) -> list[Record]:

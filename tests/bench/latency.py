@@ -16,15 +16,15 @@ from typing import Any
 
 import yaml
 
-from adapters.kafka_producer import KafkaProducer
+from adapters.kafka.producer import KafkaProducer
+from adapters.kafka.topics import create_or_verify
 from adapters.ledger import migrate
-from adapters.sandbox_ehr import SandboxEhr
-from adapters.topics import create_or_verify
-from schemas.ports import Outgoing
+from schemas.ports.kafka import Outgoing
 from schemas.reference import Consent, Pairing, PatientRecord, Provision
 from schemas.topics import CONSENTS, PAIRINGS, PATIENTS, WINDOWS
+from testbed.sandbox_ehr import SandboxEhr
 from tests.bench.arithmetic import percentile
-from tests.bench.plan import Found, Plan
+from tests.bench.plan import BenchResult, Plan
 from tests.bench.processes import start_role, worker_environment
 from tests.bench.servers import PARTITIONS, kafka, postgresql
 from tests.conditions import wait_until
@@ -39,7 +39,7 @@ WITHIN_S = 120.0
 PERCENTS = (50, 95, 99)
 
 
-def measure(plan: Plan) -> Found:
+def measure(plan: Plan) -> BenchResult:
     """Percentiles in milliseconds for each kind of ledger; the headline is the worse of the two."""
     rounds: list[dict[str, Any]] = []
     with kafka(plan.directory) as bootstrap_servers, postgresql(plan.directory) as server:
@@ -133,7 +133,7 @@ def _durations(file: Path, name: str) -> list[float]:
     return [one["seconds"] for one in found if one["name"] == name]
 
 
-def _found(rounds: Sequence[dict[str, Any]]) -> Found:
+def _found(rounds: Sequence[dict[str, Any]]) -> BenchResult:
     results: dict[str, Any] = {}
     for found in rounds:
         for name, prefix in ((INTENT, "intent"), (CHARTED, "charted")):
@@ -141,4 +141,4 @@ def _found(rounds: Sequence[dict[str, Any]]) -> Found:
             of_ledger = results.setdefault(found["ledger"], {})
             of_ledger |= {f"{prefix}_p{percent}": round(percentile(measured_ms, percent), 1) for percent in PERCENTS}
     worst = {name: max(of_ledger[name] for of_ledger in results.values()) for name in next(iter(results.values()))}
-    return Found({"latency_ms": worst | results}, list(rounds))
+    return BenchResult({"latency_ms": worst | results}, list(rounds))

@@ -16,10 +16,10 @@ from time import perf_counter, process_time
 from typing import Any
 
 from adapters.metrics import PrometheusObserver
-from streams.batches import Batch
-from streams.telemetry import TelemetryRole
+from streams.runtime.batches import Batch
+from streams.telemetry.role import TelemetryRole
+from vitalwire.roles.registry import ROLES
 from vitalwire.settings import from_environment
-from vitalwire.wiring import ROLES
 
 Take = Callable[[TelemetryRole, Batch], Coroutine[Any, Any, None]]
 

@@ -17,19 +17,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import vitalwire.wiring  # noqa: F401 (its weight is the worker's own)
+import vitalwire.roles.registry  # noqa: F401 (its weight is the worker's own)
 from adapters.metrics import PrometheusObserver
 from schemas.config import Config
-from schemas.ports import Outgoing
+from schemas.ports.kafka import Outgoing
 from schemas.progress import DeviceProgress, PartitionProgress
 from schemas.reference import Pairing
 from schemas.topics import QUARANTINE, READINGS, WINDOWS
-from streams.batches import Batch, Record
-from streams.kernel.vital_table import VitalTable
-from streams.telemetry import TelemetryPorts, TelemetryRole
-from streams.worker import BUFFERED_BATCHES, MAX_BATCH_RECORDS
+from streams.runtime.batches import Batch, Record
+from streams.runtime.worker import BUFFERED_BATCHES, MAX_BATCH_RECORDS
+from streams.telemetry.kernel.vital_table import VitalTable
+from streams.telemetry.role import TelemetryPorts, TelemetryRole
 from tests.bench.machine import peak_rss_mib, rss_mib
-from tests.bench.plan import Found, Plan
+from tests.bench.plan import BenchResult, Plan
 from tests.bench.processes import result_of
 from tests.bench.readings import TENANT, VITALS, pairings
 from tests.bench.servers import PARTITIONS
@@ -41,11 +41,11 @@ BEGAN_MS = 1_767_607_200_000
 ENDS_WITHIN_S = 1800.0
 
 
-def measure(plan: Plan) -> Found:
+def measure(plan: Plan) -> BenchResult:
     """Peak resident memory, in MiB, of one run: it is the same in every run."""
     for _ in plan.each("memory", [f"{DEVICES:,} devices, {SECONDS} s of measurements"]):
         found = result_of("memory", [str(DEVICES), str(SECONDS)], plan.directory, within_s=ENDS_WITHIN_S)
-    return Found({"memory_100k_mib": round(found["peak_mib"])}, [found])
+    return BenchResult({"memory_100k_mib": round(found["peak_mib"])}, [found])
 
 
 class _Paired:

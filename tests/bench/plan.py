@@ -36,7 +36,7 @@ class Plan:
 
 
 @dataclass(slots=True)
-class Found:
+class BenchResult:
     """What a subject found: `results` go to bench.json as they are, `rounds` are the raw numbers under the subject's name."""
 
     results: dict[str, Any]

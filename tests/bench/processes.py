@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from adapters.local.process import ServerProcess
+from testbed.servers.process import ServerProcess
 
 THIS_CHECKOUT = Path(__file__).resolve().parents[2]
 

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from adapters.brokers import Kind, container, start_broker
-from adapters.local.hapi import HapiServer
-from adapters.local.postgresql import PostgresServer
-from adapters.topics import create_or_verify
+from adapters.kafka.topics import create_or_verify
+from testbed.brokers import Kind, container, start_broker
+from testbed.servers.hapi import HapiServer
+from testbed.servers.postgresql import PostgresServer
 from tests.containers import hapi_container, postgres_container
 
 PARTITIONS = 4

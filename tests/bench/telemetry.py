@@ -6,7 +6,7 @@ from schemas.topics import LATE_READINGS, QUARANTINE, WINDOWS
 from tests.bench.arithmetic import Run, alternating, best, by_contestant
 from tests.bench.contestants import PLAIN_FAUST, STREAMS, VITALWIRE, Contest
 from tests.bench.offsets import records
-from tests.bench.plan import Found, Plan, raw
+from tests.bench.plan import BenchResult, Plan, raw
 from tests.bench.readings import fill
 from tests.bench.servers import kafka
 
@@ -14,7 +14,7 @@ MOST_FOR_FAUST = 150_000
 """Plain Faust takes fewer readings, lest everybody wait for it; its rate does not depend on how many."""
 
 
-def measure(plan: Plan) -> Found:
+def measure(plan: Plan) -> BenchResult:
     """Readings a second and a CPU second of each contestant, and the ratios."""
     with kafka(plan.directory) as bootstrap_servers:
         fill(bootstrap_servers, plan)
@@ -42,7 +42,7 @@ def _sound(bootstrap_servers: str) -> int:
     return records(bootstrap_servers, WINDOWS)
 
 
-def _found(runs: list[Run], windows: list[int]) -> Found:
+def _found(runs: list[Run], windows: list[int]) -> BenchResult:
     summaries = by_contestant(runs)
     ours, streams = summaries[VITALWIRE], best(summaries[name] for name in STREAMS)
     results = {
@@ -57,4 +57,4 @@ def _found(runs: list[Run], windows: list[int]) -> Found:
             for name, s in summaries.items()
         },
     }
-    return Found({"telemetry": results}, raw(runs))
+    return BenchResult({"telemetry": results}, raw(runs))

@@ -6,12 +6,12 @@ from statistics import median
 
 from tests.bench.arithmetic import Run, alternating, by_contestant, lower_bound, ratios
 from tests.bench.contestants import BESIDE, VITALWIRE, Contest
-from tests.bench.plan import Found, Plan, raw
+from tests.bench.plan import BenchResult, Plan, raw
 from tests.bench.readings import fill
 from tests.bench.servers import kafka
 
 
-def measure(plan: Plan) -> Found:
+def measure(plan: Plan) -> BenchResult:
     """Readings a CPU second of both, and the ratio of each round with the lower bound of its median."""
     assert plan.beside is not None
     with kafka(plan.directory) as bootstrap_servers:
@@ -31,4 +31,4 @@ def measure(plan: Plan) -> Found:
         "lower_95": round(lower_bound(of_rounds), 3),
         "ratios": [round(ratio, 3) for ratio in of_rounds],
     }
-    return Found({"versions": results}, raw([run for _, run in counted]))
+    return BenchResult({"versions": results}, raw([run for _, run in counted]))

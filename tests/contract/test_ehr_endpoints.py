@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from adapters.local.process import free_port
+from mappings.observation.match import compare
 from schemas.operation import State
-from streams.answers import written
-from streams.matching import compare
-from streams.verdict import Asked, judge
+from streams.delivery.ehr_response import written
+from streams.delivery.verdict import AttemptContext, judge
+from testbed.servers.process import free_port
 from tests.ehrs import NAME, START, Ehr, hapi_ehr, now, sandbox_ehr
 
 _numbers = itertools.count(1)
@@ -34,9 +34,9 @@ def patient(ehr: Ehr) -> str:
     return name
 
 
-def asked(ehr: Ehr, action: str = "create") -> Asked:
+def asked(ehr: Ehr, action: str = "create") -> AttemptContext:
     endpoint = ehr.endpoint()
-    return Asked(endpoint.kind, endpoint.matrix, action)
+    return AttemptContext(endpoint.kind, endpoint.matrix, action)
 
 
 async def test_a_create_is_answered_with_the_place_of_the_observation(ehr: Ehr, patient: str) -> None:

@@ -15,7 +15,8 @@ from adapters.ledger.tables import metadata
 from schemas.audit import Step
 from schemas.errors import Misconfigured, RetryLater
 from schemas.operation import State
-from schemas.ports import Beside, Outgoing, Position
+from schemas.ports.kafka import Outgoing, Position
+from schemas.ports.ledger import Beside
 from schemas.topics import CORRECTIONS
 from tests.doubles.ledgers import KEY, LATER, LEASE_S, NOW, HandClock, done, intent, ledger_at
 

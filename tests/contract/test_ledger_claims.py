@@ -12,9 +12,10 @@ from adapters.ledger import SqlLedger, migrate, open_ledger
 from adapters.ledger.rows import us
 from schemas.errors import Unsafe
 from schemas.operation import Intent, Operation, State
-from schemas.ports import Beside, Outgoing
+from schemas.ports.kafka import Outgoing
+from schemas.ports.ledger import Beside
 from schemas.topics import CORRECTIONS
-from streams.settlement_audit import readdressed
+from streams.delivery.audit import readdressed
 from tests.doubles.ledgers import KEY, LATER, LEASE_S, NOW, HandClock, audited, done, in_outbox, intent, ledger_at
 
 
@@ -228,11 +229,11 @@ def test_what_is_to_be_told_once_goes_out_once_however_many_workers_tell_it(ledg
         return {name: ("pairing_changed", Beside("delivery", records=[_record(name)])) for name in names}
 
     with ThreadPoolExecutor(8) as workers:
-        given = list(workers.map(lambda _: ledger.tell_once("correction", told("a", "b")), range(8)))
+        given = list(workers.map(lambda _: ledger.report_once("correction", told("a", "b")), range(8)))
     assert sorted(name for names in given for name in names) == ["a", "b"]
     assert sorted(record.key for record in in_outbox(ledger, CORRECTIONS)) == [b"a", b"b"]
     ledger.mark_reviewed("correction", {"a": None})
-    assert ledger.tell_once("correction", told("a", "b")) == ["a"]
+    assert ledger.report_once("correction", told("a", "b")) == ["a"]
 
 
 def _record(name: str) -> Outgoing:

@@ -12,14 +12,14 @@ from sqlalchemy import text
 from adapters.ledger import SqlLedger, migrate
 from adapters.ledger.engine import connect
 from adapters.metrics import PrometheusObserver
-from schemas.audit import Step
+from schemas.audit import AuditEvent, Step
 from schemas.errors import RecordRefused
-from schemas.messages import AuditEvent
 from schemas.operation import State
-from schemas.ports import Beside, Outgoing, Recorded
+from schemas.ports.kafka import Outgoing
+from schemas.ports.ledger import Beside, Recorded
 from schemas.topics import AUDIT, CORRECTIONS
-from streams.audit_chains import broken_links
-from streams.outbox import OutboxPublisher, published
+from streams.audit.verification import broken_links
+from streams.runtime.outbox import OutboxPublisher, published
 from tests.conditions import wait_until
 from tests.doubles.ledgers import LEASE_S, HandClock, audited, done, in_outbox, intent, ledger_at
 from tests.doubles.ports import MemoryProducer
@@ -137,7 +137,7 @@ async def test_other_records_go_out_as_they_were_given(ledger: SqlLedger):
 
 
 async def test_kafka_away_delays_and_loses_nothing(ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("streams.backoff.FIRST_S", 0.001)
+    monkeypatch.setattr("streams.runtime.backoff.FIRST_S", 0.001)
     producer = MemoryProducer()
     producer.away = 3
     steps = [Step("north", "window.quarantined", "refused", source=str(number)) for number in range(1200)]
@@ -215,7 +215,7 @@ async def test_a_damaged_record_of_the_outbox_is_kept_and_passed_over(ledger: Sq
 async def test_a_record_refused_for_good_waits_at_the_head_of_its_topic_and_holds_back_no_other(
     ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("streams.backoff.FIRST_S", 0.001)
+    monkeypatch.setattr("streams.runtime.backoff.FIRST_S", 0.001)
     producer = Picky(b"too large")
     for source in ("first", "too large", "third"):
         ledger.record([], None, lambda _none, source=source: said("window.quarantined", source=source))

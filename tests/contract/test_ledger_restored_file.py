@@ -11,7 +11,8 @@ import pytest
 from adapters.ledger import migrate, open_ledger, require_sound
 from schemas.errors import Misconfigured
 from schemas.operation import State
-from schemas.ports import Beside, Reached
+from schemas.ports.kafka import Reached
+from schemas.ports.ledger import Beside
 from tests.doubles.ledgers import KEY
 
 _WORKER = """

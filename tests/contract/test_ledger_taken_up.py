@@ -9,11 +9,11 @@ import pytest
 from adapters.ledger import SqlLedger, migrate, takeover
 from adapters.ledger.engine import connect
 from adapters.ledger.tables import ledger_identity
-from schemas.audit import Step
-from schemas.messages import AuditEvent
+from schemas.audit import AuditEvent, Step
 from schemas.operation import State
-from schemas.ports import Beside, Position, Reached
-from streams.audit_chains import broken_links
+from schemas.ports.kafka import Position, Reached
+from schemas.ports.ledger import Beside
+from streams.audit.verification import broken_links
 from tests.doubles.ledgers import LEASE_S, NOW, HandClock, done, intent, ledger_at
 
 WINDOWS = "vitals.windows"

@@ -12,7 +12,8 @@ from adapters.ledger.rows import us
 from adapters.ledger.sealing import Seal
 from schemas.errors import Misconfigured
 from schemas.operation import State
-from schemas.ports import Beside, Reached
+from schemas.ports.kafka import Reached
+from schemas.ports.ledger import Beside
 from tests.doubles.ledgers import KEY, LATER, LEASE_S, NOW, HandClock, done, intent, ledger_at
 
 _OLD_INTENT_LACKS = {"device_id", "first_time", "last_time"}

@@ -6,9 +6,9 @@ from sqlalchemy import Connection
 
 from adapters.ledger import SqlLedger, open_ledger
 from adapters.ledger.rows import us
-from schemas.messages import AuditEvent
+from schemas.audit import AuditEvent
 from schemas.operation import Intent, Outcome, State
-from schemas.ports import Outgoing
+from schemas.ports.kafka import Outgoing
 from schemas.topics import AUDIT, TopicSpec
 
 NOW = datetime(2026, 1, 5, 10, 0, 0, 123456, tzinfo=UTC)

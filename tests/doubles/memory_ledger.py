@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from schemas.audit import Step
 from schemas.errors import RetryLater
 from schemas.operation import ABSENT, TERMINAL, Intent, Operation, Outcome, State
-from schemas.ports import Beside, Outgoing, Position, Recorded
+from schemas.ports.kafka import Outgoing, Position
+from schemas.ports.ledger import Beside, Recorded
 
 _RESTING = TERMINAL | {State.HELD}
 
@@ -174,7 +175,7 @@ class MemoryLedger:
         with self._open():
             return dict(self._reviewed.get(kind, {}))
 
-    def tell_once(self, kind: str, besides: Mapping[str, tuple[str, Beside]]) -> list[str]:
+    def report_once(self, kind: str, besides: Mapping[str, tuple[str, Beside]]) -> list[str]:
         fresh = [name for name in besides if name not in self.reviewed(kind)]
         for name in fresh:
             self.mark_reviewed(kind, {name: besides[name][0]}, besides[name][1])

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from schemas.errors import RetryLater
-from schemas.ports import Kept, Observer, Outgoing, Producer
+from schemas.ports.kafka import Kept, Outgoing, Producer
+from schemas.ports.observer import Observer
 from schemas.reference import Consent, Pairing, PairingInterval, PatientRecord, Provision
 from schemas.topics import READINGS, TopicSpec
-from streams.audit import AuditChain, AuditTrail
-from streams.retention import Retention
+from streams.audit.trail import AuditChain, AuditTrail
+from streams.telemetry.retention import Retention
 
 
 class MemoryProducer:

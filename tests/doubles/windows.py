@@ -4,7 +4,7 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 
 from schemas.window import Window, WindowSource
-from streams.batches import Batch, Record
+from streams.runtime.batches import Batch, Record
 
 START = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 CLOSED_MS = int(START.timestamp() * 1000) + 71_000

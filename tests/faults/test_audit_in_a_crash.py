@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from adapters.brokers import Broker
+from adapters.kafka.topic_reader import KafkaTopicReader
+from adapters.kafka.topics import create_or_verify
 from adapters.ledger import SqlLedger, migrate, open_ledger
-from adapters.local.process import ServerProcess, free_port
-from adapters.topic_reader import KafkaTopicReader
-from adapters.topics import create_or_verify
-from schemas.messages import AuditEvent
+from schemas.audit import AuditEvent
 from schemas.operation import State
 from schemas.topics import AUDIT
-from streams.audit_chains import broken_links
+from streams.audit.verification import broken_links
+from testbed.brokers import Broker
+from testbed.servers.process import ServerProcess, free_port
 from tests.conditions import wait_until
 from tests.ehrs import NAME, sandbox_ehr
 from tests.integration.test_delivery_worker import PATIENTS, environment, permit

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from confluent_kafka.admin import AdminClient
 
-from adapters.brokers import Broker
-from adapters.topics import create_or_verify
+from adapters.kafka.topics import create_or_verify
 from schemas.topics import CONSENTS
+from testbed.brokers import Broker
 from tests.conditions import wait_until
 from tests.system.bedside import SECTION
 from tests.system.installation import PARTITIONS, Installation

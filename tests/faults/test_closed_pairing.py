@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from adapters.brokers import Broker
 from adapters.metrics import PrometheusObserver
 from schemas.correction import Correction
 from schemas.operation import Intent, Outcome, State
 from schemas.topics import PAIRINGS
-from streams.correction_watch import CorrectionWatch
+from streams.delivery.correction_watch import CorrectionWatch
+from testbed.brokers import Broker
 from tests.conditions import wait_until
 from tests.doubles.memory_ledger import MemoryLedger
 from tests.reference_topics import ReferenceTopics, pairing

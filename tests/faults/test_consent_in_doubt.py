@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-import streams.delivery
-from adapters.brokers import Broker
+import streams.delivery.role
 from schemas.operation import Operation, State
 from schemas.topics import CONSENTS, PATIENTS
-from streams.review import review
+from streams.delivery.review import review
+from testbed.brokers import Broker
 from tests.delivering import deliver_until, delivery
 from tests.doubles.memory_ledger import MemoryLedger
 from tests.ehrs import NAME, sandbox_ehr
@@ -24,7 +24,7 @@ WITHDRAWN = consent("p0").replace(b"active", b"inactive")
 
 @pytest.fixture
 def topics(broker: Broker, topic_prefix: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReferenceTopics]:
-    monkeypatch.setattr(streams.delivery, "backoff_s", lambda *_: 0.05)
+    monkeypatch.setattr(streams.delivery.role, "backoff_s", lambda *_: 0.05)
     made = ReferenceTopics(broker.bootstrap_servers, topic_prefix)
     yield made
     made.close()

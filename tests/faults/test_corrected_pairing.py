@@ -6,10 +6,10 @@ from pathlib import Path
 
 import orjson
 
-from adapters.brokers import Broker
 from schemas.correction import Correction
 from schemas.operation import State
 from schemas.topics import CORRECTIONS, WINDOWS
+from testbed.brokers import Broker
 from tests.conditions import wait_until
 from tests.system.charted import sandbox_observations
 from tests.system.ehrs import SandboxProcess, sandbox_process

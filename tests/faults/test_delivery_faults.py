@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from adapters.sandbox_ehr.faults import Fault
 from schemas.errors import RetryLater
 from schemas.operation import Operation, State
-from streams.review import Stop
+from streams.delivery.review import Stop
+from testbed.sandbox_ehr.faults import Fault
 from tests.delivering import QUICK, at_rest, deliver_until, delivery
 from tests.doubles.memory_ledger import MemoryLedger
 from tests.ehrs import NAME, Ehr, now, sandbox_ehr
@@ -233,8 +233,8 @@ async def test_a_token_first_refused_after_many_other_troubles_is_tried_again(tm
 async def test_a_token_refused_again_and_again_is_a_matter_for_a_person(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streams.verdict.UNAUTHORIZED_ATTEMPTS", 3)
-    monkeypatch.setattr("streams.backoff.FIRST_S", 0.001)
+    monkeypatch.setattr("streams.delivery.verdict.UNAUTHORIZED_ATTEMPTS", 3)
+    monkeypatch.setattr("streams.runtime.backoff.FIRST_S", 0.001)
     with sandbox_ehr("oracle-health", tmp_path) as ehr:
         ehr.seed("p0")
         ledger = MemoryLedger()
@@ -385,8 +385,8 @@ async def test_pages_that_repeat_rows_do_not_make_a_result_look_doubled(tmp_path
 async def test_a_token_server_that_is_away_refuses_nobody_however_long_it_is_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streams.verdict.UNAUTHORIZED_ATTEMPTS", 3)
-    monkeypatch.setattr("streams.backoff.FIRST_S", 0.001)
+    monkeypatch.setattr("streams.delivery.verdict.UNAUTHORIZED_ATTEMPTS", 3)
+    monkeypatch.setattr("streams.runtime.backoff.FIRST_S", 0.001)
     with sandbox_ehr("oracle-health", tmp_path) as ehr:
         ehr.seed("p0")
         ledger = MemoryLedger()

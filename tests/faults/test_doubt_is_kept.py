@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-import streams.attempt
-import streams.delivery
+import streams.delivery.attempt
+import streams.delivery.role
 from adapters.ehr.fhir import FhirEndpoint
 from adapters.ledger import SqlLedger, migrate, open_ledger
-from adapters.sandbox_ehr.faults import Fault
-from schemas.ehr import EhrAnswer
+from schemas.ehr import EhrResponse
 from schemas.errors import RetryLater
 from schemas.operation import Intent, Operation, State
-from streams.review import review
+from streams.delivery.review import review
+from testbed.sandbox_ehr.faults import Fault
 from tests.delivering import RESTING, deliver_until, delivery
 from tests.doubles.ports import StaticReference
 from tests.ehrs import NAME, Ehr, now, sandbox_ehr
@@ -34,8 +34,8 @@ REFUSED_SEARCHES = {
 
 @pytest.fixture(autouse=True)
 def patient_only_for_moments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams.delivery, "backoff_s", lambda *_: 0.02)
-    monkeypatch.setattr(streams.delivery, "LONGEST_PAUSE_S", 0.02)
+    monkeypatch.setattr(streams.delivery.role, "backoff_s", lambda *_: 0.02)
+    monkeypatch.setattr(streams.delivery.role, "LONGEST_PAUSE_S", 0.02)
 
 
 @pytest.fixture
@@ -133,8 +133,8 @@ def test_a_result_that_no_search_finds_is_not_sent_to_another_patient_when_it_is
 ) -> None:
     """An index may lag behind for longer than is searched."""
 
-    async def nothing(_self: FhirEndpoint, _intent: Intent) -> tuple[list[Any], EhrAnswer]:
-        return [], EhrAnswer(200, {}, b"{}", sent=True)
+    async def nothing(_self: FhirEndpoint, _intent: Intent) -> tuple[list[Any], EhrResponse]:
+        return [], EhrResponse(200, {}, b"{}", sent=True)
 
     monkeypatch.setattr(FhirEndpoint, "find", nothing)
     strike(ward.ehr, LOST)
@@ -156,7 +156,7 @@ def test_a_defect_of_ours_after_sending_leaves_the_write_in_doubt(
         raise KeyError("a defect")
 
     with monkeypatch.context() as defect:
-        defect.setattr(streams.attempt, where, broken)
+        defect.setattr(streams.delivery.attempt, where, broken)
         strike(ward.ehr, LOST)
         held = ward.deliver()
     assert (held.state, held.code, held.in_doubt) == (State.HELD, "internal_error", True)
@@ -170,7 +170,7 @@ def test_a_defect_of_ours_before_sending_leaves_no_doubt(ward: Ward, monkeypatch
         raise KeyError("a defect")
 
     with monkeypatch.context() as defect:
-        defect.setattr(streams.attempt, "plan", broken)
+        defect.setattr(streams.delivery.attempt, "plan", broken)
         held = ward.deliver()
     assert (held.code, held.in_doubt) == ("internal_error", False)
     ward.release()
@@ -186,14 +186,14 @@ def test_a_ledger_that_is_away_while_doubt_is_settled_does_not_end_the_doubt(
     ward.deliver()
     strike(ward.ehr)
     ward.release()
-    real, away = streams.attempt.plan, iter([True])
+    real, away = streams.delivery.attempt.plan, iter([True])
 
     async def plan(*asked: Any) -> Any:
         if next(away, False):
             raise RetryLater("the ledger is away")
         return await real(*asked)
 
-    monkeypatch.setattr(streams.attempt, "plan", plan)
+    monkeypatch.setattr(streams.delivery.attempt, "plan", plan)
     assert ward.deliver().state is State.SUCCEEDED
     assert len(ward.ehr.observer.requests("Observation.create")) == 1
     assert ward.charted() == (1, 0)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.brokers import Broker
+from testbed.brokers import Broker
 from tests.system.charted import assert_chart_is_true, sandbox_observations
 from tests.system.ehrs import sandbox_process
 from tests.system.installation import Installation

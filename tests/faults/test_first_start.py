@@ -9,9 +9,9 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from adapters.brokers import Broker
-from schemas.messages import Heartbeat
+from schemas.heartbeats import Heartbeat
 from schemas.topics import HEARTBEATS, READINGS
+from testbed.brokers import Broker
 from tests.conditions import wait_until
 from tests.system.bedside import SECTION, Bedside, frame, reading
 from tests.system.installation import Installation

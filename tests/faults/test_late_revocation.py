@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from adapters.sandbox_ehr.faults import Fault
 from schemas.operation import State
-from streams.delivery import Delivery
-from streams.review import review
+from streams.delivery.review import review
+from streams.delivery.role import Delivery
+from testbed.sandbox_ehr.faults import Fault
 from tests.delivering import at_rest, deliver_until, delivery
 from tests.doubles.http2_ehr import http2_ehr
 from tests.doubles.memory_ledger import MemoryLedger

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from adapters.ledger import SqlLedger, migrate, open_ledger
-from adapters.local.postgresql import PostgresServer
 from schemas.errors import RetryLater
 from schemas.operation import Intent, Outcome, State
+from testbed.servers.postgresql import PostgresServer
 from tests.conditions import wait_until
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)

@@ -9,10 +9,11 @@ import psycopg
 import pytest
 
 from adapters.ledger import SqlLedger, migrate, open_ledger
-from adapters.local.postgresql import PostgresServer, programs
 from schemas.errors import Misconfigured, RetryLater, Unsafe
 from schemas.operation import Outcome, State
-from schemas.ports import Beside, Position, Reached
+from schemas.ports.kafka import Position, Reached
+from schemas.ports.ledger import Beside
+from testbed.servers.postgresql import PostgresServer, programs
 from tests.conditions import wait_until
 from tests.faults.test_ledger_database_away import intent
 

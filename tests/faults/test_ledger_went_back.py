@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from adapters.brokers import Broker
+from adapters.kafka.topic_reader import KafkaTopicReader
 from adapters.ledger import open_ledger
 from adapters.ledger.engine import connect
-from adapters.local.postgresql import PostgresServer
-from adapters.topic_reader import KafkaTopicReader
-from schemas.messages import AuditEvent
+from schemas.audit import AuditEvent
 from schemas.operation import State
 from schemas.topics import AUDIT, WINDOWS
+from testbed.brokers import Broker
+from testbed.servers.postgresql import PostgresServer
 from tests.conditions import wait_until
 from tests.faults.test_ledger_failover import either_of
 from tests.system.charted import sandbox_observations

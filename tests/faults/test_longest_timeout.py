@@ -5,7 +5,7 @@ from pathlib import Path
 from mappings.linting import check_config
 from schemas.capabilities import LONGEST_TIMEOUT_S
 from schemas.operation import State
-from streams.delivery import Pace
+from streams.delivery.role import Pace
 from tests.delivering import at_rest, deliver_until, delivery
 from tests.doubles.memory_ledger import MemoryLedger
 from tests.ehrs import NAME, sandbox_ehr

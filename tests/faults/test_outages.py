@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import pytest
 
-from adapters.brokers import Broker, start_broker
-from adapters.local.hapi import HapiServer
-from adapters.local.postgresql import PostgresServer
+from testbed.brokers import Broker, start_broker
+from testbed.servers.hapi import HapiServer
+from testbed.servers.postgresql import PostgresServer
 from tests.system.charted import assert_chart_is_true, sandbox_observations, searched_observations
 from tests.system.ehrs import admit_to_fhir, sandbox_process
 from tests.system.installation import Installation

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from adapters.brokers import Broker
 from schemas.reading import SetAside
 from schemas.topics import QUARANTINE, READINGS, WINDOWS
 from schemas.window import Window
+from testbed.brokers import Broker
 from tests.system.bedside import SECTION, Bedside, frame, reading
 from tests.system.installation import Installation
 

@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
-from adapters.brokers import Broker
-from adapters.kafka_producer import KafkaProducer
+from adapters.kafka.producer import KafkaProducer
+from adapters.kafka.topic_reader import KafkaTopicReader
+from adapters.kafka.topics import create_or_verify
 from adapters.ledger import SqlLedger, migrate, open_ledger
 from adapters.metrics import PrometheusObserver
-from adapters.topic_reader import KafkaTopicReader
-from adapters.topics import create_or_verify
-from schemas.audit import Step
-from schemas.messages import AuditEvent
-from schemas.ports import Beside, Outgoing
+from schemas.audit import AuditEvent, Step
+from schemas.ports.kafka import Outgoing
+from schemas.ports.ledger import Beside
 from schemas.topics import AUDIT, CORRECTIONS
-from streams.audit_chains import broken_links
-from streams.outbox import OutboxPublisher, published
+from streams.audit.verification import broken_links
+from streams.runtime.outbox import OutboxPublisher, published
+from testbed.brokers import Broker
 from tests.conditions import wait_until
 
 WITHIN_S = 60.0
@@ -39,7 +39,7 @@ def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
 def ended(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Why the process would have ended."""
     why: list[str] = []
-    monkeypatch.setattr("streams.ending.end", why.append)
+    monkeypatch.setattr("streams.runtime.fail_fast.end", why.append)
     return why
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters.brokers import Broker
 from schemas.topics import READINGS, WINDOWS
+from testbed.brokers import Broker
 from tests.conditions import wait_until
 from tests.system.charted import assert_chart_is_true, sandbox_observations
 from tests.system.ehrs import SandboxProcess, sandbox_process

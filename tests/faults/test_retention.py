@@ -9,10 +9,10 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from adapters.brokers import Broker
-from schemas.messages import AuditEvent
+from schemas.audit import AuditEvent
 from schemas.progress import PartitionProgress
 from schemas.topics import AUDIT, PROGRESS, READINGS
+from testbed.brokers import Broker
 from tests.conditions import wait_until
 from tests.system.bedside import SECTION, Bedside, reading
 from tests.system.installation import Installation, Worker

@@ -9,8 +9,8 @@ import pytest
 
 from adapters.ledger import migrate
 from schemas.operation import State
-from schemas.ports import Ledger
-from streams.delivery import Delivery, Pace
+from schemas.ports.ledger import Ledger
+from streams.delivery.role import Delivery, Pace
 from tests.conditions import wait_until
 from tests.doubles.ledgers import HandClock, audited, ledger_at
 from tests.doubles.memory_ledger import MemoryLedger
@@ -105,7 +105,7 @@ async def test_an_unexpected_error_while_settling_ends_the_process_and_is_never_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended: list[str] = []
-    monkeypatch.setattr("streams.ending.end", ended.append)
+    monkeypatch.setattr("streams.runtime.fail_fast.end", ended.append)
     ledger, stop = MemoryLedger(), asyncio.Event()
     monkeypatch.setattr(ledger, "settle", lambda *_told: {}["no such thing"])
     with sandbox_ehr("fhir", tmp_path) as ehr:

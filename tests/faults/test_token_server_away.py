@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters.sandbox_ehr.faults import Fault
 from schemas.operation import State
+from testbed.sandbox_ehr.faults import Fault
 from tests.delivering import at_rest, deliver_until, delivery
 from tests.doubles.memory_ledger import MemoryLedger
 from tests.ehrs import NAME, sandbox_ehr
@@ -17,8 +17,8 @@ ENOUGH = 12
 async def test_a_token_server_that_is_away_for_long_holds_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr("streams.verdict.UNAUTHORIZED_ATTEMPTS", 3)
-    monkeypatch.setattr("streams.backoff.FIRST_S", 0.001)
+    monkeypatch.setattr("streams.delivery.verdict.UNAUTHORIZED_ATTEMPTS", 3)
+    monkeypatch.setattr("streams.runtime.backoff.FIRST_S", 0.001)
     with sandbox_ehr("oracle-health", tmp_path) as ehr:
         ehr.seed("p0")
         ledger = MemoryLedger()

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from confluent_kafka import Producer
 
-from adapters.brokers import Broker
 from schemas.topics import READINGS
+from testbed.brokers import Broker
 from tests.conditions import wait_until
 from tests.system.monitor import DEVICE, PARTITION, Monitor, monitor_at
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import cramjam
 import pytest
 
-from adapters.brokers import Broker
 from schemas.reasons import Reason
 from schemas.topics import DLQ_TELEMETRY, READINGS
+from testbed.brokers import Broker
 from tests.conditions import wait_until
 from tests.system.monitor import PARTITION, Monitor, monitor_at
 from tests.system.raw_batches import ZSTD, batch, produce, record
-from vitalwire.reconciliation import reconciled
+from vitalwire.reconcile import reconciled
 
 LONG_BYTES = 9 << 20
 LONG = {

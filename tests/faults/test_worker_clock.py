@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.brokers import Broker
+from testbed.brokers import Broker
 from tests.conditions import wait_until
 from tests.system.monitor import monitor_at
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mappings.fhir_structure import structure
-from mappings.observation import ObservationMapper
-from mappings.us_core import validate
+from mappings.observation.mapper import ObservationMapper
+from mappings.observation.structure import structure
+from mappings.observation.us_core import validate
 from schemas.config import Config
 from schemas.window import Window
 

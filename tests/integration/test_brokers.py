@@ -10,10 +10,10 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from adapters.brokers import Broker, Kind, container, start_broker
-from adapters.brokers.broker import ProcessBroker
-from adapters.local.process import free_port
 from schemas.errors import Misconfigured
+from testbed.brokers import Broker, Kind, container, start_broker
+from testbed.brokers.broker import ProcessBroker
+from testbed.servers.process import free_port
 from tests.conditions import wait_until
 
 KINDS: list[Kind] = ["apache", "embedded", *(["container"] if container.is_available() else [])]
@@ -119,7 +119,7 @@ def test_a_stopped_broker_leaves_no_process(kind: Kind, tmp_path: Path):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_broker_ends_when_the_process_that_started_it_is_killed(kind: Kind, number: signal.Signals, tmp_path: Path):
     script = (
-        "import sys, pathlib, adapters.brokers as b; d = pathlib.Path(sys.argv[2]);"
+        "import sys, pathlib, testbed.brokers as b; d = pathlib.Path(sys.argv[2]);"
         "x = b.start_broker(sys.argv[1], data_directory=d, log_file=d / 'log'); print(x.pid, flush=True); sys.stdin.read()"
     )
     owner = subprocess.Popen(
@@ -150,7 +150,7 @@ def test_a_given_address_is_used_and_never_ended(broker: Broker, monkeypatch: py
 
 def test_a_given_address_where_nobody_answers_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("VITALWIRE_KAFKA", f"127.0.0.1:{free_port()}")
-    monkeypatch.setattr("adapters.brokers.given.ANSWER_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("testbed.brokers.given.ANSWER_TIMEOUT_S", 1.0)
 
     with pytest.raises(Misconfigured, match="Correct VITALWIRE_KAFKA"):
         start_broker(data_directory=tmp_path, log_file=tmp_path / "log")
@@ -184,7 +184,7 @@ def test_forced_apache_without_java_says_what_to_install(monkeypatch: pytest.Mon
 
 
 def test_a_broker_that_ends_while_starting_names_its_log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr("adapters.brokers.embedded._binary", lambda: Path("/bin/false"))
+    monkeypatch.setattr("testbed.brokers.embedded._binary", lambda: Path("/bin/false"))
 
     with pytest.raises(Misconfigured, match="ended while starting") as told:
         start_broker("embedded", data_directory=tmp_path, log_file=tmp_path / "broker.log")

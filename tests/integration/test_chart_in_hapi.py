@@ -9,10 +9,10 @@ import httpx
 import pytest
 from fhir.resources.R4B.observation import Observation
 
-from adapters.brokers import Broker
-from mappings.us_core import validate
+from mappings.observation.us_core import validate
 from schemas.capabilities import DEFAULTS
 from schemas.topics import WINDOWS
+from testbed.brokers import Broker
 from tests.system.charted import assert_chart_is_true, searched_observations
 from tests.system.ehrs import admit_to_fhir
 from tests.system.installation import Installation

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from adapters.ledger import SqlLedger, migrate, open_ledger
-from adapters.sandbox_ehr.faults import Fault
 from schemas.operation import Intent, Operation, State
 from schemas.reference import PairingInterval
-from streams.delivery import Delivery
-from streams.review import review
+from streams.delivery.review import review
+from streams.delivery.role import Delivery
+from testbed.sandbox_ehr.faults import Fault
 from tests.delivering import RESTING, deliver_until, delivery
 from tests.doubles.ledgers import audited
 from tests.doubles.ports import StaticReference

@@ -4,9 +4,9 @@ import asyncio
 from pathlib import Path
 
 from adapters.ledger import SqlLedger, migrate, open_ledger
-from adapters.sandbox_ehr.faults import Fault
 from schemas.operation import State
-from streams.delivery import Delivery, Pace
+from streams.delivery.role import Delivery, Pace
+from testbed.sandbox_ehr.faults import Fault
 from tests.conditions import wait_until
 from tests.ehrs import NAME, Ehr, now, sandbox_ehr
 

@@ -9,19 +9,19 @@ import httpx
 import pytest
 import yaml
 
-from adapters.brokers import Broker
-from adapters.kafka_producer import KafkaProducer
+from adapters.kafka.producer import KafkaProducer
+from adapters.kafka.topic_reader import KafkaTopicReader
+from adapters.kafka.topics import create_or_verify
 from adapters.ledger import migrate, open_ledger
-from adapters.local.process import ServerProcess, free_port
-from adapters.topic_reader import KafkaTopicReader
-from adapters.topics import create_or_verify
-from schemas.messages import AuditEvent
+from schemas.audit import AuditEvent
 from schemas.operation import State
-from schemas.ports import Outgoing
+from schemas.ports.kafka import Outgoing
 from schemas.reference import Consent, PatientRecord, Provision
 from schemas.topics import AUDIT, CONSENTS
 from schemas.topics import PATIENTS as PATIENTS_TOPIC
-from streams.audit_chains import broken_links
+from streams.audit.verification import broken_links
+from testbed.brokers import Broker
+from testbed.servers.process import ServerProcess, free_port
 from tests.conditions import wait_until
 from tests.ehrs import NAME, Ehr, sandbox_ehr
 

@@ -10,10 +10,10 @@ import pytest
 
 from adapters.ehr import connect
 from adapters.ehr.http import LARGEST_ANSWER_BYTES
-from adapters.sandbox_ehr.faults import Fault
 from schemas.config import Endpoint
-from schemas.ehr import EhrEndpoint
 from schemas.errors import Misconfigured
+from schemas.ports.ehr import EhrEndpoint
+from testbed.sandbox_ehr.faults import Fault
 from tests.ehrs import NAME, START, Counts, Ehr, now, read_secret, sandbox_ehr
 
 

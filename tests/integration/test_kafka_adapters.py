@@ -12,17 +12,17 @@ import pytest
 from aiokafka.partitioner import DefaultPartitioner
 from confluent_kafka import Consumer, TopicPartition
 
-from adapters.brokers import Broker, start_broker
-from adapters.kafka_producer import KafkaProducer
+from adapters.kafka.producer import KafkaProducer
+from adapters.kafka.stall_watchdog import StallWatchdog
+from adapters.kafka.topic_reader import KafkaTopicReader
+from adapters.kafka.topics import create_or_verify
 from adapters.metrics import PrometheusObserver
 from adapters.reference import KafkaReference
-from adapters.stall_watchdog import StallWatchdog
-from adapters.topic_reader import KafkaTopicReader
-from adapters.topics import create_or_verify
 from mappings.consent import consent_from_fhir
 from schemas.errors import Misconfigured, RetryLater
-from schemas.ports import Outgoing
+from schemas.ports.kafka import Outgoing
 from schemas.topics import CONSENTS, PAIRINGS, PATIENTS, WINDOWS, TopicSpec
+from testbed.brokers import Broker, start_broker
 from tests.conditions import wait_until
 
 PARTITIONS = 3

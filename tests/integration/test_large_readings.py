@@ -11,20 +11,20 @@ from typing import Any
 import orjson
 import pytest
 
-from adapters.brokers import Broker
-from adapters.kafka_producer import KafkaProducer
+from adapters.kafka.producer import KafkaProducer
+from adapters.kafka.progress import ProgressReader
+from adapters.kafka.topic_reader import KafkaTopicReader
+from adapters.kafka.topics import create_or_verify
 from adapters.metrics import PrometheusObserver
-from adapters.progress import ProgressReader
-from adapters.topic_reader import KafkaTopicReader
-from adapters.topics import create_or_verify
 from schemas.config import Config
-from schemas.ports import Outgoing
+from schemas.ports.kafka import Outgoing
 from schemas.reading import SetAside
 from schemas.reasons import Reason
 from schemas.topics import DLQ_TELEMETRY, LATE_READINGS, PROGRESS, QUARANTINE, READINGS, WINDOWS
-from streams.batches import Batch, Record
-from streams.kernel.vital_table import VitalTable
-from streams.telemetry import TelemetryPorts, TelemetryRole
+from streams.runtime.batches import Batch, Record
+from streams.telemetry.kernel.vital_table import VitalTable
+from streams.telemetry.role import TelemetryPorts, TelemetryRole
+from testbed.brokers import Broker
 from tests.conditions import wait_until
 from tests.doubles.ports import StaticReference, retention
 

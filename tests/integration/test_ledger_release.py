@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from adapters.brokers import Broker
-from adapters.kafka_producer import KafkaProducer
+from adapters.kafka.producer import KafkaProducer
+from adapters.kafka.topic_reader import KafkaTopicReader
+from adapters.kafka.topics import create_or_verify
 from adapters.ledger import migrate, open_ledger
 from adapters.metrics import PrometheusObserver
-from adapters.topic_reader import KafkaTopicReader
-from adapters.topics import create_or_verify
-from schemas.messages import AuditEvent
+from schemas.audit import AuditEvent
 from schemas.operation import Outcome, State
-from schemas.ports import Outgoing
+from schemas.ports.kafka import Outgoing
 from schemas.reference import Consent, PatientRecord, Provision
 from schemas.topics import AUDIT, CONSENTS, PATIENTS
-from streams.outbox import OutboxPublisher
+from streams.runtime.outbox import OutboxPublisher
+from testbed.brokers import Broker
 from tests.doubles.intents import intent
 from vitalwire.cli import main
 

@@ -9,11 +9,11 @@ import psycopg
 import pytest
 import sqlalchemy
 
-from adapters.local import java, postgresql
-from adapters.local.hapi import HapiServer
-from adapters.local.postgresql import PostgresServer
-from adapters.local.process import ServerProcess, children
 from schemas.errors import Misconfigured
+from testbed.servers import java, postgresql
+from testbed.servers.hapi import HapiServer
+from testbed.servers.postgresql import PostgresServer
+from testbed.servers.process import ServerProcess, children
 from tests.conditions import wait_until
 
 FHIR = {"Content-Type": "application/fhir+json"}

@@ -8,10 +8,11 @@ import orjson
 import pytest
 
 from adapters.ledger import migrate, open_ledger
-from schemas.ehr import EhrAnswer, LastCheck
+from schemas.ehr import EhrResponse
 from schemas.operation import Intent, State
-from streams.answers import EPIC_CODES
-from streams.delivery import Delivery, Pace
+from schemas.ports.ehr import LastCheck
+from streams.delivery.ehr_response import EPIC_CODES
+from streams.delivery.role import Delivery, Pace
 from tests.delivering import RESTING, deliver_until
 from tests.ehrs import NAME, now, sandbox_ehr
 
@@ -26,37 +27,37 @@ def outcome(code: str) -> bytes:
 class OddEhr:
     """Answers every write as told, and finds the result in the chart under an id and version that are none."""
 
-    def __init__(self, answer: EhrAnswer) -> None:
+    def __init__(self, answer: EhrResponse) -> None:
         self._answer = answer
 
     async def create(
         self, resource: Mapping[str, Any], intent: Intent, last_check: LastCheck | None = None
-    ) -> EhrAnswer:
+    ) -> EhrResponse:
         return self._answer
 
-    async def find(self, intent: Intent) -> tuple[list[Mapping[str, Any]], EhrAnswer]:
+    async def find(self, intent: Intent) -> tuple[list[Mapping[str, Any]], EhrResponse]:
         found = intent.resource | {"id": ODD, "meta": {"versionId": ODD}}
-        return [found], EhrAnswer(200, {}, orjson.dumps({"resourceType": "Bundle"}), sent=True)
+        return [found], EhrResponse(200, {}, orjson.dumps({"resourceType": "Bundle"}), sent=True)
 
     async def close(self) -> None:
         pass
 
 
 ANSWERS = [
-    EhrAnswer(None, {}, b"", sent=True),
-    EhrAnswer(201, {"location": f"Observation/{ODD}", "etag": f'W/"{ODD}"'}, b"\0", sent=True),
-    EhrAnswer(201, {"location": "Observation/1\n", "etag": 'W/"1\n"'}, b"", sent=True),
-    EhrAnswer(201, {}, orjson.dumps({"resourceType": "Observation", "id": ODD}), sent=True),
-    EhrAnswer(400, {}, outcome("59189\0"), sent=True),
-    EhrAnswer(400, {}, outcome("59189\n"), sent=True),
-    EhrAnswer(422, {}, outcome(ODD), sent=True),
-    EhrAnswer(500, {}, b"\xff\0", sent=True),
+    EhrResponse(None, {}, b"", sent=True),
+    EhrResponse(201, {"location": f"Observation/{ODD}", "etag": f'W/"{ODD}"'}, b"\0", sent=True),
+    EhrResponse(201, {"location": "Observation/1\n", "etag": 'W/"1\n"'}, b"", sent=True),
+    EhrResponse(201, {}, orjson.dumps({"resourceType": "Observation", "id": ODD}), sent=True),
+    EhrResponse(400, {}, outcome("59189\0"), sent=True),
+    EhrResponse(400, {}, outcome("59189\n"), sent=True),
+    EhrResponse(422, {}, outcome(ODD), sent=True),
+    EhrResponse(500, {}, b"\xff\0", sent=True),
 ]
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
 async def test_an_answer_with_what_no_database_takes_settles_its_operation(
-    postgres: str, tmp_path: Path, answer: EhrAnswer
+    postgres: str, tmp_path: Path, answer: EhrResponse
 ) -> None:
     migrate(postgres)
     ledger = open_ledger(postgres, None)

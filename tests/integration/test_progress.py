@@ -11,17 +11,17 @@ from array import array
 
 import pytest
 
-from adapters.kafka_producer import KafkaProducer
-from adapters.progress import STEP_BACK_MS, ProgressReader
-from adapters.topics import create_or_verify
+from adapters.kafka.producer import KafkaProducer
+from adapters.kafka.progress import STEP_BACK_MS, ProgressReader
+from adapters.kafka.topics import create_or_verify
 from schemas.errors import Unsafe
-from schemas.ports import Outgoing
+from schemas.ports.kafka import Outgoing
 from schemas.progress import DeviceProgress, PartitionProgress, StreamProgress
 from schemas.reasons import LATE, Reason
 from schemas.topics import LATE_READINGS, PROGRESS, QUARANTINE, READINGS
-from streams.ending import EXIT_UNSAFE
-from streams.kernel.partition import Aside
-from streams.set_aside import aside_record
+from streams.runtime.fail_fast import EXIT_UNSAFE
+from streams.telemetry.kernel.partition import Aside
+from streams.telemetry.quarantine import aside_record
 
 WHOLE = PartitionProgress(partition=1, position=3, settled=2, open_readings=1, arrival_ms=5)
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from adapters.brokers import Broker
 from adapters.reference import KafkaReference
 from schemas.topics import CONSENTS, PAIRINGS, TopicSpec
+from testbed.brokers import Broker
 from tests.conditions import wait_until
 from tests.reference_topics import CRC32, MURMUR2, ReferenceTopics, consent, pairing
 

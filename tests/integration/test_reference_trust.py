@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from adapters.brokers import Broker
-from adapters.topics import create_or_verify
+from adapters.kafka.topics import create_or_verify
 from schemas.errors import RetryLater
 from schemas.topics import CONSENTS, PAIRINGS, PATIENTS
+from testbed.brokers import Broker
 from tests.conditions import wait_until
 from tests.reference_topics import ReferenceTopics, consent
 from tests.system.raw_batches import batch, produce, record

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from adapters.sandbox_ehr import SandboxEhr
+from testbed.sandbox_ehr import SandboxEhr
 from tests.ehrs import Ehr, sandbox_ehr
 
 

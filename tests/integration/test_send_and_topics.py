@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from adapters.brokers import Broker
-from adapters.topic_reader import KafkaTopicReader
-from schemas.ports import Stored
+from adapters.kafka.topic_reader import KafkaTopicReader
+from schemas.ports.kafka import Stored
 from schemas.topics import ALL, READINGS
+from testbed.brokers import Broker
 from vitalwire.cli import main
 
 LINE = {"device_id": "mon-1", "type": "heart_rate", "value": 72, "unit": "/min", "time": "2026-01-05T10:00:00Z"}

@@ -7,11 +7,11 @@ from collections.abc import Callable, Collection, Mapping
 
 import pytest
 
-from adapters.kafka_producer import KafkaProducer
+from adapters.kafka.producer import KafkaProducer
+from adapters.kafka.stall_watchdog import StallWatchdog
+from adapters.kafka.topics import create_or_verify
 from adapters.metrics import PrometheusObserver
-from adapters.stall_watchdog import StallWatchdog
-from adapters.topics import create_or_verify
-from schemas.ports import Outgoing
+from schemas.ports.kafka import Outgoing
 from schemas.topics import WINDOWS
 from tests.conditions import wait_until
 

@@ -1,13 +1,13 @@
-"""`adapters.topics` against the real broker and the embedded one."""
+"""`adapters.kafka.topics` against the real broker and the embedded one."""
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from adapters.brokers import Broker
-from adapters.local.process import free_port
-from adapters.topics import CO_PARTITIONED, create_or_verify
+from adapters.kafka.topics import CO_PARTITIONED, create_or_verify
 from schemas.errors import Misconfigured, RetryLater
 from schemas.topics import ALL, HEARTBEATS, PAIRINGS, PROGRESS, READINGS
+from testbed.brokers import Broker
+from testbed.servers.process import free_port
 
 
 @pytest.fixture(params=["broker", "embedded_broker"])
@@ -93,7 +93,7 @@ def test_an_impossible_replication_factor_is_explained(broker: Broker, topic_pre
 
 
 def test_where_no_broker_answers_the_work_is_to_be_tried_again(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("adapters.topics.TIMEOUT_S", 1.0)
+    monkeypatch.setattr("adapters.kafka.topics.TIMEOUT_S", 1.0)
 
     with pytest.raises(RetryLater, match="No Kafka broker answers"):
         create_or_verify(f"127.0.0.1:{free_port()}", only=[PAIRINGS])

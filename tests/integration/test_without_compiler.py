@@ -11,8 +11,8 @@ from pathlib import Path
 
 import orjson
 
-from streams.batches import Record
-from streams.kernel import forgetting
+from streams.runtime.batches import Record
+from streams.telemetry.kernel import forgetting
 from tests.property.kernel_logs import BASE_MS, UNITS, measured, new_run, paired, pairings
 
 ROOT = Path(__file__).parents[2]

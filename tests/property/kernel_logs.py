@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from schemas.config import Config
 from schemas.progress import DeviceProgress, PartitionProgress
 from schemas.reference import Pairing
-from streams.batches import Record
-from streams.kernel.partition import Ingested, PartitionKernel
-from streams.kernel.vital_table import VitalTable
+from streams.runtime.batches import Record
+from streams.telemetry.kernel.partition import Ingested, PartitionKernel
+from streams.telemetry.kernel.vital_table import VitalTable
 
 BASE_MS = 1_767_607_200_000  # 2026-01-05T10:00:00Z
 CONFIG = Config.model_validate(

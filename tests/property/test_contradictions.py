@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from schemas.reading import MOST_MEASUREMENTS
 from schemas.reasons import Reason
-from streams.batches import Record
-from streams.kernel import wire
-from streams.kernel.partition import PartitionKernel
+from streams.runtime.batches import Record
+from streams.telemetry.kernel import reading_json
+from streams.telemetry.kernel.partition import PartitionKernel
 from tests.property.kernel_logs import BASE_MS, KEY, TABLE, pairings
 
 ELEMENT = {"type": "heart_rate", "value": 61, "unit": "bpm", "time": BASE_MS}
@@ -46,21 +46,21 @@ def doubled(text: str) -> bool:
 @given(objects(FLAT))
 @settings(deadline=None, max_examples=400)
 def test_a_field_named_twice_makes_a_reading_malformed_however_it_is_spelled(text):
-    told = [found for _, _, found in wire.read(text.encode())]
+    told = [found for _, _, found in reading_json.read(text.encode())]
     if doubled(text):
-        assert told == [wire.Refused(Reason.MALFORMED)]
+        assert told == [reading_json.Refused(Reason.MALFORMED)]
 
 
 @given(objects({"tenant_id": "north", "device_id": "d0", "readings": [ELEMENT]}), objects(ELEMENT))
 @settings(deadline=None, max_examples=200)
 def test_a_field_named_twice_in_a_frame_refuses_the_frame_and_in_an_element_the_element(frame, element):
     if doubled(frame):
-        assert [found for _, _, found in wire.read(frame.encode())] == [wire.Refused(Reason.MALFORMED)]
+        assert [found for _, _, found in reading_json.read(frame.encode())] == [reading_json.Refused(Reason.MALFORMED)]
     around = f'{{"tenant_id": "north", "device_id": "d0", "readings": [{json.dumps(ELEMENT)}, {element}]}}'
-    told = [found for _, _, found in wire.read(around.encode())]
-    assert isinstance(told[0], wire.Measured)
+    told = [found for _, _, found in reading_json.read(around.encode())]
+    assert isinstance(told[0], reading_json.Measured)
     if doubled(element):
-        assert told[1:] == [wire.Refused(Reason.MALFORMED, "north", "d0")]
+        assert told[1:] == [reading_json.Refused(Reason.MALFORMED, "north", "d0")]
 
 
 def judged(value: bytes):

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.kernel import passing
-from streams.kernel.pairings import epoch_ms
+from streams.telemetry.kernel import window_emitter
+from streams.telemetry.kernel.pairings import epoch_ms
 from tests.property.kernel_logs import BASE_MS, logs, measured, new_run, paired, pairings
 
 FAR_MS = BASE_MS + 10**9
@@ -78,7 +78,7 @@ def test_a_correction_seen_in_small_steps_comes_to_the_same(log, corrected):
 
     whole = corrected_run()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passing, "MOST_WITHDRAWN", 1)
+        patch.setattr(window_emitter, "MOST_WITHDRAWN", 1)
         assert corrected_run() == whole
 
 

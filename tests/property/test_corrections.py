@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.reference import Pairing, PairingInterval, PatientRecord
-from streams.corrections import Span, changed_endpoints, changed_span, hull, pairing_print, patient_print, remembered
+from streams.delivery.corrections import (
+    Span,
+    changed_endpoints,
+    changed_span,
+    hull,
+    pairing_print,
+    patient_print,
+    remembered,
+)
 
 START = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 

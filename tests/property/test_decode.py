@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from schemas.config import Config
 from schemas.reasons import Reason
-from streams.batches import Record
-from streams.kernel import wire
-from streams.kernel.decode import Decoder
-from streams.kernel.partition import PartitionKernel
-from streams.kernel.scan import NO_SEQ
-from streams.kernel.vital_table import VitalTable
+from streams.runtime.batches import Record
+from streams.telemetry.kernel import reading_json
+from streams.telemetry.kernel.decode import Decoder
+from streams.telemetry.kernel.fast_json import NO_SEQ
+from streams.telemetry.kernel.partition import PartitionKernel
+from streams.telemetry.kernel.vital_table import VitalTable
 from tests.property.kernel_logs import BASE_MS, KEY, pairings
 
 TABLE = VitalTable(Config())
@@ -99,8 +99,8 @@ def _as_told(value: bytes | None) -> list[object]:
 def _as_read(value: bytes | None) -> list[object]:
     """What the full reader makes of it."""
     refused, rows = [], []
-    for _, _, found in wire.read(value):
-        if isinstance(found, wire.Refused):
+    for _, _, found in reading_json.read(value):
+        if isinstance(found, reading_json.Refused):
             refused.append(found.reason)
             continue
         pair = TABLE.pair(found.type, found.unit)
@@ -132,7 +132,7 @@ def test_any_bytes_are_readings_or_refusals_and_their_neighbours_are_unharmed(te
     assert at_stake == []
     assert [a.reason for a in found.rejected if a.offset == 2] == [Reason.MALFORMED]
     judged = len([a for a in (*found.rejected, *found.late) if a.offset == 1]) + found.opened - 2
-    assert judged == len(list(wire.read(text)))
+    assert judged == len(list(reading_json.read(text)))
 
 
 def test_a_hundred_thousand_mutated_readings_are_each_accounted_for():
@@ -146,7 +146,7 @@ def test_a_hundred_thousand_mutated_readings_are_each_accounted_for():
     reasons = set()
     for _ in range(100):
         values = [_mutated(rng, rng.choice([*good, frame])) for _ in range(1000)]
-        expected += sum(len(list(wire.read(v))) for v in values)
+        expected += sum(len(list(reading_json.read(v))) for v in values)
         found = kernel.ingest([Record(offset + i, BASE_MS, b"d", v, ()) for i, v in enumerate(values)], pairings(), 1)
         offset += len(values)
         opened, refused = opened + found.opened, refused + len(found.rejected) + len(found.late)

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.reasons import Reason
-from streams.batches import Record
-from streams.kernel import forgetting
-from streams.kernel.partition import PartitionKernel
+from streams.runtime.batches import Record
+from streams.telemetry.kernel import forgetting
+from streams.telemetry.kernel.partition import PartitionKernel
 from tests.property.kernel_logs import BASE_MS, KEY, TABLE, logs, measured, new_run, paired, pairings, run
 from tests.property.test_corrected_pairings import FAR_MS, corrections
 
@@ -97,8 +97,8 @@ def test_a_batch_taken_in_small_parts_comes_to_the_same(log, cuts):
     log = [r._replace(value=b" " + r.value.replace(b"device_id", b"device\\u005fid")) for r in log]
     whole = run(log, cuts)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("streams.kernel.decode.MOST_READ", 3)
-        patch.setattr("streams.kernel.decode.MOST_BYTES", 700)
+        patch.setattr("streams.telemetry.kernel.decode.MOST_READ", 3)
+        patch.setattr("streams.telemetry.kernel.decode.MOST_BYTES", 700)
         r, more = new_run(), True
         while more:
             judged = r.kernel.ingest(log, pairings(), 1)

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.reference import Pairing
-from streams.batches import Record
-from streams.kernel import passing
-from streams.kernel.partition import PartitionKernel
+from streams.runtime.batches import Record
+from streams.telemetry.kernel import window_emitter
+from streams.telemetry.kernel.partition import PartitionKernel
 from tests.property.kernel_logs import BASE_MS, KEY, TABLE, UNITS, logs, measured, new_run, pairings, run
 
 
@@ -21,7 +21,7 @@ from tests.property.kernel_logs import BASE_MS, KEY, TABLE, UNITS, logs, measure
 def small_passes():
     """A pass closes two streams at most, so that crashes also come between the passes of one moment."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passing, "MOST_STREAMS", 2)
+        patch.setattr(window_emitter, "MOST_STREAMS", 2)
         yield
 
 

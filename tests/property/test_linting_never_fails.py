@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mappings.linting import check_config, load_config
-from mappings.observation import BUILT_IN_TEMPLATE, ObservationMapper
+from mappings.observation.mapper import BUILT_IN_TEMPLATE, ObservationMapper
 
 EXAMPLE = yaml.safe_load((Path(__file__).parents[2] / "deploy" / "config" / "vitalwire.example.yaml").read_text())
 TEMPLATE = yaml.safe_load(BUILT_IN_TEMPLATE)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.matching import compare
+from mappings.observation.match import compare
 
 MEANT: dict[str, Any] = {
     "resourceType": "Observation",

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.panels import HOLD_MS, Arrived, Group, PanelJoiner
+from streams.clinical.panels import HOLD_MS, Arrived, Group, PanelJoiner
 from tests.doubles.windows import CLOSED_MS, pressure, record, window
 
 MINUTES = 4

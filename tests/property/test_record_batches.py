@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.reasons import Reason
-from streams import fetching
-from streams.batches import Unparsed
-from streams.fetching import Passed, take_at_most
-from streams.record_batches import Limits, RawBatches
+from streams.runtime import fetching
+from streams.runtime.batches import Unparsed
+from streams.runtime.fetching import Passed, take_at_most
+from streams.runtime.record_batches import Limits, RawBatches
 from tests.system.raw_batches import GZIP, LZ4, NO_CODEC, SNAPPY, ZSTD, batch, record
 
 AT = TopicPartition("telemetry.readings", 0)

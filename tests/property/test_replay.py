@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from schemas.config import Config
 from schemas.reference import Pairing
-from streams.batches import Record
-from streams.kernel.replay import Places
-from streams.kernel.vital_table import VitalTable
+from streams.runtime.batches import Record
+from streams.telemetry.kernel.replay import Places
+from streams.telemetry.kernel.vital_table import VitalTable
 from tests.property.kernel_logs import BASE_MS, TABLE, Run, logs, measured, new_run, pairings, run
 
 Coordinates = tuple[int, int]

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.metrics import PrometheusObserver
-from schemas.ports import Kept
+from schemas.ports.kafka import Kept
 from schemas.progress import PartitionProgress, furthest
-from streams.retention import Retention
+from streams.telemetry.retention import Retention
 from tests.doubles.ports import KeptFromTheStart, MemoryProducer, retention
 
 Step = Literal["append", "read", "settle", "remove", "tell", "commit", "crash"]

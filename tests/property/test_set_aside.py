@@ -15,8 +15,8 @@ from schemas.publish import json_schema
 from schemas.reading import SetAside
 from schemas.reasons import LATE, Reason
 from schemas.topics import LATE_READINGS, QUARANTINE
-from streams.kernel.partition import Aside
-from streams.set_aside import aside_record
+from streams.telemetry.kernel.partition import Aside
+from streams.telemetry.quarantine import aside_record
 
 PUBLISHED = {topic: jsonschema.Draft202012Validator(json_schema(topic)) for topic in (QUARANTINE, LATE_READINGS)}
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mappings.template import ABSENT
-from mappings.template_compiler import InvalidTemplate, compile_template
+from mappings.template.compiler import InvalidTemplate, compile_template
+from mappings.template.nodes import ABSENT
 from schemas.errors import Misconfigured
 
 WORDS = st.text("abc xyz-09", max_size=8)

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mappings.observation.match import compare
 from schemas.capabilities import DEFAULTS
-from schemas.ehr import EhrAnswer
+from schemas.ehr import EhrResponse, ResourceVersion, SearchMatches
 from schemas.operation import State
-from streams.answers import EPIC_CODES, LONGEST_WAIT_S, Written, issues, retry_after_s, written
-from streams.backoff import LONGEST_S, backoff_s
-from streams.matching import compare
-from streams.verdict import MESSAGES, Asked, Found, judge, judge_search
+from streams.delivery.ehr_response import EPIC_CODES, LONGEST_WAIT_S, issues, retry_after_s, written
+from streams.delivery.verdict import MESSAGES, AttemptContext, judge, judge_search
+from streams.runtime.backoff import LONGEST_S, backoff_s
 
 NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 MEANT = {
@@ -30,9 +30,9 @@ ACTIONS = ["create", "update", "search"]
 
 def ask(
     kind: str = "fhir", action: str = "create", previous: str | None = None, refusals: int = 0, **differs: Any
-) -> Asked:
+) -> AttemptContext:
     capabilities = DEFAULTS[kind].model_copy(update=differs)
-    return Asked(kind, capabilities, action, previous, refusals)
+    return AttemptContext(kind, capabilities, action, previous, refusals)
 
 
 def outcome(*codes: str, fhir: str = "processing") -> bytes:
@@ -40,8 +40,8 @@ def outcome(*codes: str, fhir: str = "processing") -> bytes:
     return orjson.dumps({"resourceType": "OperationOutcome", "issue": coded or [{"code": fhir}]})
 
 
-def answer(status: int | None, body: bytes = b"", sent: bool = True, **headers: str) -> EhrAnswer:
-    return EhrAnswer(status, {k.replace("_", "-"): v for k, v in headers.items()}, body, sent)
+def answer(status: int | None, body: bytes = b"", sent: bool = True, **headers: str) -> EhrResponse:
+    return EhrResponse(status, {k.replace("_", "-"): v for k, v in headers.items()}, body, sent)
 
 
 values = st.recursive(
@@ -72,7 +72,9 @@ headers = st.dictionaries(
     | st.sampled_from(["Wed, 21 Oct 2099 07:28:00 GMT", "Wed, 21 Oct 1999 07:28:00 GMT", "Wed, 99 Xxx 2099"]),
     max_size=4,
 )
-answers = st.builds(EhrAnswer, st.none() | st.integers(-5, 1200), headers, bodies, st.booleans(), st.none() | st.text())
+answers = st.builds(
+    EhrResponse, st.none() | st.integers(-5, 1200), headers, bodies, st.booleans(), st.none() | st.text()
+)
 asked = st.builds(
     lambda kind, action, refusals, previous, conditional: ask(
         kind, action, previous, refusals, conditional_create=conditional
@@ -86,7 +88,7 @@ asked = st.builds(
 
 
 @given(asked, answers)
-def test_any_answer_gives_a_verdict_and_never_an_exception(question: Asked, given_answer: EhrAnswer) -> None:
+def test_any_answer_gives_a_verdict_and_never_an_exception(question: AttemptContext, given_answer: EhrResponse) -> None:
     verdict = judge(question, "Observation", given_answer, NOW)
     assert verdict.state in State
     assert verdict.state is State.SUCCEEDED or (verdict.code and verdict.message)
@@ -94,21 +96,25 @@ def test_any_answer_gives_a_verdict_and_never_an_exception(question: Asked, give
 
 
 @given(asked, answers)
-def test_no_words_of_the_ehr_reach_a_person_unread(question: Asked, given_answer: EhrAnswer) -> None:
+def test_no_words_of_the_ehr_reach_a_person_unread(question: AttemptContext, given_answer: EhrResponse) -> None:
     verdict = judge(question, "Observation", given_answer, NOW)
     assert verdict.message is None or verdict.message in MESSAGES.values()
     assert verdict.code is None or verdict.code.replace("_", "").replace("-", "").isalnum()
 
 
 @given(asked, answers)
-def test_what_may_have_been_written_is_never_sent_again_unlooked_for(question: Asked, given_answer: EhrAnswer) -> None:
+def test_what_may_have_been_written_is_never_sent_again_unlooked_for(
+    question: AttemptContext, given_answer: EhrResponse
+) -> None:
     silent = given_answer._replace(status=None, sent=True)
     verdict = judge(question, "Observation", silent, NOW)
     assert verdict.state is (State.DEFERRED if question.action == "search" else State.UNKNOWN)
 
 
 @given(asked, answers)
-def test_only_an_answer_that_names_what_was_written_counts_as_written(question: Asked, given_answer: EhrAnswer) -> None:
+def test_only_an_answer_that_names_what_was_written_counts_as_written(
+    question: AttemptContext, given_answer: EhrResponse
+) -> None:
     verdict = judge(question, "Observation", given_answer, NOW)
     if question.action == "create" and verdict.state is State.SUCCEEDED:
         assert given_answer.status in (200, 201)
@@ -155,7 +161,7 @@ odd_bodies = st.fixed_dictionaries(
     },
 )
 odd_answers = st.builds(
-    EhrAnswer,
+    EhrResponse,
     st.sampled_from([None, 200, 201, 400, 422, 302, 500]),
     odd_headers,
     odd_bodies.map(lambda body: json.dumps(body).encode()),
@@ -164,7 +170,9 @@ odd_answers = st.builds(
 
 
 @given(asked, odd_answers | answers)
-def test_whatever_an_ehr_answers_can_be_written_to_the_ledger(question: Asked, given_answer: EhrAnswer) -> None:
+def test_whatever_an_ehr_answers_can_be_written_to_the_ledger(
+    question: AttemptContext, given_answer: EhrResponse
+) -> None:
     verdict = judge(question, "Observation", given_answer, NOW)
     assert storable(verdict.code)
     assert storable(verdict.resource_id)
@@ -172,14 +180,18 @@ def test_whatever_an_ehr_answers_can_be_written_to_the_ledger(question: Asked, g
 
 
 @given(asked, odd_bodies)
-def test_whatever_stands_in_the_chart_can_be_written_to_the_ledger(question: Asked, body: dict[str, Any]) -> None:
+def test_whatever_stands_in_the_chart_can_be_written_to_the_ledger(
+    question: AttemptContext, body: dict[str, Any]
+) -> None:
     verdict = judge_search(question, "no_answer", compare(body | MEANT, [body | MEANT]))
     assert storable(verdict.resource_id)
     assert storable(verdict.version)
 
 
 @given(asked, answers, st.sampled_from([400, 403, 404, 409, 412, 422]))
-def test_a_search_is_never_the_fault_of_the_result(question: Asked, given_answer: EhrAnswer, status: int) -> None:
+def test_a_search_is_never_the_fault_of_the_result(
+    question: AttemptContext, given_answer: EhrResponse, status: int
+) -> None:
     search = question._replace(action="search")
     verdict = judge(search, "Observation", given_answer._replace(status=status), NOW)
     assert verdict.state not in (State.FAILED, State.UNKNOWN, State.SUCCEEDED)
@@ -250,7 +262,7 @@ ROWS = [
 
 @pytest.mark.parametrize(("kind", "action", "given_answer", "state", "code"), ROWS)
 def test_each_row_of_the_table_is_judged_as_the_ehrs_behave(
-    kind: str, action: str, given_answer: EhrAnswer, state: State, code: str | None
+    kind: str, action: str, given_answer: EhrResponse, state: State, code: str | None
 ) -> None:
     verdict = judge(ask(kind, action), "Observation", given_answer, NOW)
     assert (verdict.state, verdict.code) == (state, code)
@@ -322,7 +334,7 @@ def test_retry_after_is_read_in_seconds_or_as_a_date_and_nonsense_is_ignored(tex
 def test_the_place_of_a_new_observation_is_read_from_a_relative_or_absolute_location(
     location: str, expected: tuple[str | None, str | None]
 ) -> None:
-    assert written(answer(201, Location=location), "Observation") == Written(*expected)
+    assert written(answer(201, Location=location), "Observation") == ResourceVersion(*expected)
 
 
 def test_free_text_of_an_operation_outcome_is_not_a_code() -> None:
@@ -337,30 +349,38 @@ def test_free_text_of_an_operation_outcome_is_not_a_code() -> None:
     assert issues(body) == (frozenset(), frozenset())
 
 
-ONE, TWO = Written("1", "1"), Written("2", "1")
+ONE, TWO = ResourceVersion("1", "1"), ResourceVersion("2", "1")
 SEARCHES = [
     # kind, differs, action, cause, found, state, code
-    ("fhir", {}, "create", "no_answer", Found((ONE,), 0), State.SUCCEEDED, "no_answer"),
-    ("fhir", {}, "create", "no_answer", Found((), 0), State.HELD, "absent"),
-    ("fhir", {"conditional_create": True}, "create", "no_answer", Found((), 0), State.DEFERRED, "absent_resend"),
-    ("epic", {}, "create", "no_answer", Found((), 0), State.DEFERRED, "absent_resend"),
-    ("oracle-health", {}, "create", "no_answer", Found((), 0), State.HELD, "absent"),
-    ("oracle-health", {}, "create", "no_answer", Found((ONE, TWO), 0), State.HELD, "found_several"),
-    ("oracle-health", {}, "create", "no_answer", Found((ONE,), 1), State.SUCCEEDED, "no_answer"),
-    ("fhir", {}, "create", "no_answer", Found((ONE,), 1), State.HELD, "found_different"),
-    ("oracle-health", {}, "create", "no_answer", Found((), 1), State.HELD, "found_different"),
-    ("epic", {}, "create", "59189", Found((ONE,), 0), State.SUCCEEDED, "59189"),
-    ("epic", {}, "create", "59189", Found((), 1), State.QUARANTINED, "59189"),
-    ("epic", {}, "create", "59141", Found((), 1), State.QUARANTINED, "59141"),
-    ("epic", {}, "create", "59189", Found((), 0), State.HELD, "absent"),
-    ("oracle-health", {}, "update", "no_answer", Found((), 1), State.DEFERRED, "absent_resend"),
-    ("oracle-health", {}, "update", "no_answer", Found((ONE,), 0), State.SUCCEEDED, "no_answer"),
+    ("fhir", {}, "create", "no_answer", SearchMatches((ONE,), 0), State.SUCCEEDED, "no_answer"),
+    ("fhir", {}, "create", "no_answer", SearchMatches((), 0), State.HELD, "absent"),
+    (
+        "fhir",
+        {"conditional_create": True},
+        "create",
+        "no_answer",
+        SearchMatches((), 0),
+        State.DEFERRED,
+        "absent_resend",
+    ),
+    ("epic", {}, "create", "no_answer", SearchMatches((), 0), State.DEFERRED, "absent_resend"),
+    ("oracle-health", {}, "create", "no_answer", SearchMatches((), 0), State.HELD, "absent"),
+    ("oracle-health", {}, "create", "no_answer", SearchMatches((ONE, TWO), 0), State.HELD, "found_several"),
+    ("oracle-health", {}, "create", "no_answer", SearchMatches((ONE,), 1), State.SUCCEEDED, "no_answer"),
+    ("fhir", {}, "create", "no_answer", SearchMatches((ONE,), 1), State.HELD, "found_different"),
+    ("oracle-health", {}, "create", "no_answer", SearchMatches((), 1), State.HELD, "found_different"),
+    ("epic", {}, "create", "59189", SearchMatches((ONE,), 0), State.SUCCEEDED, "59189"),
+    ("epic", {}, "create", "59189", SearchMatches((), 1), State.QUARANTINED, "59189"),
+    ("epic", {}, "create", "59141", SearchMatches((), 1), State.QUARANTINED, "59141"),
+    ("epic", {}, "create", "59189", SearchMatches((), 0), State.HELD, "absent"),
+    ("oracle-health", {}, "update", "no_answer", SearchMatches((), 1), State.DEFERRED, "absent_resend"),
+    ("oracle-health", {}, "update", "no_answer", SearchMatches((ONE,), 0), State.SUCCEEDED, "no_answer"),
 ]
 
 
 @pytest.mark.parametrize(("kind", "differs", "action", "cause", "found", "state", "code"), SEARCHES)
 def test_each_result_of_a_search_settles_doubt_as_the_ehr_allows(
-    kind: str, differs: dict[str, Any], action: str, cause: str, found: Found, state: State, code: str
+    kind: str, differs: dict[str, Any], action: str, cause: str, found: SearchMatches, state: State, code: str
 ) -> None:
     verdict = judge_search(ask(kind, action, **differs), cause, found)
     assert (verdict.state, verdict.code) == (state, code)
@@ -368,9 +388,9 @@ def test_each_result_of_a_search_settles_doubt_as_the_ehr_allows(
 
 @given(asked, st.none() | st.sampled_from(["59189", "no_answer", "409"]), st.integers(0, 3), st.integers(0, 3))
 def test_nothing_is_sent_again_where_the_ehr_cannot_refuse_a_repeat(
-    question: Asked, cause: str | None, same: int, different: int
+    question: AttemptContext, cause: str | None, same: int, different: int
 ) -> None:
-    found = Found(tuple(Written(str(n), None) for n in range(same)), different)
+    found = SearchMatches(tuple(ResourceVersion(str(n), None) for n in range(same)), different)
     verdict = judge_search(question, cause, found)
     capabilities = question.capabilities
     defended = capabilities.server_dedupes or capabilities.conditional_create or question.action == "update"

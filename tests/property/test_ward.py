@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from schemas import topics
 from schemas.publish import json_schema
 from schemas.reasons import Reason
-from vitalwire.ward.plan import MOVED_DEVICE, STREAM_DEVICE, Ward, admit
-from vitalwire.ward.replay import ARTEFACT
-from vitalwire.ward.script import Pace, script
-from vitalwire.ward.sending import Sent, epoch_ms
-from vitalwire.ward.troubles import TROUBLES
+from testbed.ward.anomalies import TROUBLES
+from testbed.ward.plan import MOVED_DEVICE, STREAM_DEVICE, Ward, admit
+from testbed.ward.replay import ARTEFACT
+from testbed.ward.script import Pace, script
+from testbed.ward.sending import Sent, epoch_ms
 
 START = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 PACE = Pace()

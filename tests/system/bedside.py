@@ -16,7 +16,7 @@ from tests.conditions import wait_until
 from tests.system.command import vitalwire_command
 from tests.system.installation import Installation
 from tests.system.recording import BASE_MS, ENDPOINT, TENANT
-from vitalwire.reconciliation import reconciled
+from vitalwire.reconcile import reconciled
 
 SECTION: dict[str, Any] = {"kind": "fhir", "base_url": "https://fhir.example/r4"}
 """An EHR that nothing is sent to: for tests without a delivery worker."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from adapters.local.process import ServerProcess, free_port, listens
+from testbed.servers.process import ServerProcess, free_port, listens
 from tests.system.command import vitalwire_command
 from tests.system.recording import subject_id
 

@@ -21,18 +21,18 @@ import yaml
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from adapters.kafka.topic_reader import KafkaTopicReader
+from adapters.kafka.topics import create_or_verify
 from adapters.ledger import SqlLedger, migrate, open_ledger
-from adapters.local.process import ServerProcess, free_port
-from adapters.topic_reader import KafkaTopicReader
-from adapters.topics import create_or_verify
 from schemas.errors import RetryLater
 from schemas.operation import State
-from schemas.ports import Stored
+from schemas.ports.kafka import Stored
 from schemas.topics import PROGRESS, WINDOWS, TopicSpec
+from testbed.servers.process import ServerProcess, free_port
 from tests.conditions import wait_until
 from tests.system.command import command_after, command_in_batches_of, vitalwire_command
 from tests.system.recording import CANARY, ENDPOINT, GRACE_MS, STATISTICS, TENANT, WINDOW_MS, Recording
-from vitalwire.reconciliation import reconciled
+from vitalwire.reconcile import reconciled
 from vitalwire.settings import from_environment
 
 PARTITIONS = 4

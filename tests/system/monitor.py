@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 from confluent_kafka import Producer
 
-from adapters.brokers import Broker
 from schemas.reading import SetAside
 from schemas.topics import LATE_READINGS, PAIRINGS, QUARANTINE, READINGS, TopicSpec
+from testbed.brokers import Broker
 from tests.conditions import wait_until
 from tests.system.installation import Installation
 from tests.system.recording import BASE_MS, TENANT

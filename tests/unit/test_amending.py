@@ -2,8 +2,8 @@
 
 from schemas.capabilities import DEFAULTS
 from schemas.operation import State
-from streams.amending import Plan, plan
-from streams.verdict import Verdict
+from streams.delivery.amending import Plan, plan
+from streams.delivery.verdict import Verdict
 from tests.doubles.ledgers import done, intent
 from tests.doubles.memory_ledger import MemoryLedger
 

@@ -5,11 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.metrics import PrometheusObserver
-from schemas.audit import event_hash
-from schemas.messages import AuditEvent
+from schemas.audit import AuditEvent, event_hash
 from schemas.topics import AUDIT
-from streams.audit import AuditChain, AuditTrail, Step
-from streams.audit_chains import broken_links, trail
+from streams.audit.trail import AuditChain, AuditTrail, Step
+from streams.audit.verification import broken_links, trail
 from tests.doubles.ports import MemoryProducer, fixed_clock
 
 AT = datetime(2026, 1, 5, 10, tzinfo=UTC)
@@ -100,7 +99,7 @@ async def test_steps_are_written_once_confirmed_in_the_order_of_their_chain(monk
     producer = MemoryProducer()
     producer.away = 2
     observer = PrometheusObserver()
-    monkeypatch.setattr("streams.backoff.FIRST_S", 0.001)
+    monkeypatch.setattr("streams.runtime.backoff.FIRST_S", 0.001)
     trail = AuditTrail(AuditChain("delivery", "d-1"), producer, fixed_clock, observer)
     await trail.write([Step("north", "observation.charted", "success"), Step("north", "operation.failed", "failure")])
     events = [AuditEvent.model_validate_json(record.value) for record in producer.to(AUDIT)]

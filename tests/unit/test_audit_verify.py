@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import pytest
 
 from schemas.audit import Step
-from schemas.ports import Stored
+from schemas.ports.kafka import Stored
 from schemas.topics import TopicSpec
-from streams.audit import AuditChain
+from streams.audit.trail import AuditChain
 from vitalwire.cli.audit import verify
 
 AT = datetime(2026, 1, 5, 10, tzinfo=UTC)

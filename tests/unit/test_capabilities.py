@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from schemas.capabilities import Capabilities
-from streams.delivery import Pace
+from streams.delivery.role import Pace
 
 LONGEST_TIMEOUT_S = 60.0
 

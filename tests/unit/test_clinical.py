@@ -10,14 +10,14 @@ import pytest
 
 from adapters.ledger import SqlLedger, migrate, open_ledger
 from adapters.metrics import PrometheusObserver
-from mappings.observation import ObservationMapper
+from mappings.observation.mapper import ObservationMapper
+from schemas.audit import AuditEvent
 from schemas.config import Config
-from schemas.messages import AuditEvent
 from schemas.operation import Intent, Operation, Outcome, State
 from schemas.reference import Provision
 from schemas.topics import DLQ_CLINICAL, QUARANTINE
-from streams.audit_chains import broken_links
-from streams.clinical import ClinicalPorts, ClinicalRole
+from streams.audit.verification import broken_links
+from streams.clinical.role import ClinicalPorts, ClinicalRole
 from tests.doubles.ledgers import audited
 from tests.doubles.ports import MemoryProducer, StaticReference, fixed_clock
 from tests.doubles.windows import CLOSED_MS, START, batch, pressure, window
@@ -358,7 +358,7 @@ async def test_a_template_that_fails_for_a_window_harms_no_neighbour_and_no_othe
 async def test_what_is_away_is_tried_again_in_place_until_it_answers(ward: Ward, monkeypatch: pytest.MonkeyPatch):
     ward.reference.stale = 1
     ward.producer.away = 1
-    monkeypatch.setattr("streams.backoff.FIRST_S", 0.001)
+    monkeypatch.setattr("streams.runtime.backoff.FIRST_S", 0.001)
     await ward.role.take(batch(window()))
     assert len(ward.intents()) == 1
     assert len(ward.audited()) == 2

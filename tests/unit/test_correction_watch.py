@@ -11,7 +11,7 @@ from schemas.errors import RetryLater
 from schemas.operation import Intent, Operation, Outcome, State
 from schemas.reference import PairingInterval
 from schemas.topics import CORRECTIONS
-from streams.correction_watch import CorrectionWatch
+from streams.delivery.correction_watch import CorrectionWatch
 from tests.doubles.memory_ledger import MemoryLedger
 from tests.doubles.ports import StaticReference, fixed_clock
 
@@ -231,7 +231,7 @@ async def test_records_that_change_nothing_of_the_past_are_not_listed(ward: Ward
 
 
 async def test_more_results_than_a_page_are_all_listed(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.correction_watch.PAGE", 3)
+    monkeypatch.setattr("streams.delivery.correction_watch.PAGE", 3)
     wrong = [ward.chart(minute) for minute in range(10)]
     ward.pair("q")
     await ward.watch.look()

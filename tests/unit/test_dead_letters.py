@@ -8,15 +8,15 @@ import orjson
 import pytest
 
 from schemas.errors import RecordRefused
-from schemas.ports import Outgoing
+from schemas.ports.kafka import Outgoing
 from schemas.reading import SetAside
 from schemas.reasons import Reason
 from schemas.topics import DLQ_TELEMETRY, QUARANTINE
-from streams.batches import Record
-from streams.dead_letters import dead_letter
-from streams.keeping import send_set_aside
-from streams.kernel.partition import Aside
-from streams.set_aside import aside_record
+from streams.runtime.batches import Record
+from streams.runtime.dead_letters import dead_letter
+from streams.runtime.quarantine_send import send_set_aside
+from streams.telemetry.kernel.partition import Aside
+from streams.telemetry.quarantine import aside_record
 from tests.doubles.ports import MemoryProducer
 
 MIB = 1024 * 1024

@@ -9,7 +9,7 @@ import zlib
 import cramjam
 import pytest
 
-from streams.decompression import GZIP, MOST_BLOCKS, MOST_MEMBERS, SNAPPY, Decompressor, TooLong
+from streams.runtime.decompression import GZIP, MOST_BLOCKS, MOST_MEMBERS, SNAPPY, Decompressor, TooLong
 
 
 def emptied() -> bytes:

@@ -14,13 +14,13 @@ from schemas.config import Config
 from schemas.operation import State
 from schemas.reading import SetAside, SourceRecord
 from schemas.reasons import Reason
+from testbed.ward.plan import admit
+from testbed.ward.sending import Fate, Measured, Sent
 from vitalwire.demo import screen
 from vitalwire.demo.agreement import compare, statistic_micro, truth_of
 from vitalwire.demo.board import Board
 from vitalwire.demo.configuration import text
-from vitalwire.demo.fates import ORDINARY, Place, all_as_expected, outcomes
-from vitalwire.ward.plan import admit
-from vitalwire.ward.sending import Fate, Measured, Sent
+from vitalwire.demo.outcomes import ORDINARY, Place, all_as_expected, outcomes
 
 START = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 START_MS = 1_767_607_200_000

@@ -11,11 +11,11 @@ import yaml
 
 from mappings.linting import check_config
 from schemas.metrics import CATALOGUE
-from streams.delivery import Pace
-from streams.outbox import LAST_WITHIN_S
+from streams.delivery.role import Pace
+from streams.runtime.outbox import LAST_WITHIN_S
 from vitalwire.cli.application import app
+from vitalwire.roles.registry import ROLES
 from vitalwire.settings import from_environment
-from vitalwire.wiring import ROLES
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

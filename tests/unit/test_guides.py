@@ -10,17 +10,17 @@ import pytest
 import typer.main
 import yaml
 
-from adapters.sandbox_ehr.faults import FaultKind
 from schemas.capabilities import Capabilities
 from schemas.config import Config
 from schemas.metrics import CATALOGUE
 from schemas.operation import State
 from schemas.reasons import Reason
 from schemas.reference import Pairing
-from streams.batches import Record
-from streams.ending import EXIT_UNSAFE
-from streams.kernel.vital_table import VitalTable
-from streams.verdict import BY_CLASS, BY_STATUS, HELD_CODES
+from streams.delivery.verdict import BY_CLASS, BY_STATUS, HELD_CODES
+from streams.runtime.batches import Record
+from streams.runtime.fail_fast import EXIT_UNSAFE
+from streams.telemetry.kernel.vital_table import VitalTable
+from testbed.sandbox_ehr.faults import FaultKind
 from tests.property.kernel_logs import new_run
 from vitalwire.cli.application import app
 
@@ -36,7 +36,7 @@ RULES: list[dict[str, Any]] = [
 ]
 CODE = {
     path: path.read_text()
-    for package in ("schemas", "mappings", "streams", "adapters", "vitalwire")
+    for package in ("schemas", "mappings", "streams", "adapters", "testbed", "vitalwire")
     for path in (ROOT / package).rglob("*.py")
 }
 CITATION = re.compile(r"docs/([\w-]+\.md)((?:,? (?:and |to )?§\d)+)")

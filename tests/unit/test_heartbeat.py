@@ -1,7 +1,7 @@
 from adapters.metrics import PrometheusObserver
-from schemas.messages import Heartbeat
+from schemas.heartbeats import Heartbeat
 from schemas.topics import HEARTBEATS
-from streams.heartbeat import HeartbeatEmitter
+from streams.runtime.heartbeat import HeartbeatEmitter
 from tests.doubles.ports import MemoryProducer, fixed_clock
 
 

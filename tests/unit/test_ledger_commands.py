@@ -19,7 +19,7 @@ from adapters.ledger.engine import connect
 from adapters.ledger.rows import us
 from schemas.operation import Outcome, State
 from schemas.reference import Consent, PatientRecord, Provision
-from streams.audit_chains import broken_links
+from streams.audit.verification import broken_links
 from tests.doubles.intents import intent
 from tests.doubles.ledgers import audited
 from tests.doubles.ports import StaticReference, fixed_clock

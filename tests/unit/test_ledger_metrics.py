@@ -7,7 +7,7 @@ from adapters.ledger import ObservedLedger
 from adapters.metrics import PrometheusObserver
 from schemas.errors import RetryLater
 from schemas.operation import Outcome, State
-from streams.ledger_states import tell_states
+from streams.delivery.ledger_states import publish_states
 from tests.conditions import wait_until
 from tests.doubles.intents import intent
 from tests.doubles.memory_ledger import MemoryLedger
@@ -25,7 +25,7 @@ async def test_every_state_of_every_endpoint_is_told_and_what_was_emptied_is_tol
     ledger, observer, stop = MemoryLedger(), PrometheusObserver(), asyncio.Event()
     ledger.record([intent()])
     (claimed,) = ledger.claim("north-epic", 1, 60)
-    telling = asyncio.create_task(tell_states(ledger, ["north-epic", "quiet"], observer, stop, 0.001))
+    telling = asyncio.create_task(publish_states(ledger, ["north-epic", "quiet"], observer, stop, 0.001))
 
     await come_true(lambda: seen(observer, "ledger_operations", endpoint="north-epic", state="in_progress") == 1)
     assert [seen(observer, "ledger_operations", endpoint="quiet", state=state) for state in State] == [0] * len(State)
@@ -41,7 +41,7 @@ async def test_a_database_that_is_away_is_counted_and_asked_again():
     ledger, observer, stop = MemoryLedger(), PrometheusObserver(), asyncio.Event()
     ledger.record([intent()])
     ledger.away = True
-    telling = asyncio.create_task(tell_states(ledger, [], observer, stop, 0.001))
+    telling = asyncio.create_task(publish_states(ledger, [], observer, stop, 0.001))
 
     await come_true(lambda: bool(seen(observer, "retries_total", dependency="ledger")))
     ledger.away = False

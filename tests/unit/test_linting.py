@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from mappings.linting import InvalidConfiguration, check_config, load_config
-from mappings.observation import BUILT_IN_TEMPLATE
+from mappings.observation.mapper import BUILT_IN_TEMPLATE
 
 BROKEN = sorted(path for path in (Path(__file__).parents[1] / "data" / "broken").iterdir() if path.is_dir())
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "config" / "vitalwire.example.yaml"

@@ -13,7 +13,7 @@ import pytest
 from mappings.linting import check_config, load_config
 from mappings.linting.examples import example_window
 from mappings.linting.rules import check_digit
-from mappings.observation import ObservationMapper
+from mappings.observation.mapper import ObservationMapper
 from schemas.vitals import BUILT_IN, PANEL_CODES
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "mappings.md").read_text(encoding="utf-8")
@@ -38,7 +38,7 @@ def test_the_finding_that_the_guide_shows_is_the_finding_that_is_given() -> None
     assert [str(finding) for finding in findings] == [block("finding").strip()]
 
 
-@pytest.mark.parametrize("module", ["mappings.units", "mappings.charted", "mappings.linting.rules"])
+@pytest.mark.parametrize("module", ["mappings.units", "mappings.observation.variables", "mappings.linting.rules"])
 def test_examples_in_docstrings_are_true(module: str) -> None:
     result = doctest.testmod(importlib.import_module(module))
     assert result.attempted

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mappings.fhir_structure import structure
 from mappings.linting.examples import example_window, examples
-from mappings.observation import BUILT_IN_TEMPLATE, ObservationMapper
-from mappings.us_core import validate
+from mappings.observation.mapper import BUILT_IN_TEMPLATE, ObservationMapper
+from mappings.observation.structure import structure
+from mappings.observation.us_core import validate
 from schemas.config import Config
 from schemas.errors import Misconfigured, Rejected
 from schemas.reasons import Reason

@@ -8,7 +8,7 @@ import pytest
 
 from adapters.ledger import SqlLedger, migrate, open_ledger
 from schemas.operation import Intent, Outcome, State
-from schemas.ports import Stored
+from schemas.ports.kafka import Stored
 from schemas.progress import PartitionProgress
 from schemas.topics import (
     DLQ_CLINICAL,
@@ -20,7 +20,7 @@ from schemas.topics import (
     TopicSpec,
 )
 from schemas.window import Coordinates, Window
-from streams.reconciliation import reconcile
+from streams.reconcile import reconcile
 from tests.doubles.windows import START, window
 
 APPENDED_MS = 1_767_607_200_000

@@ -10,7 +10,7 @@ import pytest
 from adapters.ledger import SqlLedger
 from schemas.topics import LATE_READINGS, QUARANTINE, READINGS, WINDOWS
 from schemas.window import Window, WindowSource
-from streams.reconciliation import reconcile
+from streams.reconcile import reconcile
 from tests.doubles.windows import START, window
 from tests.unit.test_reconcile import APPENDED_MS, Log, ledger, log
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from adapters.metrics import PrometheusObserver
-from mappings.observation import BUILT_IN_TEMPLATE
+from mappings.observation.mapper import BUILT_IN_TEMPLATE
 from tests.conditions import wait_until
 from vitalwire.configuration import read_configuration
-from vitalwire.reloading import ConfigurationWatch
+from vitalwire.roles.reloading import ConfigurationWatch
 
 SOUND = "tenants:\n  north: {endpoints: [e]}\nendpoints:\n  e: {kind: fhir, base_url: 'https://fhir.example/r4'}\n"
 CHANGED = SOUND + "vitals:\n  heart_rate: {window: 30s}\n"

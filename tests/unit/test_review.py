@@ -7,7 +7,7 @@ import pytest
 
 from schemas.operation import Intent, Operation, State
 from schemas.reference import PairingInterval
-from streams.review import Readdress, Stop, review
+from streams.delivery.review import Readdress, Stop, review
 from tests.doubles.ports import StaticReference, fixed_clock
 
 NOW = fixed_clock()

@@ -8,8 +8,8 @@ import pytest
 from schemas.reading import SetAside
 from schemas.reasons import LATE, Reason
 from schemas.topics import LATE_READINGS, QUARANTINE
-from streams.kernel.partition import Aside
-from streams.set_aside import KEPT_OF_LONGER_BYTES, LONGEST_COPIED_BYTES, aside_record
+from streams.telemetry.kernel.partition import Aside
+from streams.telemetry.quarantine import KEPT_OF_LONGER_BYTES, LONGEST_COPIED_BYTES, aside_record
 
 TOPIC_LIMIT = int(QUARANTINE.settings["max.message.bytes"])
 

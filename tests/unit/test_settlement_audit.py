@@ -1,5 +1,5 @@
 from schemas.operation import Operation, Outcome, State
-from streams.settlement_audit import audited
+from streams.delivery.audit import audited
 from tests.doubles.intents import intent
 from tests.doubles.ports import fixed_clock
 

@@ -12,7 +12,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
-from adapters.smart_auth import TokenRefusedError, TokenUnavailableError, authentication
+from adapters.ehr.smart import TokenRefusedError, TokenUnavailableError, authentication
 from schemas.config import BasicAuth, ClientSecretAuth, NoAuth, PrivateKeyAuth
 from schemas.errors import Misconfigured
 

@@ -12,11 +12,11 @@ import pytest
 
 from adapters.metrics import PrometheusObserver
 from schemas.errors import Unsafe
-from schemas.ports import Kept, Outgoing
+from schemas.ports.kafka import Kept, Outgoing
 from schemas.progress import DeviceProgress, PartitionProgress
 from schemas.topics import AUDIT, DLQ_TELEMETRY, LATE_READINGS, PROGRESS, QUARANTINE, WINDOWS
-from streams.batches import Batch, Record, Removed
-from streams.telemetry import TelemetryPorts, TelemetryRole
+from streams.runtime.batches import Batch, Record, Removed
+from streams.telemetry.role import TelemetryPorts, TelemetryRole
 from tests.conditions import wait_until
 from tests.doubles.ports import KeptFromTheStart, MemoryProducer, retention
 from tests.property.kernel_logs import BASE_MS, KEY, TABLE, measured, paired, pairings

@@ -9,9 +9,9 @@ import orjson
 import pytest
 
 from schemas.topics import QUARANTINE
-from streams.batches import Batch, Record
-from streams.kernel.decode import MOST_READ
-from streams.telemetry import ASIDES_AT_ONCE, MOST_UNCONFIRMED
+from streams.runtime.batches import Batch, Record
+from streams.telemetry.kernel.decode import MOST_READ
+from streams.telemetry.role import ASIDES_AT_ONCE, MOST_UNCONFIRMED
 from tests.conditions import wait_until
 from tests.property.kernel_logs import BASE_MS, measured
 from tests.unit.test_telemetry import TOPIC, Ward

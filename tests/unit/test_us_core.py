@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from mappings.fhir_structure import structure
-from mappings.us_core import PROFILES, RULES, Profile, validate
+from mappings.observation.structure import structure
+from mappings.observation.us_core import PROFILES, RULES, Profile, validate
 from schemas.capabilities import DEFAULTS
 
 PUBLISHED = Path(__file__).parents[1] / "data" / "us-core"

@@ -7,13 +7,13 @@ import sys
 
 PROGRAM = """
 from collections import namedtuple
-from streams.columns import FetchedRecords
+from streams.runtime.columns import FetchedRecords
 import sys
 from numba.core.registry import CPUDispatcher
-from streams.kernel.warming import compile_loops
+from streams.telemetry.kernel.warming import compile_loops
 
 def signatures():
-    kernel = [module for name, module in sys.modules.items() if name.startswith("streams.kernel.")]
+    kernel = [module for name, module in sys.modules.items() if name.startswith("streams.telemetry.kernel.")]
     loops = [value for module in kernel for value in vars(module).values() if isinstance(value, CPUDispatcher)]
     return {loop.__name__: len(loop.signatures) for loop in loops}
 
@@ -22,11 +22,11 @@ before = signatures()
 assert before["admit"] == before["scan"] == before["close"] == before["rejoin"] == 1
 
 from array import array
-from streams.kernel import forgetting
+from streams.telemetry.kernel import forgetting
 forgetting.MOST_UNUSED = 10
 from tests.property.kernel_logs import BASE_MS, KEY, TABLE, measured, paired, pairings
 from schemas.progress import PartitionProgress
-from streams.kernel.partition import PartitionKernel
+from streams.telemetry.kernel.partition import PartitionKernel
 
 Fetched = namedtuple("Fetched", "offset timestamp key value headers")
 log = [measured(i, BASE_MS + i * 700 % 90_000, f"d{i % 700}", value=60 + i % 3) for i in range(4000)]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
-from adapters.topic_reader import KafkaTopicReader
-from schemas.messages import AuditEvent
-from schemas.ports import Stored, TopicReader
+from adapters.kafka.topic_reader import KafkaTopicReader
+from schemas.audit import AuditEvent
+from schemas.ports.kafka import Stored, TopicReader
 from schemas.topics import AUDIT
-from streams.audit_chains import Chain, trail
+from streams.audit.verification import Chain, trail
 from vitalwire.cli.output import as_json, complain, say
 from vitalwire.settings import from_environment
 

@@ -11,13 +11,13 @@ from rich.live import Live
 
 from schemas.config import duration_ms
 from schemas.errors import Misconfigured, VitalwireError
+from testbed.ward.plan import Ward
 from vitalwire.cli.output import as_json_text, err, out, say
 from vitalwire.cli.servers import broker_kind
 from vitalwire.demo import screen
 from vitalwire.demo.board import Seen
 from vitalwire.demo.run import Plan, Result, run
 from vitalwire.stopping import stop_requests
-from vitalwire.ward.plan import Ward
 
 LINE_EVERY_S = 5.0
 PROBLEMS_SHOWN = 5

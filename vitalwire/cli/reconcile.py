@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from adapters.ledger import open_ledger
 from vitalwire.cli.output import as_json, pairs, say
-from vitalwire.reconciliation import reconciled
+from vitalwire.reconcile import reconciled
 from vitalwire.settings import from_environment
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from adapters.kafka_producer import KafkaProducer
+from adapters.kafka.producer import KafkaProducer
 from schemas.errors import Misconfigured
-from schemas.ports import Outgoing
+from schemas.ports.kafka import Outgoing
 from schemas.topics import READINGS
 from vitalwire.cli.output import as_json, complain, say, transfer_progress
 from vitalwire.settings import from_environment

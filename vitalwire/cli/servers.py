@@ -6,10 +6,10 @@ import tempfile
 from pathlib import Path
 from typing import Literal, get_args
 
-from adapters.brokers import Kind, start_broker
-from adapters.sandbox_ehr import main as serve_sandbox_ehr
 from schemas.capabilities import EndpointKind
 from schemas.errors import Misconfigured
+from testbed.brokers import Kind, start_broker
+from testbed.sandbox_ehr import main as serve_sandbox_ehr
 from vitalwire.cli.output import note, say
 from vitalwire.stopping import stop_requests
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from adapters.topics import create_or_verify
+from adapters.kafka.topics import create_or_verify
 from vitalwire.cli.output import as_json, say, table
 from vitalwire.settings import from_environment
 

@@ -8,8 +8,8 @@ import sys
 
 from schemas.errors import Misconfigured
 from vitalwire.logs import log_to_standard_error
+from vitalwire.roles.registry import ROLES
 from vitalwire.settings import from_environment
-from vitalwire.wiring import ROLES
 
 
 def run_worker(role: str) -> None:

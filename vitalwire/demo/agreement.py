@@ -15,7 +15,7 @@ from typing import Any
 from schemas.config import Config, Vital
 from schemas.vitals import PANEL_CODES, PANELS
 from schemas.window import Window
-from vitalwire.ward.sending import Measured, epoch_ms, rfc3339
+from testbed.ward.sending import Measured, epoch_ms, rfc3339
 
 Truth = dict[tuple[str, str, int], list[Measured]]
 """(patient, vital, start of the window in ms) → what was measured, by time."""

@@ -10,8 +10,8 @@ from schemas.operation import State
 from schemas.reading import SetAside
 from schemas.topics import READINGS
 from schemas.window import Window
-from vitalwire.demo.fates import Place
-from vitalwire.ward.sending import Measured, Sent
+from testbed.ward.sending import Measured, Sent
+from vitalwire.demo.outcomes import Place
 
 Latest = dict[str, dict[str, int]]
 """Patient → vital → value in millionths."""

@@ -13,16 +13,16 @@ from typing import Literal
 
 import httpx
 
-from adapters.brokers import Kind, start_broker
+from adapters.kafka.topics import create_or_verify
 from adapters.ledger import SqlLedger, migrate, open_ledger
-from adapters.local.process import LOOPBACK, ServerProcess, free_port
-from adapters.sandbox_ehr import SandboxEhr
-from adapters.topics import create_or_verify
 from schemas.config import Config
+from testbed.brokers import Kind, start_broker
+from testbed.sandbox_ehr import SandboxEhr
+from testbed.servers.process import LOOPBACK, ServerProcess, free_port
+from testbed.ward.plan import Ward
 from vitalwire.configuration import read_configuration
 from vitalwire.demo.configuration import text
 from vitalwire.settings import Settings, from_environment
-from vitalwire.ward.plan import Ward
 
 ROLES = ("telemetry", "clinical", "delivery")
 READY_S = 60.0

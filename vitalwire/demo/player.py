@@ -9,9 +9,9 @@ from threading import Event, Thread
 from confluent_kafka import KafkaError, Message, Producer
 
 from schemas.errors import RetryLater
-from schemas.ports import Outgoing
-from vitalwire.demo.fates import Place
-from vitalwire.ward.sending import Sent
+from schemas.ports.kafka import Outgoing
+from testbed.ward.sending import Sent
+from vitalwire.demo.outcomes import Place
 
 POLL_S = 0.05
 FLUSH_S = 30.0

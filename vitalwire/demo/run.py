@@ -13,22 +13,22 @@ from typing import Any, Literal, Protocol
 import httpx
 import orjson
 
-from adapters.brokers import Kind
 from schemas.errors import VitalwireError
-from schemas.ports import Outgoing
+from schemas.ports.kafka import Outgoing
 from schemas.report import ReconciliationReport
 from schemas.topics import CONSENTS, PAIRINGS, PATIENTS
+from testbed.brokers import Kind
+from testbed.ward.plan import Ward, admit
+from testbed.ward.script import Pace, script
 from vitalwire.demo import parts
 from vitalwire.demo.agreement import Agreement, compare, truth_of, window_problems
 from vitalwire.demo.board import Board, Seen
 from vitalwire.demo.configuration import GRACE_S, WINDOW_S
-from vitalwire.demo.fates import TroubleOutcome, all_as_expected, outcomes
+from vitalwire.demo.outcomes import TroubleOutcome, all_as_expected, outcomes
 from vitalwire.demo.parts import Parts
 from vitalwire.demo.player import Player
 from vitalwire.demo.watcher import Watcher
-from vitalwire.reconciliation import reconciled
-from vitalwire.ward.plan import Ward, admit
-from vitalwire.ward.script import Pace, script
+from vitalwire.reconcile import reconciled
 
 TICK_S = 0.25
 DRAIN_EVERY_S = 1.0

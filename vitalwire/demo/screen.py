@@ -9,11 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from schemas.reasons import EXPLANATIONS, LATE
+from testbed.ward.anomalies import TROUBLES
+from testbed.ward.plan import Bed, Ward
+from testbed.ward.replay import ARTEFACT, RECORDED_CONFLICT, RECORDED_REPEAT
 from vitalwire.demo.board import Seen
-from vitalwire.demo.fates import ORDINARY, TroubleOutcome
-from vitalwire.ward.plan import Bed, Ward
-from vitalwire.ward.replay import ARTEFACT, RECORDED_CONFLICT, RECORDED_REPEAT
-from vitalwire.ward.troubles import TROUBLES
+from vitalwire.demo.outcomes import ORDINARY, TroubleOutcome
 
 VITALS = (
     ("HR", "heart_rate"),

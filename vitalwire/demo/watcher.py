@@ -8,7 +8,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from pydantic import ValidationError
 
 from schemas.errors import RetryLater
-from schemas.ports import Ledger
+from schemas.ports.ledger import Ledger
 from schemas.reading import SetAside
 from schemas.topics import LATE_READINGS, QUARANTINE, WINDOWS
 from schemas.window import Window

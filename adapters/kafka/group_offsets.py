@@ -1,0 +1,39 @@
+"""How far a consumer group has committed a topic, asked without joining it."""
+
+from __future__ import annotations
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from schemas.errors import RetryLater
+from schemas.ports.kafka import Reached
+
+_ANSWER_S = 10.0
+
+
+def group_offsets(bootstrap: str, group: str, topic: str) -> dict[int, Reached]:
+    """partition → what was committed, then its end. RetryLater when the broker is away."""
+    consumer = Consumer(
+        {"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False, "log_level": 3}
+    )
+    try:
+        return {number: _reached(consumer, TopicPartition(topic, number)) for number in _partitions(consumer, topic)}
+    except KafkaException as error:
+        raise RetryLater(f"the committed offsets of {topic} could not be read ({error.args[0].name()})") from None
+    finally:
+        consumer.close()
+
+
+def _partitions(consumer: Consumer, topic: str) -> list[int]:
+    told = consumer.list_topics(topic, _ANSWER_S).topics[topic]
+    if told.error is not None:
+        raise KafkaException(told.error)
+    return sorted(told.partitions)
+
+
+def _reached(consumer: Consumer, at: TopicPartition) -> Reached:
+    """The end is asked last, so that it is never before what was committed."""
+    committed = consumer.committed([at], _ANSWER_S)[0]
+    if committed.error:
+        raise KafkaException(committed.error)
+    _, end = consumer.get_watermark_offsets(at, _ANSWER_S)
+    return Reached(committed.offset if committed.offset >= 0 else None, end)

@@ -1,0 +1,71 @@
+"""Reading back what earlier owners of a partition have done: what they closed, and what they set aside."""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+
+from pydantic import ValidationError
+
+from adapters.kafka.topic_reader import KafkaTopicReader
+from schemas import aside_head
+from schemas.errors import Unsafe
+from schemas.progress import DeviceProgress, PartitionProgress, furthest
+from schemas.topics import LATE_READINGS, PROGRESS, QUARANTINE, READINGS
+
+_PARTITION_KEY = b"#partition"
+STEP_BACK_MS = 3_600_000
+"""Brokers' clocks may differ, or step back, by so much: what is set aside of a reading may seem older than the reading."""
+Progress = tuple[list[DeviceProgress], PartitionProgress | None]
+
+
+class ProgressReader:
+    """Reads one partition of `vitals.progress`, or of what was set aside, to its end."""
+
+    def __init__(self, bootstrap_servers: str, prefix: str = "") -> None:
+        self._reader = KafkaTopicReader(bootstrap_servers, prefix=prefix)
+
+    async def load(self, partition: int) -> Progress:
+        """The furthest progress of each device and of the partition. RetryLater when the broker is away."""
+        return await asyncio.to_thread(self._load, partition)
+
+    async def load_set_aside(self, partition: int, first_offset: int, since_ms: int) -> array[int]:
+        """Offset and place in turn of the readings from `first_offset`, appended at `since_ms`, on that were set aside."""
+        return await asyncio.to_thread(self._load_set_aside, partition, first_offset, since_ms)
+
+    def _load_set_aside(self, partition: int, first_offset: int, since_ms: int) -> array[int]:
+        places = array("q")
+        for topic in (QUARANTINE, LATE_READINGS):
+            for record in self._reader.read(topic, partition, since_ms - STEP_BACK_MS):
+                aside = aside_head.head(record.value)
+                if aside is None or aside.kind != "reading" or aside.source.partition != partition:
+                    continue
+                if aside.source.offset >= first_offset:
+                    places.extend((aside.source.offset, aside.source.index))
+        return places
+
+    def _load(self, partition: int) -> Progress:
+        """A worker that lost the partition may have written after its successor: the furthest counts, not the last."""
+        devices: dict[bytes, DeviceProgress] = {}
+        whole: PartitionProgress | None = None
+        for record in self._reader.read(PROGRESS, partition):
+            if record.key is None or record.value is None:
+                continue
+            try:
+                if record.key == _PARTITION_KEY:
+                    whole = furthest(whole, PartitionProgress.model_validate_json(record.value))
+                else:
+                    device = DeviceProgress.model_validate_json(record.value)
+                    known = devices.get(record.key)
+                    devices[record.key] = device if known is None or device.offset >= known.offset else known
+            except ValidationError:
+                raise Unsafe(
+                    f"partition {partition} of {PROGRESS.name} holds what is not progress: something else writes there. "
+                    "Stop that writer, then write a tombstone with the same key to that partition."
+                ) from None
+        if whole is not None and self._reader.ends_before(READINGS, partition, whole.position):
+            raise Unsafe(
+                f"partition {partition} of {READINGS.name} ends before what {PROGRESS.name} says was read: the topic was "
+                f"deleted and made anew. Delete and recreate {PROGRESS.name} too, then start again."
+            )
+        return list(devices.values()), whole

@@ -1,0 +1,1 @@
+"""Site templates (FPML): compiled once, rendered fast."""

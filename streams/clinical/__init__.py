@@ -1,0 +1,1 @@
+"""The clinical role: windows to intents in the ledger."""

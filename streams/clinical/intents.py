@@ -1,0 +1,128 @@
+"""What becomes of a closed window at each endpoint of its tenant: an intent, or a refusal with a reason. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import orjson
+
+from schemas.config import Config
+from schemas.errors import Rejected
+from schemas.operation import Intent
+from schemas.ports.reference import ReferenceData
+from schemas.reading import SetAside, SourceRecord
+from schemas.reasons import Reason
+from schemas.vitals import PANELS
+from schemas.window import Window
+from streams.clinical.panels import Group
+from streams.consent import is_refusal
+
+Render = Callable[[str, Sequence[Window], str], dict[str, Any]]
+_MICROSECOND = timedelta(microseconds=1)
+_PANEL_OF = {member: panel for panel, members in PANELS.items() for member in members}
+
+
+class Refusal(NamedTuple):
+    """This result is kept out of the chart of this endpoint (of every one: None)."""
+
+    reason: Reason
+    endpoint: str | None
+    group: Group
+
+
+class Unrendered(NamedTuple):
+    """The template of this endpoint could not give a resource; a person must mend it."""
+
+    code: str
+    endpoint: str
+    group: Group
+
+
+Decision = Intent | Refusal | Unrendered
+
+
+def build_intents(group: Group, config: Config, reference: ReferenceData, render: Render) -> list[Decision]:
+    """One verdict an endpoint. Nothing when no member is to be published; one published member brings the others."""
+    if not any(arrived.window.publish for arrived in group):
+        return []
+    window = group[0].window
+    tenant = config.tenants.get(window.tenant_id)
+    if tenant is None:
+        return [Refusal(Reason.UNKNOWN_PATIENT, None, group)]
+    return [_at(endpoint, group, reference, render) for endpoint in tenant.endpoints]
+
+
+def set_aside(refusal: Refusal, topic: str, partition: int, endpoints: Sequence[str]) -> list[SetAside]:
+    """The refused windows as records of `vitals.quarantine`; `index` tells the endpoints of one window apart."""
+    index = endpoints.index(refusal.endpoint) if refusal.endpoint in endpoints else 0
+    return [
+        SetAside(
+            kind="window",
+            reason=refusal.reason,
+            tenant_id=arrived.window.tenant_id,
+            device_id=arrived.window.device_id,
+            source=SourceRecord(topic=topic, partition=partition, offset=arrived.record.offset, index=index),
+            arrived=arrived.record.timestamp_ms,
+            reading=arrived.window.model_dump(mode="json"),
+            endpoint=refusal.endpoint,
+        )
+        for arrived in refusal.group
+    ]
+
+
+def _at(endpoint: str, group: Group, reference: ReferenceData, render: Render) -> Decision:
+    windows = [arrived.window for arrived in group]
+    first = windows[0]
+    patient = reference.patient(first.tenant_id, first.patient_id)
+    subject_id = patient.subject_ids.get(endpoint) if patient else None
+    if not subject_id:
+        return Refusal(Reason.UNKNOWN_PATIENT, endpoint, group)
+    vital_type = _PANEL_OF.get(first.type, first.type)
+    measured_from, measured_to = _span(windows)
+    consent = reference.consent(first.tenant_id, first.patient_id)
+    permits = consent is not None and consent.allows("vitals", vital_type, endpoint, measured_from, measured_to)
+    if not permits and is_refusal(consent, first.tenant_id, first.patient_id, reference):
+        return Refusal(Reason.NO_CONSENT, endpoint, group)  # one in doubt is asked again before anything is sent
+    try:
+        resource = render(endpoint, windows, subject_id)
+    except Rejected as refused:
+        return Refusal(refused.reason, endpoint, group)
+    except Exception as fault:  # a template is a site's own: whatever it does, its neighbours are not harmed
+        return Unrendered(type(fault).__name__, endpoint, group)
+    return Intent(
+        tenant_id=first.tenant_id,
+        endpoint=endpoint,
+        patient_id=first.patient_id,
+        subject_id=subject_id,
+        source_event_id=first.window_id,
+        content_hash=content_hash(windows, resource),
+        source_ids=[window.window_id for window in windows],
+        device_id=first.device_id,
+        first_time=measured_from,
+        last_time=measured_to,
+        vital_type=vital_type,
+        measured_at=first.end,
+        resource=resource,
+        window_closed_at=datetime.fromtimestamp(max(a.record.timestamp_ms for a in group) / 1000, UTC),
+    )
+
+
+def _span(windows: Sequence[Window]) -> tuple[datetime, datetime]:
+    """From the first to the last reading of all; where a window does not say, as long as it can have been."""
+    first = min(window.first_time or window.start for window in windows)
+    last = max(window.last_time or window.end - _MICROSECOND for window in windows)
+    return first, last
+
+
+def content_hash(windows: Sequence[Window], resource: dict[str, Any]) -> str:
+    """Covers the statistics and how they are written, so that a changed mapping amends. Leaves out whom the EHR calls it
+    by: a patient id that the EHR changed is no new result.
+    """
+    written = {name: value for name, value in resource.items() if name != "subject"}
+    digest = hashlib.sha256(orjson.dumps(written, option=orjson.OPT_SORT_KEYS))
+    for window in windows:
+        digest.update(window.content_hash.encode())
+    return digest.hexdigest()

@@ -1,0 +1,143 @@
+"""Which charted results today's records would not have put where they stand, and which part of a history changed. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from schemas.correction import Correction
+from schemas.operation import Intent, Operation
+from schemas.ports.reference import ReferenceData
+from schemas.reference import Pairing, PatientRecord
+from streams.delivery.review import is_given, subject_now
+
+Name = Callable[..., str]
+"""A keyed hash, so that what is remembered of a record names no patient."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_NAME_CHARACTERS = 16
+_Interval = tuple[int, int | None, str]
+
+
+class Span(NamedTuple):
+    """From first to last, both inclusive; None is open."""
+
+    first: datetime | None
+    last: datetime | None
+
+
+def correction(operation: Operation, reference: ReferenceData, noticed_at: datetime) -> Correction | None:
+    """What a person must look at, where a record that can be read contradicts a charted result; None where none does."""
+    intent = operation.intent
+    pairing = _pairing(intent, reference)
+    paired = pairing is None or is_given(intent, pairing)
+    if paired:
+        subject_id = subject_now(intent, reference)
+        if subject_id is None or subject_id == intent.subject_id:
+            return None
+    return Correction(
+        tenant_id=intent.tenant_id,
+        patient_id=intent.patient_id,
+        operation_id=operation.operation_id,
+        endpoint=intent.endpoint,
+        subject_id=intent.subject_id,
+        resource_id=operation.resource_id,
+        device_id=intent.device_id or "unknown",
+        type=intent.vital_type,
+        first_time=intent.first_time or intent.measured_at,
+        last_time=intent.last_time or intent.measured_at,
+        cause="subject_changed" if paired else "pairing_changed",
+        noticed_at=noticed_at,
+    )
+
+
+def agrees(operation: Operation, reference: ReferenceData) -> bool:
+    """Whether the records say that it stands where it should. What is gone, or closed, says neither this nor the contrary."""
+    intent = operation.intent
+    pairing = _pairing(intent, reference)
+    paired = intent.device_id is None if pairing is None else is_given(intent, pairing)
+    return paired and subject_now(intent, reference) == intent.subject_id
+
+
+def _pairing(intent: Intent, reference: ReferenceData) -> Pairing | None:
+    return None if intent.device_id is None else reference.pairing(intent.tenant_id, intent.device_id)
+
+
+def pairing_print(pairing: Pairing, name: Name) -> str:
+    """What is remembered of a device's history: when it changed hands, and hashes of whose it was."""
+    told = [_interval(span.since, span.until, _short(name, span.patient_id)) for span in pairing.intervals]
+    return _text(sorted(told, key=str))
+
+
+def patient_print(patient: PatientRecord, name: Name) -> str:
+    """What is remembered of a patient's ids: a hash for each endpoint."""
+    return _text({endpoint: _short(name, endpoint, subject) for endpoint, subject in patient.subject_ids.items()})
+
+
+def changed_span(before: str | None, after: str) -> Span | None:
+    """The time within which a device's history says something else than before; None where it says the same."""
+    if before is None:
+        return Span(None, None)
+    old, new = _intervals(before), _intervals(after)
+    bounds = sorted({bound for since, until, _ in (*old, *new) for bound in (since, until) if bound is not None})
+    changed = [at for at, bound in enumerate(bounds) if _who(old, bound) != _who(new, bound)]
+    if not changed:
+        return None
+    end = changed[-1] + 1
+    return Span(_instant(bounds[changed[0]]), _instant(bounds[end]) if end < len(bounds) else None)
+
+
+def hull(one: Span | None, other: Span | None) -> Span | None:
+    """The shortest span that holds both."""
+    if one is None or other is None:
+        return one or other
+    first = None if one.first is None or other.first is None else min(one.first, other.first)
+    return Span(first, None if one.last is None or other.last is None else max(one.last, other.last))
+
+
+def changed_endpoints(before: str | None, after: str) -> list[str]:
+    """Endpoints at which the patient is known by another id than before. An id that is gone is no other id."""
+    known = json.loads(before) if before else {}
+    return [endpoint for endpoint, subject in json.loads(after).items() if known.get(endpoint) != subject]
+
+
+def remembered(before: str | None, after: str) -> str:
+    """A patient's ids with those that are gone, so that one that comes back as another is noticed."""
+    return _text((json.loads(before) if before else {}) | json.loads(after))
+
+
+def _interval(since: datetime, until: datetime | None, patient: str) -> _Interval:
+    return _ms(since), None if until is None else _ms(until), patient
+
+
+def _intervals(text: str) -> list[_Interval]:
+    return [(since, until, patient) for since, until, patient in json.loads(text)]
+
+
+def _who(intervals: Iterable[_Interval], at: int) -> set[str]:
+    """Whose it was from this bound to the next."""
+    return {patient for since, until, patient in intervals if since <= at and (until is None or at < until)}
+
+
+def _short(name: Name, *parts: str) -> str:
+    return name(*parts)[:_NAME_CHARACTERS]
+
+
+def _text(value: object) -> str:
+    """ASCII, so that every database takes it, whatever name stands in it."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _ms(at: datetime) -> int:
+    return (at - _EPOCH) // _MILLISECOND
+
+
+def _instant(ms: int) -> datetime | None:
+    """None, open, beyond what UTC can name: the end of the year 9999 comes later west of Greenwich."""
+    try:
+        return _EPOCH + ms * _MILLISECOND
+    except OverflowError:
+        return None

@@ -1,0 +1,128 @@
+"""Whether a recorded intent still agrees with the current records, and what becomes of it if not. Pure.
+
+Asked before every attempt, once more when the first byte would go, and before a release. Who was measured is part of a
+result's identity: a changed pairing is never repaired here. Where the EHR keeps that person is only an address: it is
+corrected as long as nothing can have been written under the old one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from schemas.operation import Intent, Operation, State
+from schemas.ports.reference import ReferenceData
+from schemas.reference import Consent, Pairing
+from streams.consent import is_refusal
+
+_FHIR_ID = re.compile(r"[A-Za-z0-9\-._]{1,255}")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class Readdress(NamedTuple):
+    """The same result for the same person, under the id by which the endpoint knows that person now."""
+
+    intent: Intent
+
+
+class Stop(NamedTuple):
+    """Nothing may be sent: held for a person, quarantined, or deferred, with the code that says why."""
+
+    state: State
+    code: str
+
+
+Review = Readdress | Stop | None
+"""None: it agrees, and goes on as it is."""
+
+
+def review(operation: Operation, reference: ReferenceData, now: datetime) -> Review:
+    """Compare an operation with today's pairing, consent and patient record. Identity first, then leave, then address."""
+    intent = operation.intent
+    if not still_paired(intent, reference):
+        return Stop(State.HELD, "pairing_changed")
+    consent = reference.consent(intent.tenant_id, intent.patient_id)
+    if consent is None or not permitted(intent, consent, now):
+        refused = is_refusal(consent, intent.tenant_id, intent.patient_id, reference)
+        return Stop(State.QUARANTINED, "no_consent") if refused else Stop(State.DEFERRED, "consent_in_doubt")
+    subject_id = subject_now(intent, reference)
+    if subject_id is None:
+        return Stop(State.HELD, "unknown_patient")
+    if subject_id == intent.subject_id:
+        return None
+    if operation.in_doubt or operation.state is State.UNKNOWN:
+        return Stop(State.HELD, "subject_changed")
+    readdressed = _readdressed(intent, subject_id)
+    return Stop(State.HELD, "subject_changed") if readdressed is None else Readdress(readdressed)
+
+
+def still_paired(intent: Intent, reference: ReferenceData) -> bool:
+    """Whether the device's record gives it to this patient. Intents of versions that named none are not compared."""
+    return intent.device_id is None or is_given(intent, reference.pairing(intent.tenant_id, intent.device_id))
+
+
+def is_given(intent: Intent, pairing: Pairing | None) -> bool:
+    """Whether this patient was measured, and nobody else, from first to last reading; true where these are not known."""
+    if intent.first_time is None or intent.last_time is None:
+        return True
+    return pairing is not None and _gives(pairing, intent.patient_id, intent.first_time, intent.last_time)
+
+
+def permitted(intent: Intent, consent: Consent, now: datetime) -> bool:
+    """Whether consent holds now, and held from the first to the last reading."""
+    last = intent.last_time or intent.measured_at - _MICROSECOND  # the end of a window is exclusive
+    first = intent.first_time or last
+    held = consent.allows("vitals", intent.vital_type, intent.endpoint, first, last)
+    return held and consent.allows("vitals", intent.vital_type, intent.endpoint, now)
+
+
+def subject_now(intent: Intent, reference: ReferenceData) -> str | None:
+    """The id by which the endpoint knows the patient today; None where it knows none, or no FHIR id."""
+    patient = reference.patient(intent.tenant_id, intent.patient_id)
+    subject_id = patient.subject_ids.get(intent.endpoint) if patient else None
+    return subject_id if subject_id and _FHIR_ID.fullmatch(subject_id) else None
+
+
+def _gives(pairing: Pairing, patient_id: str, first: datetime, last: datetime) -> bool:
+    """Nobody else in [first, last], and no moment without this patient; in whole milliseconds, as readings are joined."""
+    reached, end = _ms(first), _ms(last)
+    spans = ((_ms(span.since), None if span.until is None else _ms(span.until), span) for span in pairing.intervals)
+    for since, until, span in sorted(spans, key=lambda one: one[0]):
+        if since > end or (until is not None and until <= max(since, _ms(first))):
+            continue
+        if span.patient_id != patient_id or since > reached:
+            return False
+        reached = end + 1 if until is None else max(reached, until)
+    return reached > end
+
+
+def _readdressed(intent: Intent, subject_id: str) -> Intent | None:
+    """The intent with its one reference to the patient changed; None where its resource names the old one elsewhere too."""
+    old = f"Patient/{intent.subject_id}"
+    subject = intent.resource.get("subject")
+    if not isinstance(subject, Mapping) or subject.get("reference") != old:
+        return None
+    others = [member for name, member in intent.resource.items() if name != "subject"]
+    others += [member for name, member in subject.items() if name != "reference"]
+    if any(old in text or text == intent.subject_id for text in _texts(others)):
+        return None
+    resource = intent.resource | {"subject": {**subject, "reference": f"Patient/{subject_id}"}}
+    return intent.model_copy(update={"subject_id": subject_id, "resource": resource})
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _texts(list(value.values()))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+
+
+def _ms(at: datetime) -> int:
+    return (at - _EPOCH) // _MILLISECOND

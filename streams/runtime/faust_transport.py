@@ -1,0 +1,196 @@
+"""A Faust transport that delivers one event a partition fetch, and commits only what the role has settled.
+
+Registered under Faust's own entry point group `faust.transports` as `microbatch`. Every topic of such an app is batched.
+Why Faust's acknowledgements are not used, and what its consumer does at a rebalance: docs/adr/0001.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, cast
+
+from aiokafka.errors import ConsumerStoppedError, KafkaTimeoutError
+from faust.transport.drivers import aiokafka as base
+from faust.types import TP, ConsumerMessage
+
+from streams.runtime.batches import Batch, BatchRole, Unparsed
+from streams.runtime.columns import FetchedRecords
+from streams.runtime.fail_fast import exit_on_error
+from streams.runtime.fetching import Fetched, Gap, Passed, Waiting
+
+FETCH_WAIT_MS = 250
+"""How long the broker holds an empty fetch: bounds how late a silent partition is noticed."""
+
+READ_COMMITTED = "read_committed"
+"""Readings of a transaction that was aborted were never sent. Faust asks for it only with transactions of its own."""
+
+SEEK_AGAIN_S = 0.5
+
+
+def role_of(app: Any) -> BatchRole:
+    """The role an app serves; the worker sets it."""
+    return cast(BatchRole, app.batch_role)
+
+
+class ConsumerThread(base.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """Fetches in a thread of its own, as Faust does, with a shorter wait."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        consumer._isolation_level = READ_COMMITTED
+        return consumer
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """To where each partition is to be read from; where nothing was committed yet, to its beginning.
+
+        The client leaves those where they are, which is behind what it fetched and Faust dropped at a rebalance.
+        """
+        return cast(Mapping[TP, int], await self.call_thread(self._seek))
+
+    async def _seek(self) -> Mapping[Any, int | None]:
+        consumer = self._ensure_consumer()
+        assignment = consumer._subscription.subscription.assignment
+        consumer._fetcher.missing.clear()
+        committed: Mapping[Any, int | None] = await consumer.seek_to_committed()
+        untouched = [tp for tp, offset in committed.items() if not offset]
+        consumer._fetcher.missing.update({tp: committed[tp] for tp in untouched})
+        sought = not untouched or await consumer.seek_to_beginning(*untouched)
+        if not sought and assignment.active:  # else the next assignment seeks anew
+            raise KafkaTimeoutError
+        return {**committed, **self._seek_back(committed)}
+
+    def _seek_back(self, committed: Mapping[Any, int | None]) -> dict[Any, int]:
+        """Where the role lost what was committed for, to before it."""
+        app = self.consumer.app
+        starts = {
+            base.ensure_aiokafka_TP(TP(app.batch_topic, number)): at for number, at in role_of(app).start_at().items()
+        }
+        back = {tp: starts[tp] for tp, offset in committed.items() if offset and starts.get(tp, offset) < offset}
+        for tp, offset in back.items():
+            self._ensure_consumer().seek(tp, offset)
+        return back
+
+    def silent_for_ms(self, tp: TP, position: int) -> int | None:
+        """For how long nothing had followed this position when the broker was last asked; None while something does."""
+        quiet = self._ensure_consumer()._fetcher.quiet.get(base.ensure_aiokafka_TP(tp))
+        if quiet is None or quiet.position != position:
+            return None
+        return int((quiet.asked_s - quiet.since_s) * 1000)
+
+    def waiting(self) -> dict[int, Waiting]:
+        """partition → the records that wait for an open transaction; of the partitions that are ours."""
+        consumer = self._ensure_consumer()
+        return {tp.partition: told for tp in consumer.assignment() if (told := consumer._fetcher.waiting.get(tp))}
+
+
+class Consumer(base.Consumer):  # type: ignore[misc]
+    """Hands a whole fetch of a partition on as one message, and lets the role decide what is committed."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._committed: dict[TP, int] = {}
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 (Faust's signature)
+        """One message for each partition that had records; its value is the Batch."""
+        fetched, active = await self._wait_next_records(timeout)
+        generation = self.app.consumer_generation_id
+        if fetched is None or self.should_stop:
+            return
+        if not self.flow_active:
+            await self._seek_quietly()
+            return
+        for tp, records in fetched.items():
+            if not self.flow_active or self.app.consumer_generation_id != generation:
+                return
+            if records and (active is None or tp in active or tp in self._buffered_partitions):
+                self._read_offset[tp] = records[-1].offset - 1
+                yield tp, self._batch_message(tp, records)
+
+    async def _seek_quietly(self) -> None:
+        """Back to the committed offsets: what was fetched and is not handed on must be read again.
+
+        Partitions that are no longer ours are sought anew when they are assigned; a broker that is away is asked again.
+        """
+        while not self.should_stop:
+            try:
+                await self.perform_seek()
+            except (ConsumerStoppedError, base.IllegalStateError):
+                return
+            except base.KafkaError as problem:
+                self.log.warning("seek to the committed offsets failed: %s", type(problem).__name__)
+                await self.sleep(SEEK_AGAIN_S)
+            else:
+                return
+
+    def _batch_message(self, tp: TP, fetched: Fetched) -> Any:
+        message = ConsumerMessage(
+            tp.topic, tp.partition, fetched[-1].offset, 0.0, 0, (), None, None, None,
+            tp=tp, generation_id=self.app.consumer_generation_id,
+        )  # fmt: skip
+        message.value = batch_of(tp, fetched)
+        return message
+
+    def ack(self, message: Any) -> bool:
+        """Only ends the wait for events in flight: acknowledging commits nothing here."""
+        if message.acked:
+            return False
+        message.acked = True
+        self._unacked_messages.discard(message)
+        if self._waiting_for_ack is not None and not self._waiting_for_ack.done():
+            self._waiting_for_ack.set_result(None)
+        return True
+
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Commit the settled offsets that are new; one that failed is tried again at the next turn."""
+        assigned = self.assignment()
+        settled = {tp: offset for tp, offset in self._settled().items() if tp in assigned}
+        new = {tp: offset for tp, offset in settled.items() if offset != self._committed.get(tp)}
+        if not new or not await self._commit(new):
+            return False
+        self._committed.update(new)
+        self._committed_offset.update(new)
+        return True
+
+    def _settled(self) -> Mapping[TP, int]:
+        topic = self.app.batch_topic
+        return {TP(topic, partition): offset for partition, offset in role_of(self.app).settled().items()}
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """After the last commit the role drops its state: the next owner reads again from there."""
+        await super().on_partitions_revoked(revoked)
+        for tp in revoked:
+            self._committed.pop(tp, None)
+        await exit_on_error(role_of(self.app).revoked([tp.partition for tp in revoked]))
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """The role loads its state before the first batch can arrive."""
+        await exit_on_error(role_of(self.app).assigned([tp.partition for tp in assigned]))
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    def silent_for_ms(self, partition: int, position: int) -> int | None:
+        """For how long nothing has followed this position of the app's topic; None while something does."""
+        return cast(ConsumerThread, self._thread).silent_for_ms(TP(self.app.batch_topic, partition), position)
+
+    def waiting(self) -> dict[int, Waiting]:
+        """partition → the records that wait for an open transaction."""
+        return cast(ConsumerThread, self._thread).waiting()
+
+
+def batch_of(tp: TP, fetched: Fetched) -> Batch:
+    """What was fetched, records and all else apart."""
+    if fetched.plain:
+        return Batch(tp.topic, tp.partition, FetchedRecords(fetched))
+    unparsed = [item for item in fetched if isinstance(item, Unparsed)]
+    removed = next((item.removed for item in fetched if isinstance(item, Gap)), None)
+    records = FetchedRecords([item for item in fetched if not isinstance(item, Unparsed | Passed | Gap)])
+    return Batch(tp.topic, tp.partition, records, fetched[-1].offset + 1, unparsed, removed)
+
+
+class Transport(base.Transport):  # type: ignore[misc]
+    """`microbatch://host:port`."""
+
+    Consumer = Consumer

@@ -1,0 +1,243 @@
+"""Kafka's record batches, read so that no byte in them can stop a worker and no compression can swamp it.
+
+The client's own parser reads what is sound. What it cannot read is gone through again here, record by record, so that
+only the broken ones are set aside. Format: https://kafka.apache.org/documentation/#recordbatch
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from aiokafka.errors import CorruptRecordException
+from aiokafka.record.default_records import DefaultRecordBatch
+from aiokafka.record.util import decode_varint_py as decode_varint
+
+from schemas.reasons import Reason
+from streams.runtime.batches import Unparsed, headers_bytes
+from streams.runtime.decompression import BROKEN_COMPRESSION, Decompressor, TooLong
+
+KEPT_BYTES = 2 * 1024 * 1024
+"""So much of what cannot be read is kept; a batch is hardly ever longer."""
+
+_HEADER = struct.Struct(">qiibIhiqqqhii")
+_LENGTH = struct.Struct(">qi")
+_ATTRIBUTES_AT = struct.calcsize(">qiibI")
+_SMALLEST = struct.calcsize(">qiib")
+_MAGIC = 2
+_CODEC, _LOG_APPEND_TIME, _TRANSACTIONAL, _CONTROL = 0x07, 0x08, 0x10, 0x20
+
+Broken = (CorruptRecordException, UnicodeDecodeError, IndexError, ValueError, struct.error)
+"""What the client's parser raises for bytes it cannot read."""
+
+
+class Limits(NamedTuple):
+    """How many bytes of a record are taken, and how many a batch may hold when it is opened."""
+
+    record_bytes: int
+    batch_bytes: int
+
+
+class Raw(NamedTuple):
+    """One batch as it came, and the offset at which the next one begins, where there is a next."""
+
+    data: memoryview
+    following: int | None
+
+
+class RawBatches:
+    """The batches of one fetch, cut apart and not looked into. Stands in for the client's class of the same use."""
+
+    def __init__(self, fetched: bytes) -> None:
+        self._size = len(fetched)
+        self._cuts = list(_cut(memoryview(fetched)))
+
+    def size_in_bytes(self) -> int:
+        """Of the whole fetch."""
+        return self._size
+
+    def has_next(self) -> bool:
+        """Whether there is a whole batch."""
+        return bool(self._cuts)
+
+    def __iter__(self) -> Iterator[Raw]:
+        starts: list[int | None] = [_LENGTH.unpack_from(cut)[0] for cut in self._cuts[1:]]
+        return map(Raw, self._cuts, [*starts, None])
+
+
+def _cut(fetched: memoryview) -> Iterator[memoryview]:
+    at = 0
+    while len(fetched) - at >= _LENGTH.size:
+        length = _LENGTH.unpack_from(fetched, at)[1]
+        if length < _SMALLEST - _LENGTH.size:  # no length at all: where the next one begins cannot be told
+            yield fetched[at:]
+            return
+        end = at + _LENGTH.size + length
+        if end > len(fetched):
+            return  # cut off by the size of the fetch; asked for again
+        yield fetched[at:end]
+        at = end
+
+
+class Sealed(NamedTuple):
+    """A batch whose header is sound: what it is, and where it ends. It is dense while no record was compacted away."""
+
+    data: memoryview
+    base_offset: int
+    next_offset: int
+    is_dense: bool
+    attributes: int
+    producer_id: int
+    first_time_ms: int
+    append_time_ms: int | None
+    raw: Raw
+
+    @property
+    def is_transactional(self) -> bool:
+        """Whether its records count only if their transaction is committed."""
+        return bool(self.attributes & _TRANSACTIONAL)
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it holds the marker of a transaction's end and no records."""
+        return bool(self.attributes & _CONTROL)
+
+
+class Opened(NamedTuple):
+    """The records of a batch, uncompressed, and the client's parser of them."""
+
+    sealed: Sealed
+    batch: Any
+    body: memoryview
+
+
+class Opener:
+    """Opens batches, none further than the limits let it."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._decompressor = Decompressor(limits.batch_bytes)
+
+    def sealed(self, raw: Raw, position: int) -> Sealed | Unparsed:
+        """The batch unopened, or what to set aside of it when its header is not sound."""
+        data = raw.data
+        if len(data) < _HEADER.size or data[_SMALLEST - 1] != _MAGIC:
+            return _whole(raw, position, None, Reason.UNREADABLE)
+        base, _, _, _, _, attributes, delta, first_ms, max_ms, producer_id, _, _, count = _HEADER.unpack_from(data)
+        if not DefaultRecordBatch(data).validate_crc():
+            return _whole(raw, position, base + delta if 0 < delta + 1 == count else None, Reason.UNREADABLE)
+        if delta < 0 or delta + 1 < count:
+            return _whole(raw, position, None, Reason.UNREADABLE)
+        append_ms = max_ms if attributes & _LOG_APPEND_TIME else None
+        return Sealed(
+            data, base, base + delta + 1, delta + 1 == count, attributes, producer_id, first_ms, append_ms, raw
+        )
+
+    def opened(self, sealed: Sealed, position: int) -> Opened | Unparsed:
+        """The batch with its records uncompressed, or what to set aside of it when it cannot be opened."""
+        codec = sealed.attributes & _CODEC
+        if not codec:
+            return Opened(sealed, DefaultRecordBatch(sealed.data), sealed.data[_HEADER.size :])
+        try:
+            body = self._decompressor.opened(codec, sealed.data[_HEADER.size :])
+        except TooLong:
+            return _whole(sealed.raw, position, sealed.next_offset - 1, Reason.OVERSIZED, sealed.append_time_ms or 0)
+        except BROKEN_COMPRESSION:
+            return _whole(sealed.raw, position, sealed.next_offset - 1, Reason.UNREADABLE, sealed.append_time_ms or 0)
+        # a copy: the room is used again for the next batch, while these records may still be asked for
+        whole = memoryview(_uncompressed_header(sealed.data, sealed.attributes) + bytes(body))
+        return Opened(sealed, DefaultRecordBatch(whole), whole[_HEADER.size :])
+
+
+def _uncompressed_header(data: memoryview, attributes: int) -> bytes:
+    header = bytearray(data[: _HEADER.size])
+    struct.pack_into(">h", header, _ATTRIBUTES_AT, attributes & ~_CODEC)
+    return bytes(header)
+
+
+def _whole(raw: Raw, position: int, last: int | None, reason: Reason, at_ms: int = 0) -> Unparsed:
+    """The batch set aside as one. Where it ends, if it cannot tell: before the next; else it is passed offset by offset."""
+    first = max(position, _LENGTH.unpack_from(raw.data)[0])
+    if last is None:
+        last = first if raw.following is None else raw.following - 1
+    return Unparsed(first, max(first, last), at_ms, reason, None, bytes(raw.data[:KEPT_BYTES]), len(raw.data))
+
+
+class Read(NamedTuple):
+    """One record read here; what the client's own record has, as far as it is asked for."""
+
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+
+
+def one_by_one(opened: Opened, position: int) -> Iterator[Read | Unparsed]:
+    """The records from `position` on, each broken one as what it is; where some are missing, all that is left as one."""
+    body, at, offset, end = opened.body, 0, opened.sealed.base_offset, opened.sealed.next_offset
+    if not opened.sealed.is_dense:
+        if position < end:
+            yield _unparsed(bytes(body), position, end - 1, opened.sealed, None)
+        return
+    while offset < end and at < len(body):
+        try:
+            length, begin = decode_varint(body, at)
+            if not 0 <= length <= len(body) - begin:
+                raise ValueError("no length of a record")
+        except Broken:
+            break
+        text = bytes(body[begin : begin + length])
+        if offset >= position:
+            yield _read(text, offset, opened.sealed)
+        at, offset = begin + length, offset + 1
+    if max(offset, position) < end:  # where one ends cannot be told: the rest is one
+        yield _unparsed(bytes(body[at:]), max(offset, position), end - 1, opened.sealed, None)
+
+
+def _read(text: bytes, offset: int, sealed: Sealed) -> Read | Unparsed:
+    key: bytes | None = None
+    try:
+        later_ms, at = decode_varint(text, 1)
+        delta, at = decode_varint(text, at)
+        key, at = _bytes(text, at)
+        value, at = _bytes(text, at)
+        count, at = decode_varint(text, at)
+        headers: list[tuple[str, bytes | None]] = []
+        for _ in range(count):
+            name, at = _bytes(text, at)
+            content, at = _bytes(text, at)
+            headers.append(((name or b"").decode(), content))
+        if at != len(text) or count < 0 or delta != offset - sealed.base_offset:
+            raise ValueError("not as long, or not where it says")
+    except Broken:
+        return _unparsed(text, offset, offset, sealed, key)
+    stamp = sealed.first_time_ms + later_ms if sealed.append_time_ms is None else sealed.append_time_ms
+    return Read(offset, stamp, int(sealed.append_time_ms is not None), key, value, tuple(headers))
+
+
+def _bytes(text: bytes, at: int) -> tuple[bytes | None, int]:
+    length, at = decode_varint(text, at)
+    if length < 0:
+        return None, at
+    if length > len(text) - at:
+        raise ValueError("longer than what is left")
+    return text[at : at + length], at + length
+
+
+def _unparsed(text: bytes, first: int, last: int, sealed: Sealed, key: bytes | None) -> Unparsed:
+    at_ms = sealed.first_time_ms if sealed.append_time_ms is None else sealed.append_time_ms
+    return Unparsed(first, last, at_ms, Reason.UNREADABLE, key, text[:KEPT_BYTES], len(text))
+
+
+def oversized(record: Any, most_bytes: int) -> Unparsed | None:
+    """What to set aside of a record that is longer than is taken, with its key and headers."""
+    value = record.value or b""
+    size = len(value) + len(record.key or b"") + headers_bytes(record.headers)
+    if size <= most_bytes:
+        return None
+    return Unparsed(
+        record.offset, record.offset, record.timestamp, Reason.OVERSIZED, record.key, value[:KEPT_BYTES], size
+    )

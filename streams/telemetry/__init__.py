@@ -1,0 +1,1 @@
+"""The telemetry role: readings to windows."""

@@ -1,0 +1,175 @@
+"""The troubles of a real ward, put into ordinary readings one after another, each with what should become of it.
+
+A trouble takes one ordinary message and gives the messages that are sent in its place. Troubles that send at another instant
+use odd milliseconds; the replay uses even ones, so that a trouble never becomes a duplicate by accident.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from fractions import Fraction
+from typing import Any
+
+from schemas.reasons import Reason
+from testbed.ward.plan import LOOSE_DEVICE, TWICE_DEVICE
+from testbed.ward.replay import Ordinary
+from testbed.ward.sending import Fate, Measured, Sent, encode, frame, measurement, micro, number, reading, rfc3339
+
+HOUR_MS = 3_600_000
+SOON = timedelta(milliseconds=150)
+
+Alter = Callable[[Ordinary, int], list[Sent]]
+"""(ordinary message, how old a reading must be to be late for certain, in ms) → what is sent instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """One kind of trouble: its name, what it is in plain words, which messages it can befall, and what it does."""
+
+    name: str
+    about: str
+    alter: Alter
+    type: str = "heart_rate"
+    frames: bool = False
+
+    def suits(self, ordinary: Ordinary) -> bool:
+        """Whether it can befall this message: untroubled, of the right vital, from a bed without a story of its own."""
+        sent = ordinary.sent
+        if sent.trouble is not None or any(fate != "window" for fate in sent.fates) or not ordinary.bed.plain:
+            return False
+        return ordinary.bed.frames == self.frames and (self.frames or ordinary.samples[0].type == self.type)
+
+
+def _fields(ordinary: Ordinary) -> dict[str, Any]:
+    sample = ordinary.samples[0]
+    return measurement(sample.type, number(sample.value), sample.unit, rfc3339(ordinary.time_ms))
+
+
+def _wrong(reason: Reason, **changes: Any) -> Alter:
+    """The same reading with some fields wrong (a field set to None is left out): refused for `reason`."""
+
+    def alter(ordinary: Ordinary, _: int) -> list[Sent]:
+        fields = {k: v for k, v in (_fields(ordinary) | changes).items() if v is not None}
+        payload = encode(reading(ordinary.bed.tenant_id, ordinary.bed.device_id, fields))
+        return [replace(ordinary.sent, value=payload, fates=(reason,), truth=())]
+
+    return alter
+
+
+def _other_device(device_id: str, reason: Reason) -> Alter:
+    def alter(ordinary: Ordinary, _: int) -> list[Sent]:
+        payload = encode(reading(ordinary.bed.tenant_id, device_id, _fields(ordinary)))
+        stray = Sent(ordinary.sent.at, device_id, payload, device_id, (reason,))
+        return [ordinary.sent, stray]
+
+    return alter
+
+
+def _wrong_time(reason: Reason, write: Callable[[int], object]) -> Alter:
+    def alter(ordinary: Ordinary, late_ms: int) -> list[Sent]:
+        return _wrong(reason, time=write(ordinary.time_ms))(ordinary, late_ms)
+
+    return alter
+
+
+def _repeat(ordinary: Ordinary, _: int) -> list[Sent]:
+    again = replace(ordinary.sent, at=ordinary.sent.at + SOON, fates=("duplicate",), truth=())
+    return [ordinary.sent, again]
+
+
+def _contradict(ordinary: Ordinary, _: int) -> list[Sent]:
+    fields = _fields(ordinary)
+    other = fields | {"value": fields["value"] + 1}
+    bed = ordinary.bed
+    return [
+        replace(
+            ordinary.sent,
+            at=ordinary.sent.at + delay,
+            value=encode(reading(bed.tenant_id, bed.device_id, said)),
+            fates=(Reason.CONFLICTING_DUPLICATE,),
+            truth=(),
+        )
+        for said, delay in ((fields, timedelta(0)), (other, SOON))
+    ]
+
+
+def _alias(ordinary: Ordinary, _: int) -> list[Sent]:
+    payload = encode(
+        reading(ordinary.bed.tenant_id, ordinary.bed.device_id, _fields(ordinary) | {"unit": "bpm"}),
+    )
+    return [replace(ordinary.sent, value=payload)]
+
+
+def _fahrenheit(ordinary: Ordinary, _: int) -> list[Sent]:
+    """The same temperature as a thermometer set to Fahrenheit would give it, to a tenth of a degree."""
+    degrees = round(Fraction(ordinary.samples[0].value) * 9 / 5 + 32, 1)
+    fields = _fields(ordinary) | {"value": float(degrees), "unit": "°F"}
+    truth = Measured(ordinary.patient_id, "body_temperature", ordinary.time_ms, micro((degrees - 32) * 5 / 9))
+    payload = encode(reading(ordinary.bed.tenant_id, ordinary.bed.device_id, fields))
+    return [replace(ordinary.sent, value=payload, truth=(truth,))]
+
+
+def _cut_off(ordinary: Ordinary, _: int) -> list[Sent]:
+    value = ordinary.sent.value[: len(ordinary.sent.value) // 2] + b"\xff"
+    return [replace(ordinary.sent, value=value, fates=(Reason.MALFORMED,), truth=())]
+
+
+def _late(ordinary: Ordinary, late_ms: int) -> list[Sent]:
+    """A reading whose upload took so long that its window had closed. Odd milliseconds: it repeats nothing."""
+    time_ms = ordinary.time_ms - late_ms - 1
+    sample = ordinary.samples[0]
+    fields = measurement(sample.type, number(sample.value), sample.unit, rfc3339(time_ms))
+    payload = encode(reading(ordinary.bed.tenant_id, ordinary.bed.device_id, fields))
+    return [ordinary.sent, replace(ordinary.sent, at=ordinary.sent.at + SOON, value=payload, fates=("late",), truth=())]
+
+
+def _bad_in_frame(ordinary: Ordinary, _: int) -> list[Sent]:
+    """A frame whose first measurement has a wrong unit: it is refused alone."""
+    bed = ordinary.bed
+    parts = [measurement(s.type, number(s.value), s.unit, ordinary.time_ms) for s in ordinary.samples]
+    parts[0]["unit"] = "mmol/L"
+    fates: tuple[Fate, ...] = (Reason.UNIT_MISMATCH, *ordinary.sent.fates[1:])
+    payload = encode(frame(bed.tenant_id, bed.device_id, ordinary.patient_id, parts))
+    return [replace(ordinary.sent, value=payload, fates=fates, truth=ordinary.sent.truth[1:])]
+
+
+TROUBLES: tuple[Trouble, ...] = (
+    Trouble("late", "a reading whose window had closed when it came", _late, frames=True),
+    Trouble("duplicate", "the network delivered a reading twice", _repeat),
+    Trouble("wrong_unit", "a heart rate in mmHg", _wrong(Reason.UNIT_MISMATCH, unit="mmHg")),
+    Trouble("fahrenheit", "a thermometer set to °F: converted exactly", _fahrenheit, type="body_temperature"),
+    Trouble(
+        "unpaired_device", "a monitor that nobody paired with a patient", _other_device(LOOSE_DEVICE, Reason.UNPAIRED)
+    ),
+    Trouble(
+        "two_patients",
+        "a monitor paired with two patients at once",
+        _other_device(TWICE_DEVICE, Reason.AMBIGUOUS_PAIRING),
+    ),
+    Trouble(
+        "other_patient",
+        "a payload naming another patient than the paired one",
+        _wrong(Reason.PATIENT_MISMATCH, patient_id="p-other"),
+    ),
+    Trouble("contradiction", "two different values for the same instant", _contradict),
+    Trouble(
+        "clock_ahead",
+        "a device clock one hour ahead",
+        _wrong_time(Reason.CLOCK_AHEAD, lambda ms: rfc3339(ms + HOUR_MS)),
+    ),
+    Trouble(
+        "no_time_zone", "a time without offset", _wrong_time(Reason.NO_TIME_ZONE, lambda ms: rfc3339(ms).rstrip("Z"))
+    ),
+    Trouble("unit_alias", "a heart rate in bpm: understood", _alias),
+    Trouble("unknown_vital", "a vital that is not configured", _wrong(Reason.UNKNOWN_TYPE, type="cuff_pressure")),
+    Trouble("unknown_unit", "a unit that nobody knows", _wrong(Reason.UNKNOWN_UNIT, unit="beats")),
+    Trouble("missing_unit", "no unit at all", _wrong(Reason.UNKNOWN_UNIT, unit=None)),
+    Trouble("bad_in_frame", "one bad measurement in a frame: its neighbours count", _bad_in_frame, frames=True),
+    Trouble(
+        "too_old", "a reading a month old", _wrong_time(Reason.TOO_OLD, lambda ms: rfc3339(ms - 30 * 24 * HOUR_MS))
+    ),
+    Trouble("cut_off", "a message cut off in transit", _cut_off),
+)
+"""In the order in which they are put in, again and again; the late one waits until something can be late."""

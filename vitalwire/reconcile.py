@@ -1,0 +1,41 @@
+"""The reconciliation report of a running system, from its topics and its ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from adapters.kafka.topic_reader import KafkaTopicReader
+from schemas.config import Config
+from schemas.ports.kafka import Stored
+from schemas.ports.ledger import Ledger
+from schemas.report import ReconciliationReport
+from schemas.topics import READINGS, TopicSpec
+from streams.reconcile import reconcile
+from streams.reconcile.rereading import BoundedReading
+from streams.runtime.fetching import take_at_most
+from streams.runtime.record_batches import Limits
+from vitalwire.configuration import read_configuration
+from vitalwire.settings import Settings
+
+
+class _Topics:
+    """What others send is read within limits; what this system wrote as quickly as can be."""
+
+    def __init__(self, bootstrap_servers: str, prefix: str) -> None:
+        self._own = KafkaTopicReader(bootstrap_servers, prefix=prefix)
+        self._sent = BoundedReading(bootstrap_servers, prefix)
+
+    def read(self, topic: TopicSpec) -> Iterable[Stored]:
+        if topic == READINGS:
+            return self._sent.read(topic, self.first_offsets(topic))
+        return self._own.read(topic)
+
+    def first_offsets(self, topic: TopicSpec) -> Mapping[int, int]:
+        return self._own.first_offsets(topic)
+
+
+def reconciled(settings: Settings, ledger: Ledger) -> ReconciliationReport:
+    """Count everything anew. Batches are opened as far as the workers open them, where the configuration is at hand."""
+    configured = read_configuration(settings.config_file).config if settings.config_file else Config()
+    take_at_most(Limits(configured.telemetry.max_record_bytes, configured.telemetry.max_batch_bytes))
+    return reconcile(_Topics(settings.bootstrap_servers(), settings.topic_prefix), ledger)

@@ -1,0 +1,1 @@
+"""Each role's composition: only here do streams meet adapters."""
