@@ -6,6 +6,7 @@ them would cost more than all of our work on them.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from time import monotonic
@@ -17,10 +18,24 @@ from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
 
 from streams.runtime.batches import Removed, Unparsed
-from streams.runtime.record_batches import Broken, Limits, Opened, Opener, RawBatches, Sealed, one_by_one, oversized
+from streams.runtime.bounded_parsing import MOST_HEADERS, MOST_HEADERS_AT_ONCE, PARSED_IN_PYTHON, check_headers
+from streams.runtime.record_batches import (
+    Broken,
+    Limits,
+    Opened,
+    Opener,
+    Raw,
+    RawBatches,
+    Read,
+    Sealed,
+    one_by_one,
+    oversized,
+)
 
 MOST_DECODED_BYTES = 32 << 20
 """Of a partition at once; what is left of the fetch is asked for again."""
+_STEP_RECORDS = 50
+"""So many are parsed before the headers of a turn are looked at again."""
 
 
 class Passed(NamedTuple):
@@ -62,14 +77,25 @@ class Waiting(NamedTuple):
 
 
 class _Process:
-    """One process runs one worker, and the client makes its objects itself: so they find the opener here."""
+    """One process runs one worker, and the client makes its objects itself: so they find here what they share."""
 
     opener = Opener(Limits(record_bytes=8 << 20, batch_bytes=32 << 20))
+    headers_left = MOST_HEADERS_AT_ONCE
 
 
 def take_at_most(limits: Limits) -> None:
     """Set how long a record and a batch may be. Before the consumer starts."""
     _Process.opener = Opener(limits)
+
+
+def begin_turn() -> None:
+    """What is parsed of headers from here on is one turn of the event loop."""
+    _Process.headers_left = MOST_HEADERS_AT_ONCE
+
+
+def _count_headers(count: int) -> None:
+    _Process.headers_left -= count
+    check_headers(count)
 
 
 class _Records(fetcher.PartitionRecords):  # type: ignore[misc]
@@ -82,16 +108,13 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]
         return self._records_iterator  # type: ignore[no-any-return]
 
     def _unpack_records(self) -> Iterator[Any]:
-        opener, handed, decoded_bytes = _Process.opener, self.next_fetch_offset, 0
+        handed, decoded_bytes, most_bytes = self.next_fetch_offset, 0, _Process.opener.limits.record_bytes
         for raw in self._records:
             if decoded_bytes > MOST_DECODED_BYTES:
                 break
-            found: Any = opener.sealed(raw, self.next_fetch_offset)
-            if isinstance(found, Sealed):
-                if self._is_passed_over(found):
-                    self.next_fetch_offset = max(self.next_fetch_offset, found.next_offset)
-                    continue
-                found = opener.opened(found, self.next_fetch_offset)
+            found = self._opened(raw)
+            if found is None:
+                continue
             if isinstance(found, Unparsed):
                 self.plain = False
                 if found.offset >= self.next_fetch_offset:
@@ -99,20 +122,22 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]
                     yield found
                 continue
             decoded_bytes += len(found.body)
-            _, base_offset, end, is_dense, *_ = found.sealed
-            at = base_offset
+            _, _, end, is_dense, *_ = found.sealed
+            at = found.begin(self.next_fetch_offset)
+            may_be_oversized = len(found.body) > most_bytes
             try:
-                for item in self._sound(found, opener.limits.record_bytes):
-                    offset = item.offset
+                for record in found.records(self.next_fetch_offset):
+                    offset = record.offset
                     if offset != at and (is_dense or not at <= offset < end):
                         raise CorruptRecordException
+                    if record.headers:
+                        _count_headers(len(record.headers))
                     at = offset + 1
                     if offset >= self.next_fetch_offset:
                         self.next_fetch_offset = handed = at
-                        yield item
+                        yield self._not_oversized(record, most_bytes) if may_be_oversized else record
             except Broken:
-                self.plain = False
-                for item in one_by_one(found, self.next_fetch_offset):
+                for item in self._one_by_one(found):
                     self.next_fetch_offset = handed = item.offset + 1
                     yield item
             self.next_fetch_offset = max(self.next_fetch_offset, end)
@@ -120,16 +145,27 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]
             self.plain = False
             yield Passed(self.next_fetch_offset - 1)
 
-    def _sound(self, opened: Opened, most_bytes: int) -> Iterator[Any]:
-        if len(opened.body) <= most_bytes:
-            return iter(opened.batch)
-        return self._not_oversized(opened, most_bytes)
+    def _opened(self, raw: Raw) -> Opened | Unparsed | None:
+        """The batch, or what to set aside of it; None where it is to be passed over."""
+        found = _Process.opener.sealed(raw, self.next_fetch_offset)
+        if isinstance(found, Unparsed):
+            return found
+        if self._is_passed_over(found):
+            self.next_fetch_offset = max(self.next_fetch_offset, found.next_offset)
+            return None
+        return _Process.opener.opened(found, self.next_fetch_offset)
 
-    def _not_oversized(self, opened: Opened, most_bytes: int) -> Iterator[Any]:
-        for record in opened.batch:
-            refused = oversized(record, most_bytes)
-            self.plain = self.plain and refused is None
-            yield refused or record
+    def _one_by_one(self, opened: Opened) -> Iterator[Read | Unparsed]:
+        self.plain = False
+        for item in one_by_one(opened, self.next_fetch_offset):
+            parsed = MOST_HEADERS if isinstance(item, Unparsed) else len(item.headers)
+            _Process.headers_left -= parsed * PARSED_IN_PYTHON
+            yield item
+
+    def _not_oversized(self, record: Any, most_bytes: int) -> Any:
+        refused = oversized(record, most_bytes)
+        self.plain = self.plain and refused is None
+        return refused or record
 
     def _is_passed_over(self, sealed: Sealed) -> bool:
         self._consume_aborted_up_to(sealed.base_offset)
@@ -158,15 +194,18 @@ class _FetchResult(fetcher.FetchResult):  # type: ignore[misc]
     _partition_records: Any
 
     def getall(self, max_records: int | None = None) -> list[Any]:
-        """As the client's own, without its loop in Python; and says whether there is anything but records."""
+        """As the client's own, less where there are very many headers; and says whether there is anything but records."""
         source = self._partition_records
         if not self.check_assignment(self._topic_partition) or source is None:
             return []
-        taken = Fetched(islice(source, max_records))
+        taken, most = Fetched(), sys.maxsize if max_records is None else max_records
+        while len(taken) < most and self._partition_records and _Process.headers_left > 0:
+            wanted = len(taken) + min(_STEP_RECORDS, most - len(taken))
+            taken += islice(source, wanted - len(taken))
+            if len(taken) < wanted:
+                self._partition_records = None
         taken.plain = source.plain
-        self._update_position()
-        if max_records is None or len(taken) < max_records:
-            self._partition_records = None
+        self._assignment.state_value(self._topic_partition).consumed_to(source.next_fetch_offset)
         return taken
 
 
@@ -183,6 +222,11 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]
         self.waiting: dict[TopicPartition, Waiting] = {}
         self._heard_s: dict[TopicPartition, float] = {}
         super().__init__(*args, **kwargs)
+
+    async def fetched_records(self, *args: Any, **kwargs: Any) -> Any:
+        """As the client's own; all that it takes at once is one turn."""
+        begin_turn()
+        return await super().fetched_records(*args, **kwargs)
 
     async def _proc_fetch_request(self, assignment: Any, node_id: Any, request: Any) -> Any:
         asked = {

@@ -16,6 +16,7 @@ from aiokafka.record.util import decode_varint_py as decode_varint
 
 from schemas.reasons import Reason
 from streams.runtime.batches import Unparsed, headers_bytes
+from streams.runtime.bounded_parsing import Piece, TooManyHeaders, after, check_headers, parsed, pieces
 from streams.runtime.decompression import BROKEN_COMPRESSION, Decompressor, TooLong
 
 KEPT_BYTES = 2 * 1024 * 1024
@@ -92,6 +93,7 @@ class Sealed(NamedTuple):
     first_time_ms: int
     append_time_ms: int | None
     raw: Raw
+    records: int
 
     @property
     def is_transactional(self) -> bool:
@@ -105,11 +107,36 @@ class Sealed(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """The records of a batch, uncompressed, and the client's parser of them."""
+    """The records of a batch, uncompressed: its header with them, and they alone."""
 
     sealed: Sealed
-    batch: Any
+    data: memoryview
     body: memoryview
+
+    @property
+    def _is_parsed_whole(self) -> bool:
+        return Piece(self.body, self.sealed.records).has_few_headers
+
+    def begin(self, position: int) -> int:
+        """The offset of the first of `records`: the client's parser skips no record unparsed, so only a long batch is cut."""
+        skips = self.sealed.is_dense and not self._is_parsed_whole
+        return max(self.sealed.base_offset, position) if skips else self.sealed.base_offset
+
+    def records(self, position: int) -> Iterator[Any]:
+        """The client's records, none parsed that has too many headers: it raises one of `Broken`."""
+        if self._is_parsed_whole:
+            return iter(DefaultRecordBatch(self.data))
+        return self._in_pieces(self.begin(position) - self.sealed.base_offset)
+
+    def _in_pieces(self, skipped: int) -> Iterator[Any]:
+        left = self.sealed.records - skipped
+        for piece in pieces(after(self.body, skipped)):
+            left -= piece.records
+            if left < 0:
+                break
+            yield from parsed(self.data, piece)
+        if left:
+            raise CorruptRecordException
 
 
 class Opener:
@@ -131,14 +158,14 @@ class Opener:
             return _whole(raw, position, None, Reason.UNREADABLE)
         append_ms = max_ms if attributes & _LOG_APPEND_TIME else None
         return Sealed(
-            data, base, base + delta + 1, delta + 1 == count, attributes, producer_id, first_ms, append_ms, raw
+            data, base, base + delta + 1, delta + 1 == count, attributes, producer_id, first_ms, append_ms, raw, count
         )
 
     def opened(self, sealed: Sealed, position: int) -> Opened | Unparsed:
         """The batch with its records uncompressed, or what to set aside of it when it cannot be opened."""
         codec = sealed.attributes & _CODEC
         if not codec:
-            return Opened(sealed, DefaultRecordBatch(sealed.data), sealed.data[_HEADER.size :])
+            return Opened(sealed, sealed.data, sealed.data[_HEADER.size :])
         try:
             body = self._decompressor.opened(codec, sealed.data[_HEADER.size :])
         except TooLong:
@@ -147,7 +174,7 @@ class Opener:
             return _whole(sealed.raw, position, sealed.next_offset - 1, Reason.UNREADABLE, sealed.append_time_ms or 0)
         # a copy: the room is used again for the next batch, while these records may still be asked for
         whole = memoryview(_uncompressed_header(sealed.data, sealed.attributes) + bytes(body))
-        return Opened(sealed, DefaultRecordBatch(whole), whole[_HEADER.size :])
+        return Opened(sealed, whole, whole[_HEADER.size :])
 
 
 def _uncompressed_header(data: memoryview, attributes: int) -> bytes:
@@ -205,6 +232,7 @@ def _read(text: bytes, offset: int, sealed: Sealed) -> Read | Unparsed:
         key, at = _bytes(text, at)
         value, at = _bytes(text, at)
         count, at = decode_varint(text, at)
+        check_headers(count)
         headers: list[tuple[str, bytes | None]] = []
         for _ in range(count):
             name, at = _bytes(text, at)
@@ -212,6 +240,8 @@ def _read(text: bytes, offset: int, sealed: Sealed) -> Read | Unparsed:
             headers.append(((name or b"").decode(), content))
         if at != len(text) or count < 0 or delta != offset - sealed.base_offset:
             raise ValueError("not as long, or not where it says")
+    except TooManyHeaders:
+        return _unparsed(text, offset, offset, sealed, key, Reason.OVERSIZED)
     except Broken:
         return _unparsed(text, offset, offset, sealed, key)
     stamp = sealed.first_time_ms + later_ms if sealed.append_time_ms is None else sealed.append_time_ms
@@ -227,9 +257,11 @@ def _bytes(text: bytes, at: int) -> tuple[bytes | None, int]:
     return text[at : at + length], at + length
 
 
-def _unparsed(text: bytes, first: int, last: int, sealed: Sealed, key: bytes | None) -> Unparsed:
+def _unparsed(
+    text: bytes, first: int, last: int, sealed: Sealed, key: bytes | None, reason: Reason = Reason.UNREADABLE
+) -> Unparsed:
     at_ms = sealed.first_time_ms if sealed.append_time_ms is None else sealed.append_time_ms
-    return Unparsed(first, last, at_ms, Reason.UNREADABLE, key, text[:KEPT_BYTES], len(text))
+    return Unparsed(first, last, at_ms, reason, key, text[:KEPT_BYTES], len(text))
 
 
 def oversized(record: Any, most_bytes: int) -> Unparsed | None:

@@ -110,3 +110,20 @@ def test_a_bomb_stops_neither_the_next_start_nor_the_report(monitor: Monitor):
     assert (unread.readings, unread.unread) == (2, 4)
     assert (report.readings, report.in_windows, report.quarantined_readings, report.late) == (6, 2, 1, 3)
     assert report.unread == 0
+
+
+def test_a_record_of_a_million_tiny_headers_is_set_aside_unparsed(monitor: Monitor):
+    (worker,) = monitor.site.start("telemetry")
+    many = record(1, b"{}", b"k", [(b"", None)] * 1_000_000)
+    send_raw(
+        monitor, batch([record(0, monitor.reading()), many, record(2, monitor.reading())], codec=ZSTD, compress=zstd)
+    )
+    monitor.send(1)
+
+    monitor.wait_until_windowed(3)
+    (aside,) = wait_until(monitor.set_aside, what="the record in quarantine")
+    (letter,) = monitor.site.records(DLQ_TELEMETRY)
+
+    assert (aside.reason, aside.source.offset, aside.source.last_offset) == (Reason.OVERSIZED, 1, None)
+    assert (letter.key, len(letter.value or b"")) == (b"k", aside.whole_bytes)
+    assert worker.is_running()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable
+from unittest import mock
 
 import cramjam
 import pytest
@@ -12,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.reasons import Reason
-from streams.runtime import fetching
+from streams.runtime import bounded_parsing, fetching
 from streams.runtime.batches import Unparsed
+from streams.runtime.bounded_parsing import MOST_HEADERS, MOST_HEADERS_AT_ONCE, TooManyHeaders, headers_counted
 from streams.runtime.fetching import Passed, take_at_most
 from streams.runtime.record_batches import Limits, RawBatches
-from tests.system.raw_batches import GZIP, LZ4, NO_CODEC, SNAPPY, ZSTD, batch, record
+from tests.system.raw_batches import GZIP, LZ4, NO_CODEC, SNAPPY, ZSTD, batch, record, varint
 
 AT = TopicPartition("telemetry.readings", 0)
 TRANSACTIONAL, CONTROL = 0x10, 0x20
@@ -162,3 +164,93 @@ def test_limits_are_those_that_were_set():
         assert (aside.reason, taken.value) == (Reason.OVERSIZED, b"short")
     finally:
         take_at_most(Limits(record_bytes=8 << 20, batch_bytes=32 << 20))
+
+
+def content(items: list) -> list:
+    return [i if isinstance(i, Unparsed) else (i.offset, i.timestamp, i.key, i.value, tuple(i.headers)) for i in items]
+
+
+@given(entries, st.integers(0, 6), st.integers(0, 120), st.integers(-1, 2))
+def test_a_batch_parsed_in_pieces_gives_what_it_gives_whole(records, position, piece_bytes, more):
+    """Also where its header states more or fewer records than there are."""
+    count = max(len(records) + more, 1)
+    fetched, position = batch(records or [b"\x00"], count=count), min(position, count - 1)
+    whole = content(read(fetched, position))
+    with mock.patch.object(bounded_parsing, "PIECE_BYTES", piece_bytes):
+        assert content(read(fetched, position)) == whole
+
+
+@given(entries, st.integers(0, 6), st.integers(0, 120))
+def test_a_compacted_batch_parsed_in_pieces_loses_no_offset(records, position, piece_bytes):
+    fetched = batch(records or [b"\x00"], last_delta=len(records) + 1)
+    whole = read(fetched, position)
+    with mock.patch.object(bounded_parsing, "PIECE_BYTES", piece_bytes):
+        assert offsets(read(fetched, position)) == offsets(whole)
+
+
+EMPTY_HEADER = (b"", None)
+NO_UTF8 = (b"\xff", None)
+
+
+def with_headers(delta: int, count: int, last: tuple[bytes, bytes | None] = EMPTY_HEADER) -> bytes:
+    return record(delta, b"v%d" % delta, b"k", [*[EMPTY_HEADER] * (count - 1), last])
+
+
+@anyhow
+def test_a_record_of_too_many_headers_is_set_aside_with_its_bytes_and_none_beside_it(codec: str):
+    many = with_headers(1, MOST_HEADERS + 1)
+    first, aside, last = read(packed([with_headers(0, MOST_HEADERS), many, record(2, b"c")], codec))
+    assert (len(first.headers), last.value) == (MOST_HEADERS, b"c")
+    assert (aside.reason, aside.first_offset, aside.offset, aside.key) == (Reason.OVERSIZED, 1, 1, b"k")
+    assert many.endswith(aside.raw)
+    assert aside.whole_bytes == len(aside.raw) > 2 * MOST_HEADERS
+
+
+@pytest.mark.parametrize("padding_bytes", [0, 2 << 20], ids=["short batch", "long batch"])
+@pytest.mark.parametrize("many_at", [0, 1])
+def test_the_headers_of_a_record_that_has_too_many_are_counted_and_not_read(padding_bytes: int, many_at: int):
+    """The last of them is broken: whoever reads so far says `unreadable`."""
+    others = [record(n, b" " * padding_bytes) for n in range(3)]
+    others[many_at] = with_headers(many_at, 600_000, last=NO_UTF8)
+    items = read(packed(others, "zstd"))
+    assert offsets(items) == [0, 1, 2]
+    assert [i.offset for i in items if isinstance(i, Unparsed)] == [many_at]
+    assert items[many_at].reason is Reason.OVERSIZED
+
+
+def test_a_record_that_lies_about_its_length_is_counted_as_the_client_would_read_it():
+    lying = varint(1) + with_headers(1, 70_000)[3:]
+    counted = headers_counted(iter("ab"), memoryview(record(0, b"a") + lying))
+    assert next(counted) == "a"
+    with pytest.raises(TooManyHeaders):
+        next(counted)
+
+
+class At:
+    """The state of an assigned partition, as far as the client asks for it."""
+
+    active, paused, position = True, False, 0
+
+    def state_value(self, _: TopicPartition) -> At:
+        return self
+
+    def consumed_to(self, position: int) -> None:
+        self.position = position
+
+
+@pytest.mark.parametrize("last_header", [EMPTY_HEADER, NO_UTF8], ids=["sound", "broken"])
+@pytest.mark.parametrize("size", [1, 50])
+def test_very_many_headers_are_read_a_part_at_a_time_and_every_record_once(size: int, last_header):
+    batches, each = 1000 // size, MOST_HEADERS
+    fetched = b"".join(
+        packed([with_headers(n, each, last_header) for n in range(size)], "zstd", base_offset=at * size)
+        for at in range(batches)
+    )
+    source = fetching.fetcher.PartitionRecords(AT, RawBatches(fetched), None, 0, None, None, True, 1)
+    result = fetching.fetcher.FetchResult(AT, assignment=At(), partition_records=source, backoff=0)
+    turns = []
+    while result.has_more():
+        fetching.begin_turn()
+        turns.append(result.getall(20_000))
+    assert offsets([item for turn in turns for item in turn]) == list(range(size * batches))
+    assert max(len(turn) for turn in turns) * each <= 2 * MOST_HEADERS_AT_ONCE

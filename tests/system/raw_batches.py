@@ -38,12 +38,14 @@ def batch(
     base_offset: int = 0,
     producer_id: int = -1,
     first_ms: int = 1_700_000_000_000,
+    count: int | None = None,
+    last_delta: int | None = None,
 ) -> bytes:
-    """A batch of format v2 with a true checksum."""
+    """A batch of format v2 with a true checksum; it may state another count than it has."""
     body = compress(b"".join(records))
-    checked = struct.pack(
-        ">hiqqqhii", attributes | codec, len(records) - 1, first_ms, first_ms, producer_id, -1, -1, len(records)
-    )
+    count = len(records) if count is None else count
+    last_delta = count - 1 if last_delta is None else last_delta
+    checked = struct.pack(">hiqqqhii", attributes | codec, last_delta, first_ms, first_ms, producer_id, -1, -1, count)
     checked += body
     after = struct.pack(">ibI", -1, 2, calc_crc32c(checked)) + checked
     return struct.pack(">qi", base_offset, len(after)) + after
