@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from schemas.capabilities import DEFAULTS, Capabilities, EndpointKind
+from schemas.capabilities import Capabilities
+from schemas.endpoint_kinds import DEFAULTS, EndpointKind
 from schemas.reference import Consent
 from schemas.topics import DAY_MS, WINDOWS_KEPT_MS
 from schemas.vitals import BUILT_IN, PANELS, VitalType
@@ -92,7 +93,10 @@ class Endpoint(_Section):
     kind: EndpointKind
     base_url: str
     auth: Auth = NoAuth()
-    capabilities: dict[str, Any] = Field(default_factory=dict, description="what differs from the kind's defaults")
+    capabilities: dict[str, Any] = Field(
+        default_factory=dict,
+        description="what differs from the kind's defaults: of the endpoint, and by resource type; flat keys mean Observation",
+    )
     template: str | None = Field(None, description="file of an Observation template of the site's own")
 
     @field_validator("base_url")
@@ -110,7 +114,7 @@ class Endpoint(_Section):
     @property
     def matrix(self) -> Capabilities:
         """The kind's capabilities with this site's differences."""
-        return Capabilities.model_validate(DEFAULTS[self.kind].model_dump() | self.capabilities)
+        return DEFAULTS[self.kind].overridden(self.capabilities)
 
 
 class Tenant(_Section):

@@ -1,4 +1,4 @@
-"""Epic: what differs from any FHIR server. Most of it is data in `schemas.capabilities.DEFAULTS["epic"]`.
+"""Epic: what differs from any FHIR server. Most of it is data in `schemas.endpoint_kinds.epic`.
 
 Source: Epic Observation.Create (Vitals), Encounter.Search; docs/ehr-behaviour.md §1.
 """

@@ -82,7 +82,7 @@ class FhirEndpoint:
         """POST once; conditionally where the server declares it."""
         headers = dict(_JSON)
         identifier = _identifier(resource)
-        if self.capabilities.conditional_create and identifier is not None:
+        if self.capabilities.of(intent.resource_type).conditional_create and identifier is not None:
             headers["If-None-Exist"] = f"identifier={quote(identifier, safe=':')}"
         kind = intent.resource_type
         answer = await self._http.ask(
@@ -109,7 +109,7 @@ class FhirEndpoint:
     async def find(self, intent: Intent) -> tuple[list[Mapping[str, Any]], EhrResponse]:
         """By our identifier where the server finds it, else by patient, code and time."""
         identifier = _identifier(intent.resource)
-        if self.capabilities.identifier_search and identifier is not None:
+        if self.capabilities.of(intent.resource_type).identifier_search and identifier is not None:
             return await self._search(intent.resource_type, [("identifier", identifier)])
         return await self._search(intent.resource_type, self.find_params(intent))
 

@@ -1,4 +1,4 @@
-"""Oracle Health Millennium: what differs from any FHIR server. Most of it is data in `schemas.capabilities.DEFAULTS`.
+"""Oracle Health Millennium: what differs from any FHIR server. Most of it is data in `schemas.endpoint_kinds.oracle_health`.
 
 Source: Millennium Platform APIs R4, Observation and Encounter; docs/ehr-behaviour.md §2.
 """

@@ -10,8 +10,8 @@ from mappings.linting.rules import RULES, mappings_of
 from mappings.linting.shape import shape_findings
 from mappings.linting.templates import template_findings
 from mappings.linting.yaml_positions import Path, PositionedYaml, read_positions
-from schemas.capabilities import DEFAULTS
 from schemas.config import Config, Endpoint
+from schemas.endpoint_kinds import DEFAULTS, GENERIC
 
 __all__ = ["Finding", "InvalidConfiguration", "check_config", "load_config"]
 
@@ -75,7 +75,7 @@ def _template(
 def _stand_in(name: str, data: Any) -> Config:
     """With a broken configuration a template is still checked: for the endpoint's kind, with the built-in vitals."""
     kind = data["endpoints"][name].get("kind")
-    kind = kind if isinstance(kind, str) and kind in DEFAULTS else "fhir"
+    kind = kind if isinstance(kind, str) and kind in DEFAULTS else GENERIC
     capabilities = {"performer": "Practitioner/example"} if kind == "oracle-health" else {}
     endpoint = Endpoint(kind=kind, base_url="http://127.0.0.1", capabilities=capabilities)
     return Config(endpoints={name: endpoint})

@@ -15,6 +15,7 @@ from mappings.linting.findings import did_you_mean
 from mappings.linting.yaml_positions import Path, leaves
 from mappings.observation.us_core import PROFILES
 from mappings.units import ALIASES, KNOWN_UNITS
+from schemas.capabilities import given_twice
 from schemas.config import duration_ms
 from schemas.vitals import BUILT_IN, PANELS
 
@@ -161,9 +162,7 @@ def vendors(data: dict[str, Any]) -> Iterator[Problem]:
     """What Epic and Oracle Health refuse for want of configuration."""
     for name, endpoint in mappings_of(data, "endpoints"):
         path: Path = ("endpoints", name)
-        capabilities = endpoint.get("capabilities")
-        performer = capabilities.get("performer") if isinstance(capabilities, dict) else None
-        if endpoint.get("kind") == "oracle-health" and not performer:
+        if endpoint.get("kind") == "oracle-health" and not _observation_capability(endpoint, "performer"):
             message = "Oracle Health refuses a vital without a performer"
             yield path, message, "add `capabilities: {performer: Practitioner/…}`"
         local = is_loopback(str(endpoint.get("base_url")))
@@ -171,6 +170,19 @@ def vendors(data: dict[str, Any]) -> Iterator[Problem]:
             message = "Epic backend access needs a signed assertion (private_key_jwt)"
             remedy = "add `auth: {kind: private_key_jwt, token_url, client_id, key_id, private_key: {file: …}}`"
             yield (*path, "auth") if "auth" in endpoint else path, message, remedy
+
+
+def repeated_capabilities(data: dict[str, Any]) -> Iterator[Problem]:
+    """A capability of Observation that is given flat and by resource type."""
+    for name, endpoint in mappings_of(data, "endpoints"):
+        for key in given_twice(section(endpoint, "capabilities")):
+            message = f"`{key}` is given twice, here and under `Observation`"
+            yield ("endpoints", name, "capabilities", key), message, "write it under `Observation` only"
+
+
+def _observation_capability(endpoint: dict[str, Any], key: str) -> Any:
+    given = section(endpoint, "capabilities")
+    return given.get(key) or section(given, "Observation").get(key)
 
 
 def _auth_kind(endpoint: dict[str, Any]) -> Any:
@@ -220,4 +232,5 @@ RULES: tuple[Callable[[dict[str, Any]], Iterator[Problem]], ...] = (
     secrets,
     open_lines,
     vendors,
+    repeated_capabilities,
 )

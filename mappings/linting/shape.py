@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from mappings.linting.findings import Finding, did_you_mean
 from mappings.linting.yaml_positions import Path, PositionedYaml
-from schemas.capabilities import DEFAULTS, Capabilities
+from schemas.capabilities import Capabilities, ObservationCapabilities, keys_of
 from schemas.config import (
     BasicAuth,
     ClientSecretAuth,
@@ -23,6 +23,7 @@ from schemas.config import (
     Tenant,
     Vital,
 )
+from schemas.endpoint_kinds import DEFAULTS
 from schemas.vitals import Code, VitalType
 
 AUTH_KINDS: dict[str, type[BaseModel]] = {
@@ -36,6 +37,7 @@ _SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
     ("tenants", "*"): Tenant,
     ("endpoints", "*"): Endpoint,
     ("endpoints", "*", "capabilities"): Capabilities,
+    ("endpoints", "*", "capabilities", "Observation"): ObservationCapabilities,
     ("endpoints", "*", "auth", "password"): Secret,
     ("endpoints", "*", "auth", "client_secret"): Secret,
     ("endpoints", "*", "auth", "private_key"): Secret,
@@ -83,15 +85,15 @@ def shape_findings(marked: PositionedYaml) -> tuple[list[Refusal], Config | None
     except ValidationError as error:
         for problem in error.errors(include_url=False, include_input=False):
             path = _path_in_file(problem["loc"], data)
-            # The matrix is judged inside the endpoint's model, which tells it again without the step `capabilities`.
-            if (*path[:2], "capabilities", *path[2:]) not in {refusal.path for refusal in found}:
+            # The endpoint's model validates its capabilities too, and reports them without the step `capabilities`.
+            if capability_path(path[1:2], path[2:], data) not in {refusal.path for refusal in found}:
                 found.append(Refusal(path, _finding(problem, path, data, marked), problem["type"]))
         return found, None
     return found, config
 
 
 def _capabilities(data: Any, marked: PositionedYaml) -> Iterator[Refusal]:
-    """Capabilities are a free mapping to the configuration model: the matrix of the kind judges them."""
+    """To the configuration model capabilities are a free mapping: they are validated with the defaults of the kind."""
     endpoints = data.get("endpoints") if isinstance(data, dict) else None
     for name, endpoint in endpoints.items() if isinstance(endpoints, dict) else ():
         given = endpoint.get("capabilities") if isinstance(endpoint, dict) else None
@@ -99,11 +101,21 @@ def _capabilities(data: Any, marked: PositionedYaml) -> Iterator[Refusal]:
         if not isinstance(given, dict) or not isinstance(kind, str) or kind not in DEFAULTS:
             continue
         try:
-            Capabilities.model_validate(DEFAULTS[kind].model_dump() | given)
+            DEFAULTS[kind].overridden(given)
         except ValidationError as error:
             for problem in error.errors(include_url=False, include_input=False):
-                path: Path = ("endpoints", name, "capabilities", *problem["loc"])
+                path = capability_path((name,), problem["loc"], data)
                 yield Refusal(path, _finding(problem, path, data, marked), problem["type"])
+        except ValueError:
+            continue  # a key given twice: a rule reports it, with its line
+
+
+def capability_path(endpoint: Path, location: Path, data: Any) -> Path:
+    """Where a capability is in the file: a flat key of Observation is validated, and reported, under `Observation`."""
+    path: Path = ("endpoints", *endpoint, "capabilities")
+    given = _value(data, path)
+    is_flat = location[:1] == ("Observation",) and isinstance(given, dict) and location[1:2] and location[1] in given
+    return (*path, *(location[1:] if is_flat else location))
 
 
 def _finding(problem: Any, path: Path, data: Any, marked: PositionedYaml) -> Finding:
@@ -142,7 +154,7 @@ def _known_keys(path: Path, data: Any) -> list[str]:
         return list(AUTH_KINDS.get(str(kind), NoAuth).model_fields)
     for pattern, model in _SECTIONS.items():
         if len(pattern) == len(path) and all(p in ("*", step) for p, step in zip(pattern, path, strict=True)):
-            return list(model.model_fields)
+            return keys_of(model) + (keys_of(ObservationCapabilities) if model is Capabilities else [])
     return []
 
 

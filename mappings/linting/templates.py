@@ -44,7 +44,7 @@ def _unknown_variables(free: frozenset[str], marked: PositionedYaml) -> Iterator
 
 
 def _unknown_members(config: Config, endpoint: str, marked: PositionedYaml) -> Iterator[Finding]:
-    capabilities = config.endpoints[endpoint].matrix
+    capabilities = config.endpoints[endpoint].matrix.observation
     lone = next(windows for _, windows in examples(config))
     known: dict[str, Any] = {
         "site": site_variables(capabilities),

@@ -37,7 +37,7 @@ class ObservationMapper:
             raise Misconfigured(f"endpoint '{endpoint}' is not under `endpoints:`")
         self._config = config
         self._endpoint = endpoint
-        self._capabilities = config.endpoints[endpoint].matrix
+        self._capabilities = config.endpoints[endpoint].matrix.observation
         if config.endpoints[endpoint].kind == "oracle-health" and self._capabilities.performer is None:
             raise Misconfigured(
                 f"endpoint '{endpoint}': Oracle Health takes vitals of a named Practitioner only; set `performer`"

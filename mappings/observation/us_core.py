@@ -17,7 +17,7 @@ import yaml
 
 from mappings.fhir_json import loinc_codes, member, objects
 from mappings.units import KNOWN_UNITS
-from schemas.capabilities import Capabilities
+from schemas.capabilities import ObservationCapabilities
 
 
 class Finding(NamedTuple):
@@ -56,7 +56,7 @@ _DATE_TIME = re.compile(r"^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d
 _SUBJECT = re.compile(r"^(https?://.+/)?Patient/[A-Za-z0-9\-._]+$")
 
 
-def validate(resource: Mapping[str, Any], capabilities: Capabilities | None = None) -> list[Finding]:
+def validate(resource: Mapping[str, Any], capabilities: ObservationCapabilities | None = None) -> list[Finding]:
     """Every finding against US Core, and with capabilities also against what the endpoint takes. Empty is good."""
     if resource.get("resourceType") != "Observation":
         return [Finding("resourceType", "is not Observation", "set `resourceType: Observation`")]
@@ -75,7 +75,7 @@ def _status(resource: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding("status", "is missing or is no Observation status", 'write `status: "{{ %status }}"`')
 
 
-def _category(resource: Mapping[str, Any], capabilities: Capabilities | None) -> Iterator[Finding]:
+def _category(resource: Mapping[str, Any], capabilities: ObservationCapabilities | None) -> Iterator[Finding]:
     system = capabilities.category_system if capabilities else RULES["category_system"]
     found = [
         coding
@@ -92,7 +92,7 @@ def _subject(resource: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding("subject.reference", "must refer to a Patient", 'write `subject: {reference: "{{ %subject }}"}`')
 
 
-def _effective(resource: Mapping[str, Any], capabilities: Capabilities | None) -> Iterator[Finding]:
+def _effective(resource: Mapping[str, Any], capabilities: ObservationCapabilities | None) -> Iterator[Finding]:
     moment, period = resource.get("effectiveDateTime"), resource.get("effectivePeriod")
     if (moment is None) == (period is None):
         yield Finding(
@@ -121,7 +121,7 @@ def _period_times(period: Any) -> dict[str, Any]:
     return {f"effectivePeriod.{end}": period.get(end) for end in ("start", "end")}
 
 
-def _code_and_values(resource: Mapping[str, Any], capabilities: Capabilities | None) -> Iterator[Finding]:
+def _code_and_values(resource: Mapping[str, Any], capabilities: ObservationCapabilities | None) -> Iterator[Finding]:
     codings, codes = objects(member(resource.get("code"), "coding")), loinc_codes(resource)
     if not codes:
         yield Finding("code", "has no LOINC coding", 'write `code: {coding: "{[ %vital.codings ]}"}`')
@@ -182,7 +182,7 @@ def _value(holder: Mapping[str, Any], prefix: str, units: tuple[str, ...] | None
         yield Finding(f"{path}.code", f"is not the UCUM unit expected: {allowed}", 'write `code: "{{ %vital.unit }}"`')
 
 
-def _endpoint(resource: Mapping[str, Any], capabilities: Capabilities) -> Iterator[Finding]:
+def _endpoint(resource: Mapping[str, Any], capabilities: ObservationCapabilities) -> Iterator[Finding]:
     if capabilities.performer and not objects(resource.get("performer")):
         yield Finding("performer", "this endpoint needs a performer", 'add a reference: "{{ %site.performer }}"')
     if any(len(str(note.get("text", ""))) > capabilities.note_max_chars for note in objects(resource.get("note"))):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from schemas.capabilities import Capabilities
+from schemas.capabilities import ObservationCapabilities
 from schemas.config import Config, Vital
 from schemas.errors import Rejected
 from schemas.reasons import Reason
@@ -32,12 +32,12 @@ _STATISTIC_WORDS = {
 }
 
 
-def site_variables(capabilities: Capabilities) -> dict[str, Any]:
-    """%site: the endpoint's capabilities, by their names."""
+def site_variables(capabilities: ObservationCapabilities) -> dict[str, Any]:
+    """%site: the endpoint's capabilities for Observations, by their names."""
     return capabilities.model_dump()
 
 
-def vital_variables(config: Config, name: str, capabilities: Capabilities) -> dict[str, Any]:
+def vital_variables(config: Config, name: str, capabilities: ObservationCapabilities) -> dict[str, Any]:
     """%vital: of a vital, or of a panel of two."""
     if name in PANELS:
         first = config.vital_type(PANELS[name][0])
@@ -55,7 +55,7 @@ def vital_variables(config: Config, name: str, capabilities: Capabilities) -> di
 
 
 def window_variables(
-    config: Config, windows: Sequence[Window], subject_id: str, status: str, capabilities: Capabilities
+    config: Config, windows: Sequence[Window], subject_id: str, status: str, capabilities: ObservationCapabilities
 ) -> dict[str, Any]:
     """Everything that changes from window to window: %window, %components, %subject, %status, %summary."""
     if not _FHIR_ID.match(subject_id):
@@ -137,7 +137,9 @@ def _window(window: Window, vital: Vital, revision: int) -> dict[str, Any]:
     }
 
 
-def _components(config: Config, windows: Sequence[Window], capabilities: Capabilities) -> list[dict[str, Any]]:
+def _components(
+    config: Config, windows: Sequence[Window], capabilities: ObservationCapabilities
+) -> list[dict[str, Any]]:
     panel = config.vital_type(windows[0].type).panel
     if panel is None:
         return []
@@ -145,7 +147,9 @@ def _components(config: Config, windows: Sequence[Window], capabilities: Capabil
     return [_component(config, member, by_type.get(member), capabilities) for member in PANELS[panel]]
 
 
-def _component(config: Config, member: str, window: Window | None, capabilities: Capabilities) -> dict[str, Any]:
+def _component(
+    config: Config, member: str, window: Window | None, capabilities: ObservationCapabilities
+) -> dict[str, Any]:
     definition = config.vital_type(member)
     return {
         "name": member,
@@ -157,7 +161,7 @@ def _component(config: Config, member: str, window: Window | None, capabilities:
     }
 
 
-def _codings(codes: Sequence[Code], capabilities: Capabilities) -> list[dict[str, str]]:
+def _codings(codes: Sequence[Code], capabilities: ObservationCapabilities) -> list[dict[str, str]]:
     taken = codes[:1] if capabilities.codings == "one" else codes
     return [{"system": LOINC, "code": code.code, "display": code.display} for code in taken]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, NamedTuple
 
-from schemas.capabilities import Capabilities
+from schemas.capabilities import ResourceCapabilities
 from schemas.ehr import ResourceVersion
 from schemas.operation import TERMINAL, Operation, State
 from schemas.ports.ledger import Ledger
@@ -26,7 +26,7 @@ class Plan(NamedTuple):
     target: ResourceVersion | None
 
 
-async def plan(operation: Operation, capabilities: Capabilities, ledger: Ledger) -> Plan | Verdict:
+async def plan(operation: Operation, capabilities: ResourceCapabilities, ledger: Ledger) -> Plan | Verdict:
     """Create; or, where an earlier result of this source event stands in the chart, update that one."""
     resource = dict(operation.intent.resource)
     if operation.amends is None:
@@ -43,7 +43,7 @@ async def plan(operation: Operation, capabilities: Capabilities, ledger: Ledger)
     return Plan("update", resource | {"status": "amended"}, ResourceVersion(earlier.resource_id, earlier.version))
 
 
-def _why_held(operation: Operation, earlier: Operation, capabilities: Capabilities) -> str | None:
+def _why_held(operation: Operation, earlier: Operation, capabilities: ResourceCapabilities) -> str | None:
     if earlier.state not in TERMINAL:
         return "amends_unsettled"
     if not capabilities.amend:

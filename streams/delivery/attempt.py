@@ -15,8 +15,9 @@ from typing import NamedTuple, Protocol
 import orjson
 
 from mappings.observation.match import compare
-from schemas.capabilities import Capabilities, EndpointKind
+from schemas.capabilities import Capabilities
 from schemas.ehr import EhrResponse, SearchMatches
+from schemas.endpoint_kinds import EndpointKind
 from schemas.errors import RetryLater
 from schemas.operation import Operation, State
 from schemas.ports.clock import Clock
@@ -108,11 +109,11 @@ class Attempts:
         if isinstance(agreed, Verdict):
             return Attempted(agreed)
         operation = agreed
-        planned = await plan(operation, self.capabilities, self.ledger)
+        planned = await plan(operation, self.capabilities.of(operation.intent.resource_type), self.ledger)
         if isinstance(planned, Verdict):
             return Attempted(planned)
         asked = self._asked(operation, planned)
-        if self.capabilities.encounter == "required":
+        if asked.capabilities.encounter == "required":
             found = await self._encounter(operation, asked)
             if isinstance(found, Attempted):
                 return found
@@ -173,7 +174,9 @@ class Attempts:
 
     def _asked(self, operation: Operation, planned: Plan) -> AttemptContext:
         refusals = self.refusals.before(operation.operation_id)
-        return AttemptContext(self.kind, self.capabilities, planned.action, operation.code, refusals)
+        return AttemptContext(
+            self.kind, self.capabilities.of(operation.intent.resource_type), planned.action, operation.code, refusals
+        )
 
     # -- the encounter -------------------------------------------------------------------------------------------------
 
@@ -203,7 +206,7 @@ class Attempts:
     # -- settling doubt -----------------------------------------------------------------------------------------------
 
     async def _settle_doubt(self, operation: Operation, doubt: Doubt) -> Attempted:
-        planned = await plan(operation, self.capabilities, self.ledger)
+        planned = await plan(operation, self.capabilities.of(operation.intent.resource_type), self.ledger)
         if isinstance(planned, Verdict):
             return Attempted(planned)
         return await self._look(operation, planned, self._asked(operation, planned), doubt)

@@ -11,7 +11,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from schemas.capabilities import Capabilities, EndpointKind
+from schemas.capabilities import Capabilities
+from schemas.endpoint_kinds import EndpointKind
 from schemas.errors import RetryLater
 from schemas.operation import Operation, Outcome, State
 from schemas.ports.clock import Clock

@@ -9,8 +9,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from schemas.capabilities import Capabilities, EndpointKind
+from schemas.capabilities import ResourceCapabilities
 from schemas.ehr import EhrResponse, ResourceVersion, SearchMatches
+from schemas.endpoint_kinds import EndpointKind
 from schemas.operation import ABSENT, State
 from streams.delivery.ehr_response import Issues, issues, json_object, retry_after_s, written
 
@@ -93,7 +94,7 @@ class AttemptContext(NamedTuple):
     """What was asked of whom, for the table: one attempt of one action at one endpoint."""
 
     kind: EndpointKind
-    capabilities: Capabilities
+    capabilities: ResourceCapabilities
     action: Action
     previous: str | None = None
     """The code of the attempt before."""

@@ -36,7 +36,7 @@ def patient(ehr: Ehr) -> str:
 
 def asked(ehr: Ehr, action: str = "create") -> AttemptContext:
     endpoint = ehr.endpoint()
-    return AttemptContext(endpoint.kind, endpoint.matrix, action)
+    return AttemptContext(endpoint.kind, endpoint.matrix.observation, action)
 
 
 async def test_a_create_is_answered_with_the_place_of_the_observation(ehr: Ehr, patient: str) -> None:
@@ -137,7 +137,7 @@ async def test_an_amendment_makes_the_next_version_and_a_stale_one_is_refused(eh
     amended = ehr.with_encounter(ehr.intent(patient, value=75)) | {"status": "amended"}
     answer = await connection.update(str(made.resource_id), made.version, amended)
     verdict = judge(asked(ehr, "update"), "Observation", answer, now())
-    if not ehr.endpoint().matrix.amend:
+    if not ehr.endpoint().matrix.observation.amend:
         assert verdict.state is State.HELD
         assert [o["valueQuantity"]["value"] for o in ehr.observations(patient)] == [72]
         await connection.close()
@@ -156,7 +156,7 @@ async def test_the_same_result_sent_twice_is_doubled_only_where_the_ehr_has_no_m
     intent = ehr.intent(patient)
     for _time in range(2):
         await connection.create(ehr.with_encounter(intent), intent)
-    capabilities = ehr.endpoint().matrix
+    capabilities = ehr.endpoint().matrix.observation
     defended = capabilities.conditional_create or capabilities.server_dedupes
     assert len(ehr.observations(patient)) == (1 if defended else 2)
     await connection.close()

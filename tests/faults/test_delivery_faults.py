@@ -104,7 +104,7 @@ async def test_a_lost_request_is_sent_again_only_where_the_ehr_refuses_repeats(e
     record_ward(ehr, ledger)
     ehr.sandbox.sandbox.faults.put([Fault(kind=kind, count=3)])
     await deliver_until(delivery(ehr, ledger), lambda: at_rest(ledger))
-    capabilities = ehr.endpoint().matrix
+    capabilities = ehr.endpoint().matrix.observation
     resent = capabilities.server_dedupes or capabilities.conditional_create
     everything = len(PATIENTS) * len(MINUTES)
     lost = 0 if resent else 3
@@ -293,7 +293,7 @@ async def test_a_changed_result_amends_the_observation_or_is_left_to_a_person(eh
     ledger.record([ehr.intent("p0", value=75)])
     await deliver_until(delivery(ehr, ledger), lambda: at_rest(ledger))
     charted = [(o["status"], o["valueQuantity"]["value"]) for o in ehr.observations("p0")]
-    if ehr.endpoint().matrix.amend:
+    if ehr.endpoint().matrix.observation.amend:
         assert charted == [("amended", 75)]
         assert ledger.states() == {NAME: {State.SUCCEEDED: 2}}
     else:

@@ -138,7 +138,7 @@ def test_a_result_that_no_search_finds_is_not_sent_to_another_patient_when_it_is
 
     monkeypatch.setattr(FhirEndpoint, "find", nothing)
     strike(ward.ehr, LOST)
-    if ward.ehr.endpoint().matrix.conditional_create:
+    if ward.ehr.endpoint().matrix.observation.conditional_create:
         assert ward.deliver().state is State.SUCCEEDED  # sent again, conditionally: the EHR itself knows it
     else:
         assert (ward.deliver().code, ward.operation().in_doubt) == ("absent", True)

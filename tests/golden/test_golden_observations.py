@@ -35,7 +35,7 @@ def test_every_observation_on_file_is_sound_fhir_and_us_core(case: Path) -> None
     resource = json.loads((case / "observation.json").read_text())
 
     assert structure(resource) == []
-    assert validate(resource, config.endpoints["site"].matrix) == []
+    assert validate(resource, config.endpoints["site"].matrix.observation) == []
 
 
 def test_every_kind_of_endpoint_has_every_vital() -> None:

@@ -10,7 +10,7 @@ import pytest
 from fhir.resources.R4B.observation import Observation
 
 from mappings.observation.us_core import validate
-from schemas.capabilities import DEFAULTS
+from schemas.endpoint_kinds import DEFAULTS
 from schemas.topics import WINDOWS
 from testbed.brokers import Broker
 from tests.system.charted import assert_chart_is_true, searched_observations
@@ -66,7 +66,7 @@ def test_each_observation_is_valid_fhir_and_keeps_our_us_core_rules(observations
     assert observations
     for observation in observations:
         Observation.model_validate(observation)
-        assert validate(observation, DEFAULTS["fhir"]) == []
+        assert validate(observation, DEFAULTS["fhir"].observation) == []
 
 
 def test_a_search_by_window_identifier_finds_exactly_the_result_of_that_window(

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mappings.observation.match import compare
-from schemas.capabilities import DEFAULTS
 from schemas.ehr import EhrResponse, ResourceVersion, SearchMatches
+from schemas.endpoint_kinds import DEFAULTS
 from schemas.operation import State
 from streams.delivery.ehr_response import EPIC_CODES, LONGEST_WAIT_S, issues, retry_after_s, written
 from streams.delivery.verdict import MESSAGES, AttemptContext, judge, judge_search
@@ -31,7 +31,7 @@ ACTIONS = ["create", "update", "search"]
 def ask(
     kind: str = "fhir", action: str = "create", previous: str | None = None, refusals: int = 0, **differs: Any
 ) -> AttemptContext:
-    capabilities = DEFAULTS[kind].model_copy(update=differs)
+    capabilities = DEFAULTS[kind].observation.model_copy(update=differs)
     return AttemptContext(kind, capabilities, action, previous, refusals)
 
 

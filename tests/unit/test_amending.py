@@ -1,6 +1,6 @@
 """What an attempt is to write where an earlier result of the same window is known, or was."""
 
-from schemas.capabilities import DEFAULTS
+from schemas.endpoint_kinds import DEFAULTS
 from schemas.operation import State
 from streams.delivery.amending import Plan, plan
 from streams.delivery.verdict import Verdict
@@ -19,7 +19,7 @@ async def amended(state: State, *, forgotten: bool = False) -> Plan | Verdict:
     (second,) = ledger.claim(ENDPOINT, 1, 60)
     if forgotten:
         del ledger.operations[first.operation_id]
-    return await plan(second, DEFAULTS["fhir"], ledger)
+    return await plan(second, DEFAULTS["fhir"].observation, ledger)
 
 
 async def test_a_later_result_replaces_the_one_in_the_chart() -> None:

@@ -4,6 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from schemas.capabilities import Capabilities
+from schemas.config import Endpoint
+from schemas.endpoint_kinds import DEFAULTS
 from streams.delivery.role import Pace
 
 LONGEST_TIMEOUT_S = 60.0
@@ -16,3 +18,35 @@ def test_the_longest_timeout_leaves_most_of_a_minute_of_a_lease_to_begin_sending
 def test_a_timeout_with_which_nothing_would_ever_be_sent_is_refused() -> None:
     with pytest.raises(ValidationError):
         Capabilities(timeout_s=LONGEST_TIMEOUT_S + 0.1)
+
+
+def matrix(kind: str, **given: object) -> Capabilities:
+    return Endpoint(kind=kind, base_url="http://127.0.0.1", capabilities=given).matrix
+
+
+def test_flat_keys_of_an_endpoint_mean_observation() -> None:
+    flat = matrix("fhir", conditional_create=True, timeout_s=5)
+    assert flat == matrix("fhir", timeout_s=5, Observation={"conditional_create": True})
+    assert (flat.observation.conditional_create, flat.timeout_s) == (True, 5)
+
+
+def test_a_site_changes_what_it_names_and_keeps_the_defaults_of_the_kind() -> None:
+    changed = matrix("epic", Observation={"note": False}, encounter="optional").observation
+    assert (changed.note, changed.encounter, changed.codings, changed.amend) == (False, "optional", "one", False)
+
+
+def test_a_capability_given_flat_and_by_type_is_refused() -> None:
+    with pytest.raises(ValidationError, match="`note` is given twice"):
+        matrix("fhir", note=False, Observation={"note": True})
+
+
+def test_an_endpoint_is_asked_nothing_of_a_type_that_it_does_not_know() -> None:
+    capabilities = matrix("fhir")
+    assert capabilities.of("Observation") is capabilities.observation
+    assert not capabilities.of("DocumentReference").create
+    assert not capabilities.of("observation").create
+
+
+@pytest.mark.parametrize("kind", DEFAULTS)
+def test_the_defaults_of_a_kind_survive_a_configuration_that_changes_nothing(kind: str) -> None:
+    assert matrix(kind) == DEFAULTS[kind]

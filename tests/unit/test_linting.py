@@ -65,7 +65,7 @@ endpoints:
 
 def test_a_sound_configuration_is_loaded() -> None:
     config = load_config(EXAMPLE.read_text(), EXAMPLE.name, beside(EXAMPLE))
-    assert config.endpoints["north-epic"].matrix.codings == "one"
+    assert config.endpoints["north-epic"].matrix.observation.codings == "one"
 
 
 def test_loading_a_broken_configuration_names_every_finding_at_once() -> None:

@@ -69,7 +69,7 @@ def test_every_window_becomes_sound_fhir_and_us_core(
     mapper = ObservationMapper(CONFIG, endpoint)
     resource = mapper.render(changed, "x1", "amended" if revision else "final")
     assert structure(resource) == []
-    assert validate(resource, CONFIG.endpoints[endpoint].matrix) == []
+    assert validate(resource, CONFIG.endpoints[endpoint].matrix.observation) == []
     values = [
         holder["valueQuantity"]["value"]
         for holder in [resource, *resource.get("component", [])]

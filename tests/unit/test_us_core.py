@@ -12,7 +12,7 @@ import pytest
 
 from mappings.observation.structure import structure
 from mappings.observation.us_core import PROFILES, RULES, Profile, validate
-from schemas.capabilities import DEFAULTS
+from schemas.endpoint_kinds import DEFAULTS
 
 PUBLISHED = Path(__file__).parents[1] / "data" / "us-core"
 EXAMPLES = sorted(PUBLISHED.glob("example-*.json"))
@@ -104,7 +104,7 @@ def test_pulse_oximetry_needs_both_codings_unless_the_endpoint_takes_one() -> No
     resource["code"]["coding"] = [{"system": "http://loinc.org", "code": "59408-5"}]
     resource["valueQuantity"] |= {"unit": "%", "code": "%"}
     assert [finding.path for finding in validate(resource)] == ["code.coding"]
-    assert validate(resource, DEFAULTS["epic"]) == []
+    assert validate(resource, DEFAULTS["epic"].observation) == []
 
 
 @pytest.mark.parametrize(
@@ -118,11 +118,11 @@ def test_what_epic_refuses_is_found_before_it_is_sent(change: Callable[[Resource
     resource = example("heart-rate")
     change(resource)
     assert validate(resource) == []
-    assert [finding.path for finding in validate(resource, DEFAULTS["epic"])] == [path]
+    assert [finding.path for finding in validate(resource, DEFAULTS["epic"].observation)] == [path]
 
 
 def test_a_performer_is_asked_for_where_the_endpoint_needs_one() -> None:
-    capabilities = DEFAULTS["oracle-health"].model_copy(update={"performer": "Practitioner/1"})
+    capabilities = DEFAULTS["oracle-health"].observation.model_copy(update={"performer": "Practitioner/1"})
     resource = example("heart-rate")
     del resource["performer"]
     assert [finding.path for finding in validate(resource, capabilities)] == ["performer"]

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Literal, get_args
 
-from schemas.capabilities import EndpointKind
+from schemas.endpoint_kinds import EndpointKind
 from schemas.errors import Misconfigured
 from testbed.brokers import Kind, start_broker
 from testbed.sandbox_ehr import main as serve_sandbox_ehr
