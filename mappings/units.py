@@ -15,10 +15,9 @@ from fractions import Fraction
 from types import MappingProxyType
 
 from schemas.errors import Misconfigured, Rejected
+from schemas.fixed_point import MICRO, divide_half_even
 from schemas.reasons import Reason
 from schemas.vitals import VitalType
-
-MICRO = 1_000_000
 
 GLUCOSE_CODES = frozenset({"99504-3", "105272-9", "2339-0", "15074-8", "41653-7", "97507-8", "105273-7"})
 """LOINC codes whose analyte is glucose: only for these does mg/dL convert to mmol/L."""
@@ -124,8 +123,7 @@ def convert_micro(value_micro: int, how: Conversion) -> int:
     >>> convert_micro(98_600_000, conversion("[degF]", "Cel"))
     37000000
     """
-    quotient, rest = divmod((value_micro + how.shift_micro) * how.numerator, how.denominator)
-    return quotient + (2 * rest + quotient % 2 > how.denominator)
+    return divide_half_even((value_micro + how.shift_micro) * how.numerator, how.denominator)
 
 
 def conversion(unit: str | None, canonical: str, *, glucose: bool = False) -> Conversion:

@@ -9,11 +9,12 @@ from sqlalchemy import Connection, case, or_, select, update
 from adapters.ledger import tallies
 from adapters.ledger.ordering_keys import parts
 from adapters.ledger.outbox import write
-from adapters.ledger.rows import UNREADABLE, UNREADABLE_MESSAGE, instant, operation
+from adapters.ledger.rows import UNREADABLE, UNREADABLE_MESSAGE, operation
 from adapters.ledger.sealing import Seal
 from adapters.ledger.settling import settle
 from adapters.ledger.tables import lanes, operations
 from schemas.audit import Step
+from schemas.instants import from_epoch_us
 from schemas.operation import Operation, Outcome, State
 from schemas.ports.ledger import Beside
 
@@ -37,7 +38,7 @@ def claim(db: Connection, seal: Seal, now_us: int, endpoint: str, limit: int, le
         started = [state for (state,) in db.execute(before)]
         taken = db.execute(_take(heads, lease_us)).all()
         tallies.note(db, [(endpoint, state, _claimed_state(state)) for state in started])
-        claimed += [operation(row, seal).model_copy(update={"claimed_at": instant(now_us)}) for row in taken]
+        claimed += [operation(row, seal).model_copy(update={"claimed_at": from_epoch_us(now_us)}) for row in taken]
         db.execute(update(lanes).where(lanes.c.lane.in_([lane for lane, _ in part])).values(due_us=lease_us))
     claimed = _without_unreadable(db, seal, now_us, claimed)
     return sorted(claimed, key=lambda taken: taken.sequence)

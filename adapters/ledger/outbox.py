@@ -16,10 +16,11 @@ import orjson
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from adapters.ledger.ordering_keys import parts, upsert
-from adapters.ledger.rows import instant, storable
+from adapters.ledger.rows import storable
 from adapters.ledger.sealing import Seal
 from adapters.ledger.tables import chains, outbox, outbox_lease
 from schemas.audit import Link, Step, chained
+from schemas.instants import from_epoch_us
 from schemas.ports.kafka import Outgoing
 from schemas.ports.ledger import Beside, Parcel
 from schemas.topics import ALL, AUDIT
@@ -38,7 +39,7 @@ def write(db: Connection, seal: Seal, now_us: int, besides: Iterable[Beside]) ->
         going += beside.records
         for step in map(_storable, beside.steps):
             key = _key(step.tenant_id)
-            event, links[key] = chained(step, links[key], beside.role, instant(now_us))
+            event, links[key] = chained(step, links[key], beside.role, from_epoch_us(now_us))
             going.append(Outgoing(AUDIT, event.tenant_id.encode(), event.model_dump_json().encode()))
     for part in parts(going):
         db.execute(insert(outbox), [_row(record, now_us, seal) for record in part])

@@ -9,9 +9,10 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Select, select
 
 from adapters.ledger.ordering_keys import parts, upsert
-from adapters.ledger.rows import operation, us
+from adapters.ledger.rows import operation
 from adapters.ledger.sealing import Seal
 from adapters.ledger.tables import operations, reviewed
+from schemas.instants import epoch_us
 from schemas.operation import Operation, State
 
 
@@ -36,9 +37,9 @@ def charted(db: Connection, seal: Seal, asked: ChartedQuery) -> list[Operation]:
     if asked.patient is not None:
         wanted = wanted.where(operations.c.lane == asked.patient)
     if asked.first is not None:
-        wanted = wanted.where(operations.c.last_us >= us(asked.first))
+        wanted = wanted.where(operations.c.last_us >= epoch_us(asked.first))
     if asked.last is not None:
-        wanted = wanted.where(operations.c.first_us <= us(asked.last))
+        wanted = wanted.where(operations.c.first_us <= epoch_us(asked.last))
     rows = db.execute(wanted.order_by(operations.c.sequence).limit(asked.limit))
     return [operation(row, seal) for row in rows]
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 from sqlalchemy import Row
 
 from adapters.ledger.sealing import Seal, joined
+from schemas.instants import epoch_us, from_epoch_us
 from schemas.operation import Intent, Operation, Outcome, State
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _STATUSES = 1000
 UNREADABLE = "unreadable"
 UNREADABLE_MESSAGE = "The ledger's entry was changed or damaged and cannot be read. It alone is held; see the runbook."
@@ -40,16 +39,6 @@ class Attempt(NamedTuple):
     code: str | None
     request: bytes | None
     response: bytes | None
-
-
-def us(at: datetime) -> int:
-    """Microseconds since the epoch, exactly."""
-    return (at - _EPOCH) // _MICROSECOND
-
-
-def instant(at_us: int) -> datetime:
-    """The instant again."""
-    return _EPOCH + timedelta(microseconds=at_us)
 
 
 def entry(intent: Intent, seal: Seal) -> Entry:
@@ -84,8 +73,8 @@ def operation_row(one: Entry, amends: str | None, now_us: int, seal: Seal) -> di
         "created_us": now_us,
         "due_us": now_us,
         "device": one.device,
-        "first_us": None if intent.first_time is None else us(intent.first_time),
-        "last_us": None if intent.last_time is None else us(intent.last_time),
+        "first_us": None if intent.first_time is None else epoch_us(intent.first_time),
+        "last_us": None if intent.last_time is None else epoch_us(intent.last_time),
     }
 
 
@@ -116,7 +105,7 @@ def _unreadable(row: Row[Any]) -> Intent:
         content_hash=row.content_hash,
         source_ids=row.source_ids.split(),
         vital_type=UNREADABLE,
-        measured_at=instant(row.created_us),
+        measured_at=from_epoch_us(row.created_us),
         resource={},
     )
 
@@ -136,9 +125,9 @@ def _as_it_stands(row: Row[Any], intent: Intent) -> Operation:
         http_status=row.http_status,
         code=row.code,
         message=row.message,
-        created_at=instant(row.created_us),
-        next_attempt_at=None if row.due_us is None else instant(row.due_us),
-        settled_at=None if row.settled_us is None else instant(row.settled_us),
+        created_at=from_epoch_us(row.created_us),
+        next_attempt_at=None if row.due_us is None else from_epoch_us(row.due_us),
+        settled_at=None if row.settled_us is None else from_epoch_us(row.settled_us),
     )
 
 
@@ -163,7 +152,7 @@ def attempt_seen(row: Row[Any], seal: Seal) -> Attempt:
     return Attempt(
         attempt=row.attempt,
         fence=row.fence,
-        at=instant(row.at_us),
+        at=from_epoch_us(row.at_us),
         state=State(row.state),
         http_status=row.http_status,
         code=row.code,

@@ -11,10 +11,12 @@ from typing import Any
 
 from mappings.fhir_json import loinc_codes, member, objects
 from mappings.observation.us_core import Finding
-from mappings.observation.variables import MICRO, instant, statistic_of
+from mappings.observation.variables import statistic_of
 from mappings.units import GLUCOSE_CODES, Conversion, conversion, convert_micro
 from schemas.config import Config
 from schemas.errors import Rejected
+from schemas.fixed_point import to_micro
+from schemas.instants import rfc3339
 from schemas.vitals import PANEL_CODES, PANELS
 from schemas.window import Window
 
@@ -43,7 +45,7 @@ def _who_and_when(resource: Mapping[str, Any], window: Window, subject: str) -> 
     times = (
         [period.get("start"), period.get("end")] if isinstance(period, dict) else [resource.get("effectiveDateTime")]
     )
-    if any(time not in (instant(window.start), instant(window.end)) for time in times):
+    if any(time not in (rfc3339(window.start), rfc3339(window.end)) for time in times):
         yield Finding(
             "effective[x]", "is not the time of the window", 'use "{{ %window.start }}" and "{{ %window.end }}"'
         )
@@ -112,6 +114,6 @@ def _quantity(holder: Mapping[str, Any], path: str, config: Config, window: Wind
 
 
 def _agrees(charted: float, how: Conversion, measured: float) -> bool:
-    charted_micro = round(charted * MICRO)
+    charted_micro = to_micro(charted)
     low, high = (convert_micro(charted_micro + by, how) for by in (-_ROUNDED_MICRO, _ROUNDED_MICRO))
-    return low <= round(measured * MICRO) <= high
+    return low <= to_micro(measured) <= high

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from schemas.capabilities import ObservationCapabilities
 from schemas.config import Config, Vital
 from schemas.errors import Rejected
+from schemas.fixed_point import to_json_number, to_micro
+from schemas.instants import rfc3339
 from schemas.reasons import Reason
 from schemas.vitals import LOINC, PANEL_CODES, PANELS, Code
 from schemas.window import Window
 
-MICRO = 1_000_000
 VARIABLES = frozenset({"vital", "site", "window", "components", "subject", "status", "summary"})
 """Every variable a template may read."""
 
@@ -100,35 +101,18 @@ def summary(config: Config, windows: Sequence[Window]) -> str:
     return f"{made[0].upper()}{made[1:]}, {_span(lead.end - lead.start)} window, device clock{revised}"
 
 
-def number(value: float) -> int | float:
-    """The value as a JSON number without float noise: whole numbers whole, else at most six decimals.
-
-    >>> number(72.0), number(36.6), number(0.1 + 0.2)
-    (72, 36.6, 0.3)
-    """
-    micro = round(value * MICRO)
-    whole, rest = divmod(micro, MICRO)
-    return micro / MICRO if rest else whole
-
-
-def instant(moment: datetime) -> str:
-    """A FHIR instant in UTC; milliseconds only where there are some."""
-    precise = "milliseconds" if moment.microsecond else "seconds"
-    return moment.astimezone(UTC).isoformat(timespec=precise).replace("+00:00", "Z")
-
-
 def statistic_of(window: Window, vital: Vital) -> int | float:
     """The configured statistic of the window, as charted."""
     value: float = getattr(window, vital.statistic)
-    return number(value)
+    return to_json_number(to_micro(value))
 
 
 def _window(window: Window, vital: Vital, revision: int) -> dict[str, Any]:
     return {
         "id": window.window_id,
         "type": window.type,
-        "start": instant(window.start),
-        "end": instant(window.end),
+        "start": rfc3339(window.start),
+        "end": rfc3339(window.end),
         "value": statistic_of(window, vital),
         "statistic": vital.statistic,
         "count": window.count,

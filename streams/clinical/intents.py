@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
 
 from schemas.config import Config
 from schemas.errors import Rejected
+from schemas.instants import MICROSECOND, from_epoch_ms
 from schemas.operation import Intent
 from schemas.ports.reference import ReferenceData
 from schemas.reading import SetAside, SourceRecord
@@ -21,7 +22,6 @@ from streams.clinical.panels import Group
 from streams.consent import is_refusal
 
 Render = Callable[[str, Sequence[Window], str], dict[str, Any]]
-_MICROSECOND = timedelta(microseconds=1)
 _PANEL_OF = {member: panel for panel, members in PANELS.items() for member in members}
 
 
@@ -106,14 +106,14 @@ def _at(endpoint: str, group: Group, reference: ReferenceData, render: Render) -
         vital_type=vital_type,
         measured_at=first.end,
         resource=resource,
-        window_closed_at=datetime.fromtimestamp(max(a.record.timestamp_ms for a in group) / 1000, UTC),
+        window_closed_at=from_epoch_ms(max(a.record.timestamp_ms for a in group)),
     )
 
 
 def _span(windows: Sequence[Window]) -> tuple[datetime, datetime]:
     """From the first to the last reading of all; where a window does not say, as long as it can have been."""
     first = min(window.first_time or window.start for window in windows)
-    last = max(window.last_time or window.end - _MICROSECOND for window in windows)
+    last = max(window.last_time or window.end - MICROSECOND for window in windows)
     return first, last
 
 

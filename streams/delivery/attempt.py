@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 import orjson
@@ -19,6 +19,7 @@ from schemas.capabilities import Capabilities
 from schemas.ehr import EhrResponse, SearchMatches
 from schemas.endpoint_kinds import EndpointKind
 from schemas.errors import RetryLater
+from schemas.instants import MICROSECOND
 from schemas.operation import Operation, State
 from schemas.ports.clock import Clock
 from schemas.ports.ehr import EhrEndpoint
@@ -34,7 +35,6 @@ from streams.delivery.verdict import MESSAGES, AttemptContext, Verdict, judge, j
 log = logging.getLogger(__name__)
 Reviewing = Callable[[Operation, datetime], Review]
 """Compares an operation with the current records; RetryLater while they are not current."""
-JUST_BEFORE = timedelta(microseconds=1)
 
 
 class Gate(Protocol):
@@ -186,7 +186,7 @@ class Attempts:
             if closed is not None:
                 return Attempted(verdict_of(State.DEFERRED, closed))
             intent = operation.intent
-            measured = intent.last_time or intent.measured_at - JUST_BEFORE  # the end of a window is exclusive
+            measured = intent.last_time or intent.measured_at - MICROSECOND  # the end of a window is exclusive
             reference, answer = await self.ehr.active_encounter(intent.subject_id, measured)
         if reference is not None:
             self.absences.end(operation.operation_id)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from schemas.correction import Correction
+from schemas.instants import epoch_ms, from_epoch_ms
 from schemas.operation import Intent, Operation
 from schemas.ports.reference import ReferenceData
 from schemas.reference import Pairing, PatientRecord
@@ -16,8 +17,6 @@ from streams.delivery.review import is_given, subject_now
 Name = Callable[..., str]
 """A keyed hash, so that what is remembered of a record names no patient."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 _NAME_CHARACTERS = 16
 _Interval = tuple[int, int | None, str]
 
@@ -110,7 +109,7 @@ def remembered(before: str | None, after: str) -> str:
 
 
 def _interval(since: datetime, until: datetime | None, patient: str) -> _Interval:
-    return _ms(since), None if until is None else _ms(until), patient
+    return epoch_ms(since), None if until is None else epoch_ms(until), patient
 
 
 def _intervals(text: str) -> list[_Interval]:
@@ -131,13 +130,9 @@ def _text(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-def _ms(at: datetime) -> int:
-    return (at - _EPOCH) // _MILLISECOND
-
-
 def _instant(ms: int) -> datetime | None:
     """None, open, beyond what UTC can name: the end of the year 9999 comes later west of Greenwich."""
     try:
-        return _EPOCH + ms * _MILLISECOND
+        return from_epoch_ms(ms)
     except OverflowError:
         return None

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
+from schemas.instants import MICROSECOND, epoch_ms
 from schemas.operation import Intent, Operation, State
 from schemas.ports.reference import ReferenceData
 from schemas.reference import Consent, Pairing
 from streams.consent import is_refusal
 
 _FHIR_ID = re.compile(r"[A-Za-z0-9\-._]{1,255}")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-_MILLISECOND = timedelta(milliseconds=1)
 
 
 class Readdress(NamedTuple):
@@ -74,7 +72,7 @@ def is_given(intent: Intent, pairing: Pairing | None) -> bool:
 
 def permitted(intent: Intent, consent: Consent, now: datetime) -> bool:
     """Whether consent holds now, and held from the first to the last reading."""
-    last = intent.last_time or intent.measured_at - _MICROSECOND  # the end of a window is exclusive
+    last = intent.last_time or intent.measured_at - MICROSECOND  # the end of a window is exclusive
     first = intent.first_time or last
     held = consent.allows("vitals", intent.vital_type, intent.endpoint, first, last)
     return held and consent.allows("vitals", intent.vital_type, intent.endpoint, now)
@@ -89,10 +87,12 @@ def subject_now(intent: Intent, reference: ReferenceData) -> str | None:
 
 def _gives(pairing: Pairing, patient_id: str, first: datetime, last: datetime) -> bool:
     """Nobody else in [first, last], and no moment without this patient; in whole milliseconds, as readings are joined."""
-    reached, end = _ms(first), _ms(last)
-    spans = ((_ms(span.since), None if span.until is None else _ms(span.until), span) for span in pairing.intervals)
+    reached, end = epoch_ms(first), epoch_ms(last)
+    spans = (
+        (epoch_ms(span.since), None if span.until is None else epoch_ms(span.until), span) for span in pairing.intervals
+    )
     for since, until, span in sorted(spans, key=lambda one: one[0]):
-        if since > end or (until is not None and until <= max(since, _ms(first))):
+        if since > end or (until is not None and until <= max(since, epoch_ms(first))):
             continue
         if span.patient_id != patient_id or since > reached:
             return False
@@ -122,7 +122,3 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for item in value:
             yield from _texts(item)
-
-
-def _ms(at: datetime) -> int:
-    return (at - _EPOCH) // _MILLISECOND

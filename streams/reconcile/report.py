@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
+from schemas.instants import from_epoch_ms
 from schemas.operation import State
 from schemas.ports.kafka import Stored, TopicReader
 from schemas.ports.ledger import Ledger
@@ -146,7 +147,7 @@ def _published(windows: Windows, refused: Asides) -> dict[str, bool]:
 def _since(partitions: Mapping[int, Partition]) -> datetime | None:
     """From here on all that was appended is counted; None where nothing is left out."""
     cut = [p.begins_ms for p in partitions.values() if p.begins and p.begins_ms is not None]
-    return datetime.fromtimestamp(max(cut) / 1000, UTC) if cut else None
+    return from_epoch_ms(max(cut)) if cut else None
 
 
 def _lost(partitions: Mapping[int, Partition]) -> list[str]:

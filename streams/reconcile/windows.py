@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from schemas.instants import epoch_ms
 from schemas.ports.kafka import Stored
 
 Place = tuple[int, int, int]
@@ -49,7 +50,7 @@ class Window(msgspec.Struct):
 
     def span_ms(self) -> tuple[int, int]:
         """Its start and end in epoch milliseconds."""
-        start, end = (round(datetime.fromisoformat(at).timestamp() * 1000) for at in (self.start, self.end))
+        start, end = (epoch_ms(datetime.fromisoformat(at)) for at in (self.start, self.end))
         return start, end
 
 

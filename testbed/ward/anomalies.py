@@ -12,10 +12,12 @@ from datetime import timedelta
 from fractions import Fraction
 from typing import Any
 
+from schemas.fixed_point import to_micro
+from schemas.instants import rfc3339_from_ms
 from schemas.reasons import Reason
 from testbed.ward.plan import LOOSE_DEVICE, TWICE_DEVICE
 from testbed.ward.replay import Ordinary
-from testbed.ward.sending import Fate, Measured, Sent, encode, frame, measurement, micro, number, reading, rfc3339
+from testbed.ward.sending import Fate, Measured, Sent, encode, frame, measurement, number, reading
 
 HOUR_MS = 3_600_000
 SOON = timedelta(milliseconds=150)
@@ -44,7 +46,7 @@ class Trouble:
 
 def _fields(ordinary: Ordinary) -> dict[str, Any]:
     sample = ordinary.samples[0]
-    return measurement(sample.type, number(sample.value), sample.unit, rfc3339(ordinary.time_ms))
+    return measurement(sample.type, number(sample.value), sample.unit, rfc3339_from_ms(ordinary.time_ms))
 
 
 def _wrong(reason: Reason, **changes: Any) -> Alter:
@@ -106,7 +108,7 @@ def _fahrenheit(ordinary: Ordinary, _: int) -> list[Sent]:
     """The same temperature as a thermometer set to Fahrenheit would give it, to a tenth of a degree."""
     degrees = round(Fraction(ordinary.samples[0].value) * 9 / 5 + 32, 1)
     fields = _fields(ordinary) | {"value": float(degrees), "unit": "°F"}
-    truth = Measured(ordinary.patient_id, "body_temperature", ordinary.time_ms, micro((degrees - 32) * 5 / 9))
+    truth = Measured(ordinary.patient_id, "body_temperature", ordinary.time_ms, to_micro((degrees - 32) * 5 / 9))
     payload = encode(reading(ordinary.bed.tenant_id, ordinary.bed.device_id, fields))
     return [replace(ordinary.sent, value=payload, truth=(truth,))]
 
@@ -120,7 +122,7 @@ def _late(ordinary: Ordinary, late_ms: int) -> list[Sent]:
     """A reading whose upload took so long that its window had closed. Odd milliseconds: it repeats nothing."""
     time_ms = ordinary.time_ms - late_ms - 1
     sample = ordinary.samples[0]
-    fields = measurement(sample.type, number(sample.value), sample.unit, rfc3339(time_ms))
+    fields = measurement(sample.type, number(sample.value), sample.unit, rfc3339_from_ms(time_ms))
     payload = encode(reading(ordinary.bed.tenant_id, ordinary.bed.device_id, fields))
     return [ordinary.sent, replace(ordinary.sent, at=ordinary.sent.at + SOON, value=payload, fates=("late",), truth=())]
 
@@ -157,10 +159,12 @@ TROUBLES: tuple[Trouble, ...] = (
     Trouble(
         "clock_ahead",
         "a device clock one hour ahead",
-        _wrong_time(Reason.CLOCK_AHEAD, lambda ms: rfc3339(ms + HOUR_MS)),
+        _wrong_time(Reason.CLOCK_AHEAD, lambda ms: rfc3339_from_ms(ms + HOUR_MS)),
     ),
     Trouble(
-        "no_time_zone", "a time without offset", _wrong_time(Reason.NO_TIME_ZONE, lambda ms: rfc3339(ms).rstrip("Z"))
+        "no_time_zone",
+        "a time without offset",
+        _wrong_time(Reason.NO_TIME_ZONE, lambda ms: rfc3339_from_ms(ms).rstrip("Z")),
     ),
     Trouble("unit_alias", "a heart rate in bpm: understood", _alias),
     Trouble("unknown_vital", "a vital that is not configured", _wrong(Reason.UNKNOWN_TYPE, type="cuff_pressure")),
@@ -168,7 +172,9 @@ TROUBLES: tuple[Trouble, ...] = (
     Trouble("missing_unit", "no unit at all", _wrong(Reason.UNKNOWN_UNIT, unit=None)),
     Trouble("bad_in_frame", "one bad measurement in a frame: its neighbours count", _bad_in_frame, frames=True),
     Trouble(
-        "too_old", "a reading a month old", _wrong_time(Reason.TOO_OLD, lambda ms: rfc3339(ms - 30 * 24 * HOUR_MS))
+        "too_old",
+        "a reading a month old",
+        _wrong_time(Reason.TOO_OLD, lambda ms: rfc3339_from_ms(ms - 30 * 24 * HOUR_MS)),
     ),
     Trouble("cut_off", "a message cut off in transit", _cut_off),
 )

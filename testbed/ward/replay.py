@@ -5,9 +5,12 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from fractions import Fraction
 from itertools import count, groupby
 
+from schemas.fixed_point import to_micro
+from schemas.instants import epoch_ms, from_epoch_ms, rfc3339_from_ms
 from schemas.reasons import Reason
 from schemas.vitals import BUILT_IN
 from testbed.ward.plan import MOVE_SILENCE, Bed, Ward
@@ -17,13 +20,10 @@ from testbed.ward.sending import (
     Measured,
     Sent,
     encode,
-    epoch_ms,
     frame,
     measurement,
-    micro,
     number,
     reading,
-    rfc3339,
 )
 
 ARTEFACT = "artefact"
@@ -83,10 +83,10 @@ def _patient(ward: Ward, bed: Bed, time_ms: int) -> str | None:
 
 def _frame(bed: Bed, patient_id: str, time_ms: int, samples: list[Sample]) -> Ordinary:
     parts = [measurement(s.type, number(s.value), s.unit, time_ms) for s in samples]
-    truth = tuple(Measured(patient_id, s.type, time_ms, micro(s.value)) for s in samples)
+    truth = tuple(Measured(patient_id, s.type, time_ms, to_micro(Fraction(s.value))) for s in samples)
     payload = encode(frame(bed.tenant_id, bed.device_id, patient_id, parts))
     fates: tuple[Fate, ...] = tuple("window" for _ in samples)
-    sent = Sent(instant(time_ms), bed.device_id, payload, bed.name, fates, truth)
+    sent = Sent(from_epoch_ms(time_ms), bed.device_id, payload, bed.name, fates, truth)
     return Ordinary(sent, bed, time_ms, patient_id, tuple(samples))
 
 
@@ -97,10 +97,12 @@ def _readings(bed: Bed, patient_id: str, time_ms: int, same: list[Sample]) -> It
     for sample in same:
         fate, trouble = _fate(sample, plausible, seen)
         seen.add(sample.value)
-        truth = (Measured(patient_id, sample.type, time_ms, micro(sample.value)),) if fate == "window" else ()
-        fields = measurement(sample.type, number(sample.value), sample.unit, rfc3339(time_ms))
+        truth = (
+            (Measured(patient_id, sample.type, time_ms, to_micro(Fraction(sample.value))),) if fate == "window" else ()
+        )
+        fields = measurement(sample.type, number(sample.value), sample.unit, rfc3339_from_ms(time_ms))
         payload = encode(reading(bed.tenant_id, bed.device_id, fields))
-        sent = Sent(instant(time_ms), bed.device_id, payload, bed.name, (fate,), truth, trouble)
+        sent = Sent(from_epoch_ms(time_ms), bed.device_id, payload, bed.name, (fate,), truth, trouble)
         yield Ordinary(sent, bed, time_ms, patient_id, (sample,))
 
 
@@ -115,8 +117,3 @@ def _fate(sample: Sample, plausible: set[str], seen: set[str]) -> tuple[Fate, st
 def _in_range(sample: Sample) -> bool:
     low, high = BUILT_IN[sample.type].range
     return low <= float(sample.value) <= high
-
-
-def instant(time_ms: int) -> datetime:
-    """Milliseconds since 1970 as a time in UTC, exactly."""
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time_ms)

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from schemas.instants import epoch_ms
 from schemas.topics import PAIRINGS
 from testbed.ward.anomalies import TROUBLES, Trouble
 from testbed.ward.plan import Ward
 from testbed.ward.replay import Ordinary, replay
-from testbed.ward.sending import Sent, epoch_ms
+from testbed.ward.sending import Sent
 
 MOVED = "moved_monitor"
 

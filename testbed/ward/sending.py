@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from fractions import Fraction
+from datetime import datetime
 from typing import Any, Literal
 
 from schemas.reasons import Reason
@@ -38,22 +37,6 @@ class Sent:
     truth: tuple[Measured, ...] = ()
     trouble: str | None = None
     topic: TopicSpec = READINGS
-
-
-def epoch_ms(at: datetime) -> int:
-    """The instant in whole milliseconds since 1970."""
-    return round(at.timestamp() * 1000)
-
-
-def rfc3339(time_ms: int) -> str:
-    """The instant as a device writes it: UTC with milliseconds."""
-    instant = datetime.fromtimestamp(time_ms // 1000, UTC)
-    return f"{instant:%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03}Z"
-
-
-def micro(value: str | Fraction) -> int:
-    """A value in millionths of its unit, rounded half to even: what statistics are exact to."""
-    return round(Fraction(value) * 1_000_000)
 
 
 def number(value: str) -> int | float:

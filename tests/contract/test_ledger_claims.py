@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 from adapters.ledger import SqlLedger, migrate, open_ledger
-from adapters.ledger.rows import us
 from schemas.errors import Unsafe
+from schemas.instants import epoch_us
 from schemas.operation import Intent, Operation, State
 from schemas.ports.kafka import Outgoing
 from schemas.ports.ledger import Beside
@@ -123,9 +123,9 @@ def test_what_a_worker_sends_late_by_its_own_clock_is_judged_by_the_databases(po
     assert row is not None
     live, waiting = ledger.find(limit=2)
     assert live.next_attempt_at is not None
-    assert 0 < us(live.next_attempt_at) - row[0] <= LEASE_S * 1_000_000
-    assert us(live.created_at) <= row[0]
-    assert (waiting.state, us(waiting.next_attempt_at or NOW) - us(waiting.created_at) < 35_000_000) == (
+    assert 0 < epoch_us(live.next_attempt_at) - row[0] <= LEASE_S * 1_000_000
+    assert epoch_us(live.created_at) <= row[0]
+    assert (waiting.state, epoch_us(waiting.next_attempt_at or NOW) - epoch_us(waiting.created_at) < 35_000_000) == (
         State.DEFERRED, True
     )  # fmt: skip
     ledger.close()

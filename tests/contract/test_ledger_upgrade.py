@@ -8,9 +8,9 @@ from sqlalchemy import text
 
 from adapters.ledger import open_ledger
 from adapters.ledger.engine import connect, migrate, migrations
-from adapters.ledger.rows import us
 from adapters.ledger.sealing import Seal
 from schemas.errors import Misconfigured
+from schemas.instants import epoch_us
 from schemas.operation import State
 from schemas.ports.kafka import Reached
 from schemas.ports.ledger import Beside
@@ -29,7 +29,7 @@ def first_version(url: str, states: dict[str, tuple[State, int]]) -> None:
         command.upgrade(config, "0001")
         db.execute(text("INSERT INTO ledger_key VALUES (1, :f)"), {"f": seal.fingerprint})
         for sequence, (name, (state, attempts)) in enumerate(states.items(), start=1):
-            open_us = None if state in {State.SUCCEEDED, State.HELD} else us(NOW)
+            open_us = None if state in {State.SUCCEEDED, State.HELD} else epoch_us(NOW)
             lane = seal.name("north", "north-epic", name)
             of = intent(name, patient=name)
             sealed = seal.close(of.model_dump_json(exclude=_OLD_INTENT_LACKS).encode(), name)
@@ -41,7 +41,7 @@ def first_version(url: str, states: dict[str, tuple[State, int]]) -> None:
                     " :state, :attempts, :at, :due)"
                 ),
                 {"name": name, "lane": lane, "ids": f"{name}-0", "intent": sealed, "state": state,
-                 "attempts": attempts, "at": us(NOW), "due": open_us},
+                 "attempts": attempts, "at": epoch_us(NOW), "due": open_us},
             )  # fmt: skip
             db.execute(
                 text("INSERT INTO lanes VALUES (:lane, 'north-epic', :head, :due)"),
@@ -50,7 +50,7 @@ def first_version(url: str, states: dict[str, tuple[State, int]]) -> None:
             if state is not State.PENDING and state is not State.IN_PROGRESS:
                 db.execute(
                     text("INSERT INTO attempts (operation_id, attempt, at_us, state) VALUES (:name, 1, :at, :state)"),
-                    {"name": name, "at": us(NOW), "state": state},
+                    {"name": name, "at": epoch_us(NOW), "state": state},
                 )
     engine.dispose()
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection
 
 from adapters.ledger import SqlLedger, open_ledger
-from adapters.ledger.rows import us
 from schemas.audit import AuditEvent
+from schemas.instants import epoch_us
 from schemas.operation import Intent, Outcome, State
 from schemas.ports.kafka import Outgoing
 from schemas.topics import AUDIT, TopicSpec
@@ -24,7 +24,7 @@ class HandClock:
         self.now = NOW
 
     def __call__(self, _db: Connection) -> int:
-        return us(self.now)
+        return epoch_us(self.now)
 
 
 def ledger_at(url: str, clock: HandClock, key: bytes | None = KEY) -> SqlLedger:

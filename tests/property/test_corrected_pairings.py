@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.instants import epoch_ms
 from streams.telemetry.kernel import window_emitter
-from streams.telemetry.kernel.pairings import epoch_ms
 from tests.property.kernel_logs import BASE_MS, logs, measured, new_run, paired, pairings
 
 FAR_MS = BASE_MS + 10**9

@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import topics
+from schemas.instants import epoch_ms
 from schemas.publish import json_schema
 from schemas.reasons import Reason
 from testbed.ward.anomalies import TROUBLES
 from testbed.ward.plan import MOVED_DEVICE, STREAM_DEVICE, Ward, admit
 from testbed.ward.replay import ARTEFACT
 from testbed.ward.script import Pace, script
-from testbed.ward.sending import Sent, epoch_ms
+from testbed.ward.sending import Sent
 
 START = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 PACE = Pace()

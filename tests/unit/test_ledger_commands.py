@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from adapters.ledger import SqlLedger, migrate, open_ledger
 from adapters.ledger.engine import connect
-from adapters.ledger.rows import us
+from schemas.instants import epoch_us
 from schemas.operation import Outcome, State
 from schemas.reference import Consent, PatientRecord, Provision
 from streams.audit.verification import broken_links
@@ -35,7 +35,7 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqlLedge
     monkeypatch.setenv("VITALWIRE_DATABASE", url)
     monkeypatch.delenv("VITALWIRE_LEDGER_KEY_FILE", raising=False)
     migrate(url)
-    opened = open_ledger(url, None, lambda _db: us(fixed_clock()))
+    opened = open_ledger(url, None, lambda _db: epoch_us(fixed_clock()))
     yield opened
     opened.close()
 

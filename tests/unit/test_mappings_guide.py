@@ -38,7 +38,9 @@ def test_the_finding_that_the_guide_shows_is_the_finding_that_is_given() -> None
     assert [str(finding) for finding in findings] == [block("finding").strip()]
 
 
-@pytest.mark.parametrize("module", ["mappings.units", "mappings.observation.variables", "mappings.linting.rules"])
+@pytest.mark.parametrize(
+    "module", ["mappings.units", "mappings.linting.rules", "schemas.fixed_point", "schemas.instants"]
+)
 def test_examples_in_docstrings_are_true(module: str) -> None:
     result = doctest.testmod(importlib.import_module(module))
     assert result.attempted

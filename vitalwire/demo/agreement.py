@@ -13,9 +13,11 @@ from fractions import Fraction
 from typing import Any
 
 from schemas.config import Config, Vital
+from schemas.fixed_point import to_micro
+from schemas.instants import epoch_ms, rfc3339_from_ms
 from schemas.vitals import PANEL_CODES, PANELS
 from schemas.window import Window
-from testbed.ward.sending import Measured, epoch_ms, rfc3339
+from testbed.ward.sending import Measured
 
 Truth = dict[tuple[str, str, int], list[Measured]]
 """(patient, vital, start of the window in ms) → what was measured, by time."""
@@ -74,7 +76,7 @@ def _place(window: Window) -> tuple[str, str, int]:
 
 
 def _named(place: tuple[str, str, int]) -> str:
-    return f"{place[1]} at {rfc3339(place[2])}"
+    return f"{place[1]} at {rfc3339_from_ms(place[2])}"
 
 
 def _window_problem(
@@ -85,7 +87,7 @@ def _window_problem(
     vital = config.vitals[window.type]
     if window.count != len(members):
         return f"{_named(place)}: the window counts {window.count} readings, {len(members)} were sent"
-    if round(Fraction(str(getattr(window, vital.statistic))) * 1_000_000) != statistic_micro(members, vital):
+    if to_micro(Fraction(str(getattr(window, vital.statistic)))) != statistic_micro(members, vital):
         return f"{_named(place)}: the {vital.statistic} is not that of the readings"
     return None
 
@@ -112,7 +114,7 @@ def _wrong(
         members = truth.get((patient, vital, start_ms))
         if members is None:
             return f"this patient had no {vital} in this span"
-        if statistic_micro(members, config.vitals[vital]) != round(Fraction(str(value)) * 1_000_000):
+        if statistic_micro(members, config.vitals[vital]) != to_micro(Fraction(str(value))):
             return f"{vital} is not what the patient's readings of this span give"
     return None
 

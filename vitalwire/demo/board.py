@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from threading import Lock
 
+from schemas.fixed_point import to_micro
 from schemas.operation import State
 from schemas.reading import SetAside
 from schemas.topics import READINGS
@@ -63,7 +64,7 @@ class Board:
             # a worker that starts again may give a window again: it is the same one
             if self._windows.setdefault((window.window_id, window.revision), window) is window and window.publish:
                 self._published[window.patient_id] += 1
-                self._charted[window.patient_id][window.type] = round(window.median * 1_000_000)
+                self._charted[window.patient_id][window.type] = to_micro(window.median)
 
     def set_aside(self, aside: SetAside) -> None:
         """A reading or window was quarantined, or a reading was late."""

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from schemas.fixed_point import MICRO
 from schemas.reasons import EXPLANATIONS, LATE
 from testbed.ward.anomalies import TROUBLES
 from testbed.ward.plan import Bed, Ward
@@ -100,4 +101,4 @@ def _aside(seen: Seen) -> Table:
 
 
 def _short(micro: int) -> str:
-    return f"{micro / 1_000_000:.4g}"
+    return f"{micro / MICRO:.4g}"

@@ -12,8 +12,6 @@ from streams.telemetry.kernel.fast_json import NO_SEQ
 from streams.telemetry.kernel.store import FREE, NOWHERE, OPEN, SETTLED, Devices, OpenRows, Streams
 from streams.telemetry.kernel.vital_table import VitalColumns
 
-MICRO = 1_000_000
-
 
 class ClosedWindows(NamedTuple):
     """Columns, one element a window. Values in millionths; the median is doubled, so that it stays whole."""

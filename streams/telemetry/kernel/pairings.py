@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 import numpy as np
 
+from schemas.instants import epoch_ms
 from schemas.reference import Pairing
 from streams.telemetry.kernel.compiled import I32, I64, compiled
 from streams.telemetry.kernel.interning import Interner
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FOREVER_MS = np.iinfo(np.int64).max
 NOBODY, SEVERAL = -1, -2
 
@@ -101,9 +100,3 @@ class DevicePairings:
             np.concatenate((old.until_ms[stays], np.array(until, np.int64)))[order],
             np.concatenate((old.patient[stays], np.array(patient, np.int32)))[order],
         )
-
-
-def epoch_ms(instant: datetime) -> int:
-    """Milliseconds since 1970, exact, rounded down."""
-    delta = instant - _EPOCH
-    return delta.days * 86_400_000 + delta.seconds * 1000 + delta.microseconds // 1000

@@ -7,22 +7,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, NamedTuple
 
 import msgspec
 
+from schemas.fixed_point import decimal_to_micro
+from schemas.instants import epoch_ms
 from schemas.reading import MOST_MEASUREMENTS
 from schemas.reasons import Reason
 
 _NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MS = timedelta(milliseconds=1)
 _INT64 = 1 << 63
 _VALUE_LIMIT = Decimal(10) ** 12
-_MICRO = Decimal(1_000_000)
-_EXACT = Context(prec=100, rounding=ROUND_HALF_EVEN)
 _LONGEST_NUMBER = 64
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
@@ -159,7 +157,7 @@ def _understand(m: _Measured, tenant_id: str, device_id: str, patient_id: str | 
     if isinstance(m.time, datetime):
         if m.time.tzinfo is None:
             return Refused(Reason.NO_TIME_ZONE, tenant_id, device_id)
-        time_ms = (m.time - _EPOCH) // _MS
+        time_ms = epoch_ms(m.time)
     else:
         time_ms = m.time
     if value_micro is None or not _fits(time_ms) or (m.seq is not None and not _fits(m.seq)) or not _plain(m.type):
@@ -173,7 +171,7 @@ def _value_micro(number: bytes) -> int | None:
         return None
     try:
         value = max(min(Decimal(number.decode()), _VALUE_LIMIT), -_VALUE_LIMIT)
-        return int(_EXACT.quantize(_EXACT.multiply(value, _MICRO), Decimal(1)))
+        return decimal_to_micro(value)
     except InvalidOperation:  # an exponent beyond any number's
         return None
 

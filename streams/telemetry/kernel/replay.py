@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.instants import epoch_ms
 from schemas.progress import DeviceProgress
 from streams.telemetry.kernel.compiled import I32, I64
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 Place = tuple[int, int]
 """Where a reading stands in its partition: the offset of its record, and its place in a frame."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PLACE_BITS = 31
 
 
@@ -118,7 +118,7 @@ class Replay:
         try:
             timed = _timed(aside.text)
             instant = timed.time
-            time_ms = instant if isinstance(instant, int) else (instant - _EPOCH).total_seconds() * 1000
+            time_ms = instant if isinstance(instant, int) else epoch_ms(instant)
         except (msgspec.MsgspecError, ValueError, TypeError, RecursionError):
             return False  # it can never have been in a window
         return time_ms < closed.get(timed.type, time_ms)

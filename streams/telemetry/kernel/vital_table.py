@@ -9,12 +9,11 @@ import numpy as np
 
 from mappings.units import ALIASES, KNOWN_UNITS, units_for
 from schemas.config import Config
+from schemas.fixed_point import to_micro
 from schemas.reasons import Reason
 from schemas.vitals import PANELS
 from streams.telemetry.kernel.compiled import I16, I64
 from streams.telemetry.kernel.interning import Interner
-
-MICRO = 1_000_000
 
 
 class VitalColumns(NamedTuple):
@@ -83,7 +82,7 @@ def _vital_columns(config: Config, index: Mapping[str, int]) -> VitalColumns:
         np.array([v.grace for v in vitals], np.int64),
         np.array([v.idle for v in vitals], np.int64),
         np.array([v.window + v.grace + v.idle + config.telemetry.max_open for v in vitals], np.int64),
-        np.array([round(v.range[0] * MICRO) for v in vitals], np.int64),
-        np.array([round(v.range[1] * MICRO) for v in vitals], np.int64),
+        np.array([to_micro(v.range[0]) for v in vitals], np.int64),
+        np.array([to_micro(v.range[1]) for v in vitals], np.int64),
         sibling,
     )

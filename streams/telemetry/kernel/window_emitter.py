@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 
 from schemas.config import Vital
+from schemas.fixed_point import MICRO, divide_half_even
+from schemas.instants import rfc3339_from_ms
 from schemas.progress import DeviceProgress, StreamProgress
 from schemas.reasons import Reason
 from streams.telemetry import publishing
@@ -25,7 +25,7 @@ from streams.telemetry.kernel.rejoin import MOST_WITHDRAWN, Withdrawn, blank_wit
 from streams.telemetry.kernel.replay import Place, Replay
 from streams.telemetry.kernel.store import Store
 from streams.telemetry.kernel.superseding import Superseded, superseded, without_conflicts
-from streams.telemetry.kernel.vital_table import MICRO, VitalTable
+from streams.telemetry.kernel.vital_table import VitalTable
 from streams.telemetry.publishing import Published
 
 MOST_STREAMS = 2_000
@@ -63,19 +63,6 @@ class _Statistics(NamedTuple):
     max: int
     first: int
     last: int
-
-
-@lru_cache(maxsize=4096)
-def rfc3339(ms: int) -> str:
-    """Epoch milliseconds as RFC 3339 in UTC."""
-    instant = datetime.fromtimestamp(ms // 1000, UTC).replace(microsecond=ms % 1000 * 1000)
-    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def halved(total: int, parts: int) -> int:
-    """total / parts, rounded half to even."""
-    quotient, rest = divmod(total, parts)
-    return quotient + (2 * rest > parts or (2 * rest == parts and quotient % 2 == 1))
 
 
 class Passed(NamedTuple):
@@ -186,8 +173,9 @@ class WindowEmitter:
             "window_id": window_id(self._key, tenant_id, patient_id, device_id, name, (start_ms, end_ms)),
             "content_hash": content_hash(unit, (size, *s)),
             "tenant_id": tenant_id, "patient_id": patient_id, "device_id": device_id, "type": name, "unit": unit,
-            "start": rfc3339(start_ms), "end": rfc3339(end_ms),
-            "first_time": rfc3339(row[11]), "last_time": rfc3339(row[12]), "count": size, "duplicates": duplicates,
+            "start": rfc3339_from_ms(start_ms), "end": rfc3339_from_ms(end_ms),
+            "first_time": rfc3339_from_ms(row[11]), "last_time": rfc3339_from_ms(row[12]),
+            "count": size, "duplicates": duplicates,
             "mean": s.mean / MICRO, "median": s.median / MICRO, "min": s.min / MICRO, "max": s.max / MICRO,
             "first": s.first / MICRO, "last": s.last / MICRO,
             "revision": 0, "publish": cause is not None, "cause": cause, "companions": companions,
@@ -208,7 +196,7 @@ class WindowEmitter:
         tenant_id, device_id = decoder.devices.name(device)
         reading = {
             "type": self._vitals.names[kind], "value": int(c.value_micro[i]) / MICRO,
-            "unit": self._vitals.canonical_units[kind], "time": rfc3339(int(c.time_ms[i])),
+            "unit": self._vitals.canonical_units[kind], "time": rfc3339_from_ms(int(c.time_ms[i])),
             "seq": None if c.seq[i] == NO_SEQ else int(c.seq[i]),
         }  # fmt: skip
         offset, place, arrived_ms = int(c.offset[i]), int(c.place[i]), int(c.arrival_ms[i])
@@ -240,7 +228,7 @@ class WindowEmitter:
 
 def _statistics(row: tuple[int, ...]) -> _Statistics:
     size, total, median_doubled, low, high, first, last = row[3], *row[5:11]
-    return _Statistics(halved(total, size), halved(median_doubled, 2), low, high, first, last)
+    return _Statistics(divide_half_even(total, size), divide_half_even(median_doubled, 2), low, high, first, last)
 
 
 def _blank_windows(size: int) -> ClosedWindows:
