@@ -7,7 +7,8 @@ Sources: JSON Schema 2020-12; AsyncAPI 3.0.0 with its Kafka bindings 0.5.0.
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 from pydantic import TypeAdapter
 
@@ -47,30 +48,25 @@ VALUES: dict[str, TypeAdapter[Any]] = {
 }
 """Topic name → model of its value. A dead-letter topic has none: it holds the bytes as they were."""
 
-_REFERENCE = (topics.PAIRINGS, topics.PATIENTS, topics.CONSENTS)
-ROLES: dict[str, dict[str, tuple[TopicSpec, ...]]] = {
-    "telemetry": {
-        "receive": (topics.READINGS, topics.PROGRESS, *_REFERENCE),
-        "send": (
-            topics.WINDOWS,
-            topics.LATE_READINGS,
-            topics.QUARANTINE,
-            topics.PROGRESS,
-            topics.DLQ_TELEMETRY,
-            topics.AUDIT,
-            topics.HEARTBEATS,
-        ),
-    },
-    "clinical": {
-        "receive": (topics.WINDOWS, *_REFERENCE),
-        "send": (topics.QUARANTINE, topics.AUDIT, topics.DLQ_CLINICAL, topics.HEARTBEATS),
-    },
-    "delivery": {
-        "receive": _REFERENCE,
-        "send": (topics.AUDIT, topics.CORRECTIONS, topics.HEARTBEATS),
-    },
-}
-"""Which role reads and writes which topic in this version."""
+
+class RoleTopics(Protocol):
+    """Which topics a role reads and writes."""
+
+    @property
+    def name(self) -> str:
+        """The role's name."""
+        ...
+
+    @property
+    def receives(self) -> tuple[TopicSpec, ...]:
+        """The topics that it reads."""
+        ...
+
+    @property
+    def sends(self) -> tuple[TopicSpec, ...]:
+        """The topics that it writes."""
+        ...
+
 
 _WITH_OFFSET = r"(Z|z|[+-][0-9]{2}:[0-9]{2})$"
 
@@ -88,7 +84,7 @@ def json_schema(topic: TopicSpec) -> Document:
     }
 
 
-def asyncapi(version: str) -> Document:
+def asyncapi(version: str, roles: Iterable[RoleTopics]) -> Document:
     """The AsyncAPI document: every topic as a channel with key, clean-up and retention; what each role does with it."""
     return {
         "asyncapi": "3.0.0",
@@ -104,19 +100,19 @@ def asyncapi(version: str) -> Document:
         "defaultContentType": "application/json",
         "channels": {_identifier(topic): _channel(topic) for topic in topics.ALL},
         "operations": {
-            f"{role}.{action}.{_identifier(topic)}": _operation(role, action, topic)
-            for role, actions in ROLES.items()
-            for action, used in actions.items()
+            f"{role.name}.{action}.{_identifier(topic)}": _operation(role.name, action, topic)
+            for role in roles
+            for action, used in (("receive", role.receives), ("send", role.sends))
             for topic in used
         },
         "components": {"messages": {_identifier(topic): _message(topic) for topic in topics.ALL}},
     }
 
 
-def files(version: str) -> dict[str, Document]:
+def files(version: str, roles: Iterable[RoleTopics]) -> dict[str, Document]:
     """File name → document: all that is published."""
     schemas = {f"{topic.name}.json": json_schema(topic) for topic in topics.ALL if topic.name in VALUES}
-    return schemas | {"asyncapi.yaml": asyncapi(version)}
+    return schemas | {"asyncapi.yaml": asyncapi(version, roles)}
 
 
 def _demand_offsets(node: Any) -> None:

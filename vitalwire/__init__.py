@@ -1,4 +1,4 @@
-"""The front door: settings, the one composition root, the command line, the demo and its simulated ward."""
+"""The front door: settings, the composition of each role, the command line, and the demo."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from typing import Any
 from adapters.metrics import PrometheusObserver
 from streams.runtime.batches import Batch
 from streams.telemetry.role import TelemetryRole
-from vitalwire.roles.registry import ROLES
+from vitalwire.roles.registry import role_named
 from vitalwire.settings import from_environment
 
 Take = Callable[[TelemetryRole, Batch], Coroutine[Any, Any, None]]
@@ -79,7 +79,7 @@ def main(role: str, file: Path, readings: int | None) -> None:
         keep_durations(file)
     else:
         TelemetryRole.take = around(TelemetryRole.take, Stopwatch(readings, file))  # type: ignore[method-assign, assignment]
-    ROLES[role](from_environment())
+    role_named(role).load()(from_environment())
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import vitalwire.roles.registry  # noqa: F401 (its weight is the worker's own)
+import vitalwire.roles.telemetry  # noqa: F401 (its weight is the worker's own)
 from adapters.metrics import PrometheusObserver
 from schemas.config import Config
 from schemas.ports.kafka import Outgoing

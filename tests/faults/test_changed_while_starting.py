@@ -28,5 +28,5 @@ def test_a_configuration_changed_between_its_reading_and_its_watching_is_taken(
 
         create_or_verify(broker.bootstrap_servers, topic_prefix, PARTITIONS)
 
-        wait_until(lambda: "starting anew" in worker.log_file.read_text(), 60, what="a worker that starts anew")
+        wait_until(lambda: "restarting with it" in worker.log_file.read_text(), 60, what="a worker that restarts")
         worker.wait_until_ready()

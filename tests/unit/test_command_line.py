@@ -11,6 +11,7 @@ from schemas.errors import RetryLater
 from schemas.publish import files
 from vitalwire import cli
 from vitalwire.cli import main
+from vitalwire.roles.registry import ROLES
 
 COMMANDS = (
     "demo",
@@ -109,7 +110,7 @@ def test_a_defect_is_one_line_without_the_text_that_may_hold_patient_data(
 
 def test_schemas_writes_every_document_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _run("schemas", "--out", str(tmp_path / "published")) == 0
-    assert {path.name for path in (tmp_path / "published").iterdir()} == set(files("0"))
+    assert {path.name for path in (tmp_path / "published").iterdir()} == set(files("0", ROLES))
     assert "asyncapi.yaml" in capsys.readouterr().out
     assert _run("schemas", "--out", str(tmp_path / "published")) == 0
     assert capsys.readouterr().out == ""

@@ -14,14 +14,12 @@ from schemas.metrics import CATALOGUE
 from streams.delivery.role import Pace
 from streams.runtime.outbox import LAST_WITHIN_S
 from vitalwire.cli.application import app
-from vitalwire.roles.registry import ROLES
 from vitalwire.settings import from_environment
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"] == "vitalwire"}
-PROMETHEUS: dict[str, Any] = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
 ALERTS: dict[str, Any] = yaml.safe_load((ROOT / "deploy/prometheus/rules.yml").read_text())
 DASHBOARDS = sorted((ROOT / "deploy/grafana/dashboards").glob("*.json"))
 
@@ -50,10 +48,6 @@ def test_each_service_runs_a_command_that_exists(name: str):
     context = known.commands[command].make_context(command, list(arguments))  # type: ignore[attr-defined]
 
     assert context.params.get("role", name) == name
-
-
-def test_each_role_has_a_service():
-    assert set(ROLES) == set(OURS) - {"topics"}
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -133,18 +127,6 @@ def test_the_trial_configuration_passes_our_own_check():
     path = ROOT / "deploy/compose/vitalwire.yaml"
 
     assert check_config(path.read_text(), str(path), lambda _: None) == []
-
-
-def test_prometheus_asks_each_role_where_compose_puts_it():
-    placed = {}
-    for role in ROLES:
-        network = OURS[role].get("network_mode", f"service:{role}").removeprefix("service:")
-        placed[role] = f"{network}:{OURS[role]['environment']['VITALWIRE_METRICS_PORT']}"
-    (job,) = PROMETHEUS["scrape_configs"]
-
-    assert {group["labels"]["role"]: group["targets"] for group in job["static_configs"]} == {
-        role: [target] for role, target in placed.items()
-    }
 
 
 @pytest.mark.parametrize("expression", expressions())

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from schemas import topics
-from schemas.publish import ROLES, asyncapi, files, json_schema
+from schemas.publish import asyncapi, files, json_schema
+from vitalwire.roles.registry import ROLES
 
 PUBLISHED = Path(__file__).parents[2] / "schemas" / "published"
 READING = {"device_id": "mon-1", "type": "heart_rate", "value": 72, "unit": "/min", "time": "2026-01-05T10:00:00.000Z"}
@@ -21,21 +22,21 @@ def _accepts(topic: topics.TopicSpec, value: object) -> bool:
     return jsonschema.Draft202012Validator(json_schema(topic)).is_valid(value)
 
 
-@pytest.mark.parametrize("name", sorted(files("0")))
+@pytest.mark.parametrize("name", sorted(files("0", ROLES)))
 def test_the_committed_file_is_what_the_models_generate_now(name: str) -> None:
     committed = (PUBLISHED / name).read_text()
     parsed = yaml.safe_load(committed) if name.endswith(".yaml") else json.loads(committed)
     version = parsed["info"]["version"] if name.endswith(".yaml") else "0"
-    assert parsed == files(version)[name]
+    assert parsed == files(version, ROLES)[name]
 
 
 def test_nothing_else_is_published() -> None:
-    assert {path.name for path in PUBLISHED.iterdir()} == set(files("0"))
+    assert {path.name for path in PUBLISHED.iterdir()} == set(files("0", ROLES))
 
 
-@pytest.mark.parametrize("name", sorted(name for name in files("0") if name.endswith(".json")))
+@pytest.mark.parametrize("name", sorted(name for name in files("0", ROLES) if name.endswith(".json")))
 def test_every_published_schema_is_a_valid_json_schema(name: str) -> None:
-    jsonschema.Draft202012Validator.check_schema(files("0")[name])
+    jsonschema.Draft202012Validator.check_schema(files("0", ROLES)[name])
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_a_consent_with_an_unknown_purpose_is_refused() -> None:
 
 
 def test_every_topic_is_a_channel_with_its_key_and_clean_up() -> None:
-    document = asyncapi("1")
+    document = asyncapi("1", ROLES)
     by_address = {channel["address"]: channel for channel in document["channels"].values()}
     assert set(by_address) == {topic.name for topic in topics.ALL}
     readings = by_address["telemetry.readings"]["bindings"]["kafka"]["topicConfiguration"]
@@ -99,20 +100,20 @@ def test_every_topic_is_a_channel_with_its_key_and_clean_up() -> None:
 
 
 def test_every_reference_in_the_asyncapi_document_leads_somewhere() -> None:
-    document = asyncapi("1")
+    document = asyncapi("1", ROLES)
     for reference in _references(document):
         file, _, pointer = reference.partition("#")
-        target: Any = document if not file else files("1")[file.removeprefix("./")]
+        target: Any = document if not file else files("1", ROLES)[file.removeprefix("./")]
         for step in filter(None, pointer.split("/")):
             target = target[step]
         assert target
 
 
 def test_every_role_has_its_operations() -> None:
-    operations = asyncapi("1")["operations"]
-    for role, actions in ROLES.items():
-        for action, used in actions.items():
-            mine = [name for name in operations if name.startswith(f"{role}.{action}.")]
+    operations = asyncapi("1", ROLES)["operations"]
+    for role in ROLES:
+        for action, used in (("receive", role.receives), ("send", role.sends)):
+            mine = [name for name in operations if name.startswith(f"{role.name}.{action}.")]
             assert len(mine) == len(used)
 
 

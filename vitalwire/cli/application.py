@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vitalwire import __version__
+from vitalwire.roles.registry import NAMES
 
 app = typer.Typer(
     name="vitalwire",
@@ -66,9 +67,9 @@ def demo(
 
 @app.command()
 def worker(
-    role: Annotated[str, typer.Argument(metavar="ROLE", help="telemetry, clinical or delivery.")],
+    role: Annotated[str, typer.Argument(metavar="ROLE", help=f"{', '.join(NAMES[:-1])} or {NAMES[-1]}.")],
 ) -> None:
-    """Run one role until it is told to stop. Configuration from VITALWIRE_CONFIG and VITALWIRE_*."""
+    """Run one role until SIGTERM. Reads its configuration from VITALWIRE_CONFIG and its settings from VITALWIRE_*."""
     from vitalwire.cli.worker import run_worker  # noqa: PLC0415
 
     run_worker(role)

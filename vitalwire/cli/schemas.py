@@ -10,12 +10,13 @@ import yaml
 from schemas.publish import files
 from vitalwire import __version__
 from vitalwire.cli.output import say
+from vitalwire.roles.registry import ROLES
 
 
 def run_schemas(directory: Path) -> None:
     """Write every published document; files that already say the same stay untouched."""
     directory.mkdir(parents=True, exist_ok=True)
-    for name, document in files(__version__).items():
+    for name, document in files(__version__, ROLES).items():
         if name.endswith(".yaml"):
             text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
         else:

@@ -22,9 +22,9 @@ from testbed.servers.process import LOOPBACK, ServerProcess, free_port
 from testbed.ward.plan import Ward
 from vitalwire.configuration import read_configuration
 from vitalwire.demo.configuration import text
+from vitalwire.roles.registry import NAMES
 from vitalwire.settings import Settings, from_environment
 
-ROLES = ("telemetry", "clinical", "delivery")
 READY_S = 60.0
 PARTITIONS = 4
 
@@ -60,7 +60,7 @@ def start(ward: Ward, broker: Kind | Literal["auto"], directory: Path, say: Say)
         migrate(settings.database)
         ledger = open_ledger(settings.database, settings.ledger_encryption())
         stack.callback(ledger.close)
-        say(f"workers: {', '.join(ROLES)}")
+        say(f"workers: {', '.join(NAMES)}")
         workers = _start_workers(environment, directory, stack)
         yield Parts(settings, read_configuration(settings.configuration()).config, ledger, ehr, workers)
         say("stopping everything")
@@ -92,7 +92,7 @@ def _key_file(path: Path) -> Path:
 
 def _start_workers(environment: Mapping[str, str], directory: Path, stack: ExitStack) -> dict[str, ServerProcess]:
     """One process a role, each ready before the ward opens. They end with this process, however it ends."""
-    ports = {role: free_port() for role in ROLES}
+    ports = {role: free_port() for role in NAMES}
     workers: dict[str, ServerProcess] = {}
     stack.callback(_stop_together, workers)
     for role, port in ports.items():
@@ -107,7 +107,7 @@ def _start_workers(environment: Mapping[str, str], directory: Path, stack: ExitS
 
 def _stop_together(workers: Mapping[str, ServerProcess]) -> None:
     """Each needs seconds to leave its group in order; together they need no longer than one."""
-    with ThreadPoolExecutor(len(ROLES)) as stopping:
+    with ThreadPoolExecutor(len(NAMES)) as stopping:
         list(stopping.map(ServerProcess.stop, workers.values()))
 
 

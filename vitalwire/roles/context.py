@@ -1,4 +1,4 @@
-"""What every role stands on: checked configuration, metrics with health, reference data."""
+"""What every role is given: checked configuration, metrics with health, reference data, a producer."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from adapters.kafka.producer import KafkaProducer
 from adapters.metrics import MetricsServer, PrometheusObserver
 from adapters.reference import KafkaReference
 from mappings.consent import consent_from_fhir
@@ -27,9 +28,9 @@ def now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class RoleContext:
-    """What every role has: settings, checked configuration, metrics with health, and reference data that is current.
+    """Settings, checked configuration, metrics with health, and current reference data.
 
-    `config_seen` is what was seen in the files of the configuration as they were read.
+    `config_seen` holds a fingerprint of each configuration file as it was read.
     """
 
     settings: Settings
@@ -43,7 +44,7 @@ class RoleContext:
 
 @contextmanager
 def role_context(settings: Settings, preparing: str | None = None) -> Iterator[RoleContext]:
-    """The base of a role, once the reference topics were read to their end. `preparing` says what it has to do first."""
+    """A role's context, once the reference topics are read to their end. The role is not ready while it is `preparing`."""
     config, config_seen = read_configuration(settings.configuration())
     observer = PrometheusObserver()
     with ExitStack() as stack:
@@ -62,3 +63,13 @@ def role_context(settings: Settings, preparing: str | None = None) -> Iterator[R
         reference.wait_until_current(REFERENCE_WITHIN_S)
         instance = f"{socket.gethostname()}-{os.getpid()}"
         yield RoleContext(settings, config, observer, reference, readiness, instance, config_seen)
+
+
+@contextmanager
+def producer(settings: Settings) -> Iterator[KafkaProducer]:
+    """The idempotent producer."""
+    opened = KafkaProducer(settings.bootstrap_servers(), prefix=settings.topic_prefix)
+    try:
+        yield opened
+    finally:
+        opened.close()

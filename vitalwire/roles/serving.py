@@ -28,9 +28,9 @@ _COLLECT_RARELY = (200_000, 20, 100)
 
 @dataclass(frozen=True, slots=True)
 class Batches:
-    """A role that takes batches of one topic; `tick` is called every `every_s` beside them.
+    """A role that processes batches of one topic; `tick` is called every `every_s` between them.
 
-    `prepare` is done before it joins its group, in a thread: what would hold the event loop while a partition waits.
+    `prepare` runs in a thread before the role joins its group: it would block the event loop while a partition waits.
     """
 
     role: BatchRole
@@ -47,7 +47,7 @@ def group_of(settings: Settings, role: str) -> str:
 
 
 async def batches(context: RoleContext, sender: KafkaProducer, name: str, work: Batches) -> bool:
-    """Run a batch role as a Faust worker, watched from outside of Faust. True when it is to start anew."""
+    """Run a batch role as a Faust worker, with a watchdog outside Faust. True: restart with the changed configuration."""
     settings = context.settings
     topic = work.topic.prefixed(settings.topic_prefix)
     group = group_of(settings, name)
@@ -88,7 +88,7 @@ async def batches(context: RoleContext, sender: KafkaProducer, name: str, work: 
 async def until_stopped(
     context: RoleContext, sender: KafkaProducer, name: str, serve: Callable[[asyncio.Event], Awaitable[None]]
 ) -> bool:
-    """Serve until SIGTERM, Ctrl-C or a sound change of the configuration, with heartbeats; true for the last."""
+    """Serve until SIGTERM, Ctrl-C or a valid change of the configuration, with heartbeats; true for the last."""
     collect_garbage_rarely()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -103,8 +103,8 @@ async def until_stopped(
     finally:
         for task in (beating, changed):
             task.cancel()
-        told = await asyncio.gather(beating, changed, return_exceptions=True)
-    return told[1] is True
+        _, restart = await asyncio.gather(beating, changed, return_exceptions=True)
+    return restart is True
 
 
 def collect_garbage_rarely() -> None:
@@ -124,6 +124,6 @@ async def _stop_when_changed(context: RoleContext, stop: asyncio.Event) -> bool:
 
 
 def stall_after_s(config: Config) -> float:
-    """No progress for so long means a stall: an open window holds its offset back until it closes, and that is none."""
+    """Without progress for this long a partition is stalled. An open window holds its offset back, which is no stall."""
     longest_ms = max(vital.window + vital.grace + vital.idle for vital in config.vitals.values())
     return (config.telemetry.stall_after + longest_ms + config.telemetry.max_open) / 1000

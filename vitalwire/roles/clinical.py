@@ -1,0 +1,69 @@
+"""The clinical role: windows to intents in the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from adapters.kafka.producer import KafkaProducer
+from adapters.ledger import ObservedLedger, SqlLedger
+from mappings.observation.mapper import ObservationMapper
+from schemas.config import Config
+from schemas.topics import WINDOWS
+from schemas.window import Window
+from streams.clinical.intents import Render
+from streams.clinical.role import ClinicalPorts, ClinicalRole
+from streams.runtime.outbox import OutboxPublisher, published
+from vitalwire.configuration import file_reader
+from vitalwire.roles import serving
+from vitalwire.roles.context import RoleContext, now, producer, role_context
+from vitalwire.roles.ledger_takeover import ledger, take_up
+from vitalwire.roles.readiness import LEDGER
+from vitalwire.settings import Settings
+
+NAME = "clinical"
+
+
+def run(settings: Settings) -> bool:
+    """Run until SIGTERM. True: restart with the changed configuration."""
+    with role_context(settings, LEDGER) as context, producer(settings) as sender, ledger(settings) as opened:
+        take_up(context, opened, NAME)
+        return asyncio.run(_serve(context, sender, opened))
+
+
+async def _serve(context: RoleContext, sender: KafkaProducer, opened: SqlLedger) -> bool:
+    outbox = OutboxPublisher(ObservedLedger(opened, context.observer), sender, context.observer, context.instance)
+    work = serving.Batches(clinical_role(context, opened, sender), WINDOWS)
+    async with published(outbox):
+        return await serving.batches(context, sender, NAME, work)
+
+
+def clinical_role(context: RoleContext, opened: SqlLedger, sender: KafkaProducer) -> ClinicalRole:
+    """The clinical role over its ports."""
+    return ClinicalRole(
+        ClinicalPorts(
+            config=lambda: context.config,
+            reference=context.reference,
+            render=renderer(context.settings, context.config),
+            ledger=ObservedLedger(opened, context.observer),
+            producer=sender,
+            observer=context.observer,
+            clock=now,
+        ),
+        topic=WINDOWS.prefixed(context.settings.topic_prefix),
+    )
+
+
+def renderer(settings: Settings, config: Config) -> Render:
+    """Windows → Observation as each configured endpoint takes it, by the site's template where it has one."""
+    read = file_reader(settings.configuration())
+    mappers = {
+        name: ObservationMapper(config, name, read(endpoint.template) if endpoint.template else None)
+        for name, endpoint in config.endpoints.items()
+    }
+
+    def render(endpoint: str, windows: Sequence[Window], subject_id: str) -> dict[str, Any]:
+        return mappers[endpoint].render(windows, subject_id)
+
+    return render
