@@ -18,7 +18,8 @@ from tests.doubles.ledgers import KEY
 _WORKER = """
 import os, signal, sys
 from adapters.ledger import migrate, open_ledger, require_sound
-from schemas.ports import Beside, Reached
+from schemas.ports.kafka import Reached
+from schemas.ports.ledger import Beside
 from tests.doubles.ledgers import KEY, intent
 url, first, last, end = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 require_sound(url)

@@ -24,7 +24,7 @@ from tests.integration.test_delivery_worker import PATIENTS, environment, permit
 _KILLED = """
 import os, signal
 from adapters.ledger import ObservedLedger
-from streams.outbox import OutboxPublisher
+from streams.runtime.outbox import OutboxPublisher
 def die(*_ignored):
     os.kill(os.getpid(), signal.SIGKILL)
 {place} = die

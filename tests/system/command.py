@@ -15,7 +15,7 @@ def vitalwire_command(*arguments: str, environment: Mapping[str, str] | None = N
 def command_in_batches_of(records: int, *arguments: str, environment: Mapping[str, str]) -> list[str]:
     """The same, taking at most so many records of a partition at once."""
     return command_after(
-        f"from streams import worker; worker.MAX_BATCH_RECORDS = {records}", *arguments, environment=environment
+        f"from streams.runtime import worker; worker.MAX_BATCH_RECORDS = {records}", *arguments, environment=environment
     )
 
 
