@@ -12,6 +12,7 @@ from adapters.kafka.topics import create_or_verify
 from adapters.metrics import PrometheusObserver
 from adapters.reference import KafkaReference
 from mappings.consent import consent_from_fhir
+from schemas.config import Config
 from schemas.topics import CONSENTS, PAIRINGS, PATIENTS, TopicSpec
 from tests.conditions import wait_until
 
@@ -100,7 +101,11 @@ class ReferenceTopics:
     def follow(self) -> KafkaReference:
         observer = PrometheusObserver()
         reference = KafkaReference(
-            self.bootstrap, consent_from_fhir=consent_from_fhir, observer=observer, prefix=self.prefix
+            self.bootstrap,
+            consent_from_fhir=consent_from_fhir,
+            understand=Config().understood,
+            observer=observer,
+            prefix=self.prefix,
         )
         self.following.append((reference, observer))
         reference.start()

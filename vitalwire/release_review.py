@@ -14,6 +14,7 @@ from mappings.consent import consent_from_fhir
 from schemas.operation import Operation, State
 from schemas.ports.reference import ReferenceData
 from streams.delivery.review import Readdress, Stop, review
+from vitalwire.configuration import read_configuration
 from vitalwire.roles.context import REFERENCE_WITHIN_S, now
 from vitalwire.settings import Settings
 
@@ -52,10 +53,12 @@ def compared(held: Iterable[Operation], reference: ReferenceData, at: datetime) 
 
 @contextmanager
 def current_reference(settings: Settings) -> Iterator[ReferenceData]:
-    """Pairings, patients and consents, read to their end."""
+    """Pairings, patients and consents, read to their end, with denials understood by the configuration as in a worker."""
+    config = read_configuration(settings.configuration()).config
     reference = KafkaReference(
         settings.bootstrap_servers(),
         consent_from_fhir=consent_from_fhir,
+        understand=config.understood,
         observer=PrometheusObserver(),
         prefix=settings.topic_prefix,
     )

@@ -47,7 +47,7 @@ class KafkaReference:
         bootstrap: str,
         *,
         consent_from_fhir: FromFhir,
-        understand: Understand = lambda it: it,
+        understand: Understand,
         observer: Observer,
         prefix: str = "",
         stale_after_s: float = _GONE_AFTER_S,

@@ -61,9 +61,7 @@ class Table(Generic[V]):
 class Tables:
     """The three topics, from their first record on."""
 
-    def __init__(
-        self, prefix: str, consent_from_fhir: FromFhir, observer: Observer, understand: Understand = lambda it: it
-    ) -> None:
+    def __init__(self, prefix: str, consent_from_fhir: FromFhir, observer: Observer, understand: Understand) -> None:
         self.pairings: Table[Pairing] = Table(PAIRINGS)
         self.patients: Table[PatientRecord] = Table(PATIENTS)
         self.consents: Table[Consent] = Table(CONSENTS)

@@ -19,6 +19,7 @@ from adapters.kafka.topics import create_or_verify
 from adapters.metrics import PrometheusObserver
 from adapters.reference import KafkaReference
 from mappings.consent import consent_from_fhir
+from schemas.config import Config
 from schemas.errors import Misconfigured, RetryLater
 from schemas.ports.kafka import Outgoing
 from schemas.topics import CONSENTS, PAIRINGS, PATIENTS, WINDOWS, TopicSpec
@@ -135,6 +136,7 @@ def followed(kafka: str, topic_prefix: str) -> Iterator[Callable[..., KafkaRefer
         reference = KafkaReference(
             kafka,
             consent_from_fhir=consent_from_fhir,
+            understand=Config().understood,
             observer=observer or PrometheusObserver(),
             prefix=topic_prefix,
         )
@@ -224,6 +226,7 @@ def test_reference_data_is_no_longer_current_when_the_broker_is_away_and_current
         reference = KafkaReference(
             own.bootstrap_servers,
             consent_from_fhir=consent_from_fhir,
+            understand=Config().understood,
             observer=PrometheusObserver(),
             stale_after_s=3.0,
         )

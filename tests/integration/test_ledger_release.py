@@ -41,9 +41,12 @@ async def test_a_release_compares_with_the_records_on_kafka_and_its_order_is_pub
     embedded_broker: Broker, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create_or_verify(embedded_broker.bootstrap_servers, topic_prefix, 1, 1)
+    configuration = tmp_path / "vitalwire.yaml"
+    configuration.write_text("endpoints: {north-epic: {kind: fhir, base_url: 'https://ehr.example/r4'}}")
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     for name, value in {
-        "KAFKA": embedded_broker.bootstrap_servers, "TOPIC_PREFIX": topic_prefix, "DATABASE": url
+        "KAFKA": embedded_broker.bootstrap_servers, "TOPIC_PREFIX": topic_prefix, "DATABASE": url,
+        "CONFIG": str(configuration),
     }.items():  # fmt: skip
         monkeypatch.setenv(f"VITALWIRE_{name}", value)
     migrate(url)
