@@ -96,7 +96,7 @@ class Consent(BaseModel):
     denies: list[Provision] = []
 
     def allows(
-        self, purpose: Purpose, vital_type: str, endpoint: str, at: datetime, through: datetime | None = None
+        self, purpose: Purpose, scope: str, endpoint: str, at: datetime, through: datetime | None = None
     ) -> bool:
         """Whether the patient permits this use at this instant, or for the whole span up to `through`. Fails closed.
 
@@ -105,10 +105,10 @@ class Consent(BaseModel):
         last = at if through is None else through
         if self.status != "active" or (self.since and at < self.since) or (self.until and last >= self.until):
             return False
-        members = PANELS.get(vital_type, (vital_type,))
-        if any(_denies(d, purpose, name, endpoint) for d in self.denies for name in (vital_type, *members)):
+        members = PANELS.get(scope, (scope,))
+        if any(_denies(d, purpose, name, endpoint) for d in self.denies for name in (scope, *members)):
             return False
-        return self._permits(purpose, vital_type, endpoint) or all(
+        return self._permits(purpose, scope, endpoint) or all(
             self._permits(purpose, member, endpoint) for member in members
         )
 
@@ -125,8 +125,8 @@ class Consent(BaseModel):
         ]
         return self if denies == self.denies else self.model_copy(update={"denies": denies})
 
-    def _permits(self, purpose: Purpose, vital_type: str, endpoint: str) -> bool:
-        return any(_covers(p, purpose, vital_type, endpoint) for p in self.permits)
+    def _permits(self, purpose: Purpose, scope: str, endpoint: str) -> bool:
+        return any(_covers(p, purpose, scope, endpoint) for p in self.permits)
 
 
 def _known(named: list[str], there_are: Collection[str]) -> list[str]:
@@ -134,10 +134,10 @@ def _known(named: list[str], there_are: Collection[str]) -> list[str]:
     return named if understood else ["*"]
 
 
-def _covers(provision: Provision, purpose: Purpose, vital_type: str, endpoint: str) -> bool:
+def _covers(provision: Provision, purpose: Purpose, scope: str, endpoint: str) -> bool:
     return (
         provision.purpose == purpose
-        and ("*" in provision.types or vital_type in provision.types)
+        and ("*" in provision.types or scope in provision.types)
         and ("*" in provision.endpoints or endpoint in provision.endpoints)
     )
 
@@ -145,12 +145,12 @@ def _covers(provision: Provision, purpose: Purpose, vital_type: str, endpoint: s
 _VITAL_NAME = re.compile(r"[a-z][a-z0-9_]*|\*")
 
 
-def _denies(denial: Provision, purpose: Purpose, vital_type: str, endpoint: str) -> bool:
+def _denies(denial: Provision, purpose: Purpose, scope: str, endpoint: str) -> bool:
     """A denial that is not understood covers everything: types that are no names of vitals, or none, or no endpoint."""
     endpoints = {name.strip().casefold() for name in denial.endpoints}
     is_understood = bool(denial.types) and all(_VITAL_NAME.fullmatch(name) for name in denial.types)
     return (
         denial.purpose == purpose
-        and (not is_understood or "*" in denial.types or vital_type in denial.types)
+        and (not is_understood or "*" in denial.types or scope in denial.types)
         and (not endpoints or "*" in endpoints or endpoint.casefold() in endpoints)
     )

@@ -13,7 +13,7 @@ import httpx
 from adapters.ehr import connect
 from mappings.observation.mapper import ObservationMapper
 from schemas.config import Config, Endpoint, Secret
-from schemas.operation import Intent
+from schemas.operation import Intent, Source
 from schemas.ports.ehr import EhrEndpoint
 from schemas.window import Window, WindowSource
 from testbed.sandbox_ehr import SandboxEhr
@@ -83,16 +83,17 @@ class Ehr:
             endpoint=NAME,
             patient_id=patient,
             subject_id=patient,
-            source_event_id=window.window_id,
+            purpose="vitals",
+            scope=window.type,
+            resource_type="Observation",
+            source=Source(event_id=window.window_id, part_ids=[window.window_id]),
             content_hash=window.content_hash,
-            source_ids=[window.window_id],
-            vital_type=window.type,
-            measured_at=window.end,
-            resource=resource,
+            occurred_at=window.end,
+            payload=resource,
         )
 
     def with_encounter(self, intent: Intent) -> dict[str, Any]:
-        return intent.resource | {"encounter": {"reference": f"Encounter/enc-{intent.subject_id}"}}
+        return intent.payload | {"encounter": {"reference": f"Encounter/enc-{intent.subject_id}"}}
 
 
 def heart_rate(patient: str, minute: int, value: float, device: str = "mon-1") -> Window:

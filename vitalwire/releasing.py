@@ -34,7 +34,7 @@ def _step(operation: Operation, order: Order) -> Step:
         "success",
         operation.operation_id,
         operation.intent.endpoint,
-        operation.intent.source_event_id,
+        operation.intent.source.event_id,
         order.reason,
         order.actor,
     )

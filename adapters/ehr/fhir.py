@@ -108,7 +108,7 @@ class FhirEndpoint:
 
     async def find(self, intent: Intent) -> tuple[list[Mapping[str, Any]], EhrResponse]:
         """By our identifier where the server finds it, else by patient, code and time."""
-        identifier = _identifier(intent.resource)
+        identifier = _identifier(intent.payload)
         if self.capabilities.of(intent.resource_type).identifier_search and identifier is not None:
             return await self._search(intent.resource_type, [("identifier", identifier)])
         return await self._search(intent.resource_type, self.find_params(intent))
@@ -125,8 +125,8 @@ class FhirEndpoint:
 
     def find_params(self, intent: Intent) -> Params:
         """Patient, code and the span of time; seconds around it, for servers that round."""
-        coding = intent.resource["code"]["coding"][0]
-        first, last = _span(intent.resource)
+        coding = intent.payload["code"]["coding"][0]
+        first, last = _span(intent.payload)
         around = timedelta(seconds=1)
         return [
             ("patient", intent.subject_id),

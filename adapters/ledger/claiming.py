@@ -49,7 +49,7 @@ def _without_unreadable(db: Connection, seal: Seal, now_us: int, claimed: Sequen
     held = {
         one.operation_id: Outcome(state=State.HELD, fence=one.fence, code=UNREADABLE, message=UNREADABLE_MESSAGE)
         for one in claimed
-        if one.code == UNREADABLE and one.intent.vital_type == UNREADABLE
+        if one.code == UNREADABLE and one.intent.scope == UNREADABLE
     }
     settle(db, seal, now_us, held)
     steps = [

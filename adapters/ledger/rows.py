@@ -6,12 +6,12 @@ import hashlib
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
 from sqlalchemy import Row
 
+from adapters.ledger import intent_form
 from adapters.ledger.sealing import Seal, joined
 from schemas.instants import epoch_us, from_epoch_us
-from schemas.operation import Intent, Operation, Outcome, State
+from schemas.operation import Intent, Operation, Outcome, Source, State
 
 _STATUSES = 1000
 UNREADABLE = "unreadable"
@@ -43,13 +43,13 @@ class Attempt(NamedTuple):
 
 def entry(intent: Intent, seal: Seal) -> Entry:
     """Name an intent: its key decides the operation_id, so that the same intent has the same id wherever it is made."""
-    event = joined(intent.tenant_id, intent.endpoint, intent.resource_type, intent.source_event_id)
+    event = joined(intent.tenant_id, intent.endpoint, intent.resource_type, intent.source.event_id)
     return Entry(
         intent,
         operation_id=_hash(event + joined(intent.content_hash)),
         event_key=_hash(event),
         lane=seal.name(intent.tenant_id, intent.endpoint, intent.patient_id),
-        device=None if intent.device_id is None else seal.name(intent.tenant_id, intent.device_id),
+        device=None if intent.source.device_id is None else seal.name(intent.tenant_id, intent.source.device_id),
     )
 
 
@@ -63,28 +63,25 @@ def operation_row(one: Entry, amends: str | None, now_us: int, seal: Seal) -> di
         "endpoint": intent.endpoint,
         "lane": one.lane,
         "resource_type": intent.resource_type,
-        "source_event_id": storable(intent.source_event_id),
+        "source_event_id": storable(intent.source.event_id),
         "content_hash": storable(intent.content_hash),
-        "source_ids": storable(" ".join(intent.source_ids)),
-        "intent": seal.close(intent.model_dump_json().encode(), one.operation_id),
+        "source_ids": storable(" ".join(intent.source.part_ids)),
+        "intent": seal.close(intent_form.encode(intent), one.operation_id),
         "state": State.PENDING,
         "attempts": 0,
         "amends": amends,
         "created_us": now_us,
         "due_us": now_us,
         "device": one.device,
-        "first_us": None if intent.first_time is None else epoch_us(intent.first_time),
-        "last_us": None if intent.last_time is None else epoch_us(intent.last_time),
+        "first_us": None if intent.source.first_time is None else epoch_us(intent.source.first_time),
+        "last_us": None if intent.source.last_time is None else epoch_us(intent.source.last_time),
     }
 
 
 def intent_of(sealed: bytes, operation_id: str, seal: Seal) -> Intent | None:
     """What was to be written, or None when the row cannot be read any more."""
     content = seal.open(sealed, operation_id)
-    try:
-        return None if content is None else Intent.model_validate_json(content)
-    except ValidationError:
-        return None
+    return None if content is None else intent_form.decode(content)
 
 
 def operation(row: Row[Any], seal: Seal) -> Operation:
@@ -101,12 +98,12 @@ def _unreadable(row: Row[Any]) -> Intent:
         patient_id="",
         subject_id="",
         resource_type=row.resource_type,
-        source_event_id=row.source_event_id,
+        purpose="vitals",
+        scope=UNREADABLE,
+        source=Source(event_id=row.source_event_id, part_ids=row.source_ids.split()),
         content_hash=row.content_hash,
-        source_ids=row.source_ids.split(),
-        vital_type=UNREADABLE,
-        measured_at=from_epoch_us(row.created_us),
-        resource={},
+        payload={},
+        occurred_at=from_epoch_us(row.created_us),
     )
 
 

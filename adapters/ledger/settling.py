@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, case, func, insert, or_, select, update
 
-from adapters.ledger import tallies
+from adapters.ledger import intent_form, tallies
 from adapters.ledger.ordering_keys import attempted, find_heads, lock, parts
 from adapters.ledger.rows import attempt_row, intent_of, outcome_columns
 from adapters.ledger.sealing import Seal
@@ -112,7 +112,7 @@ def readdress(db: Connection, seal: Seal, now_us: int, operation_id: str, fence:
         return False
     if _stays(known) != _stays(intent):
         raise Unsafe("an operation may be given the patient's corrected id, and nothing else of another intent")
-    sealed = seal.close(intent.model_dump_json().encode(), operation_id)
+    sealed = seal.close(intent_form.encode(intent), operation_id)
     db.execute(update(operations).where(*unsent).values(intent=sealed))
     noted = Outcome(state=State.IN_PROGRESS, fence=fence, code="readdressed", request=before)
     db.execute(insert(attempts), [attempt_row(operation_id, claim.attempt, noted, now_us, seal)])
@@ -120,7 +120,7 @@ def readdress(db: Connection, seal: Seal, now_us: int, operation_id: str, fence:
 
 
 def _stays(intent: Intent) -> dict[str, Any]:
-    return intent.model_dump(exclude={"subject_id", "resource"})
+    return intent.model_dump(exclude={"subject_id", "payload"})
 
 
 def _claims(db: Connection, wanted: Collection[str]) -> dict[str, _Claim]:

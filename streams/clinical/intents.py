@@ -12,16 +12,19 @@ import orjson
 from schemas.config import Config
 from schemas.errors import Rejected
 from schemas.instants import MICROSECOND, from_epoch_ms
-from schemas.operation import Intent
+from schemas.operation import Intent, Source
 from schemas.ports.reference import ReferenceData
 from schemas.reading import SetAside, SourceRecord
 from schemas.reasons import Reason
+from schemas.reference import Purpose
 from schemas.vitals import PANELS
 from schemas.window import Window
 from streams.clinical.panels import Group
 from streams.consent import is_refusal
 
 Render = Callable[[str, Sequence[Window], str], dict[str, Any]]
+PURPOSE: Purpose = "vitals"
+RESOURCE_TYPE = "Observation"
 _PANEL_OF = {member: panel for panel, members in PANELS.items() for member in members}
 
 
@@ -80,14 +83,14 @@ def _at(endpoint: str, group: Group, reference: ReferenceData, render: Render) -
     subject_id = patient.subject_ids.get(endpoint) if patient else None
     if not subject_id:
         return Refusal(Reason.UNKNOWN_PATIENT, endpoint, group)
-    vital_type = _PANEL_OF.get(first.type, first.type)
+    scope = _PANEL_OF.get(first.type, first.type)
     measured_from, measured_to = _span(windows)
     consent = reference.consent(first.tenant_id, first.patient_id)
-    permits = consent is not None and consent.allows("vitals", vital_type, endpoint, measured_from, measured_to)
+    permits = consent is not None and consent.allows(PURPOSE, scope, endpoint, measured_from, measured_to)
     if not permits and is_refusal(consent, first.tenant_id, first.patient_id, reference):
         return Refusal(Reason.NO_CONSENT, endpoint, group)  # one in doubt is asked again before anything is sent
     try:
-        resource = render(endpoint, windows, subject_id)
+        payload = render(endpoint, windows, subject_id)
     except Rejected as refused:
         return Refusal(refused.reason, endpoint, group)
     except Exception as fault:  # a template is a site's own: whatever it does, its neighbours are not harmed
@@ -97,16 +100,24 @@ def _at(endpoint: str, group: Group, reference: ReferenceData, render: Render) -
         endpoint=endpoint,
         patient_id=first.patient_id,
         subject_id=subject_id,
-        source_event_id=first.window_id,
-        content_hash=content_hash(windows, resource),
-        source_ids=[window.window_id for window in windows],
-        device_id=first.device_id,
-        first_time=measured_from,
-        last_time=measured_to,
-        vital_type=vital_type,
-        measured_at=first.end,
-        resource=resource,
-        window_closed_at=from_epoch_ms(max(a.record.timestamp_ms for a in group)),
+        purpose=PURPOSE,
+        scope=scope,
+        resource_type=RESOURCE_TYPE,
+        source=_source(windows, measured_from, measured_to),
+        content_hash=content_hash(windows, payload),
+        payload=payload,
+        occurred_at=first.end,
+        produced_at=from_epoch_ms(max(a.record.timestamp_ms for a in group)),
+    )
+
+
+def _source(windows: Sequence[Window], first_time: datetime, last_time: datetime) -> Source:
+    return Source(
+        event_id=windows[0].window_id,
+        part_ids=[window.window_id for window in windows],
+        device_id=windows[0].device_id,
+        first_time=first_time,
+        last_time=last_time,
     )
 
 

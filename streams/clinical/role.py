@@ -201,9 +201,9 @@ class ClinicalRole:
             self._durable[reached.partition] = reached.next_offset
         now = ports.clock()
         for intent, entry in zip(intents, recorded, strict=True):
-            self._count(_outcome(entry), "", len(intent.source_ids))
-            if intent.window_closed_at is not None and not entry.duplicate:
-                ports.observer.seconds("window_to_intent_seconds", (now - intent.window_closed_at).total_seconds())
+            self._count(_outcome(entry), "", len(intent.source.part_ids))
+            if intent.produced_at is not None and not entry.duplicate:
+                ports.observer.seconds("window_to_intent_seconds", (now - intent.produced_at).total_seconds())
 
     def _refuse(self, refusal: Refusal, topic: str, partition: int) -> list[Outgoing]:
         self._count("quarantined", refusal.reason, len(refusal.group))
@@ -267,7 +267,7 @@ def _recorded_steps(intents: Sequence[Intent], recorded: Sequence[Recorded]) -> 
         Step(intent.tenant_id, "operation.recorded", "success", entry.operation_id, intent.endpoint, window_id)
         for intent, entry in zip(intents, recorded, strict=True)
         if not entry.duplicate
-        for window_id in intent.source_ids
+        for window_id in intent.source.part_ids
     ]
 
 

@@ -28,7 +28,7 @@ class Plan(NamedTuple):
 
 async def plan(operation: Operation, capabilities: ResourceCapabilities, ledger: Ledger) -> Plan | Verdict:
     """Create; or, where an earlier result of this source event stands in the chart, update that one."""
-    resource = dict(operation.intent.resource)
+    resource = dict(operation.intent.payload)
     if operation.amends is None:
         return Plan("create", resource, None)
     try:

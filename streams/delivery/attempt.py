@@ -186,7 +186,7 @@ class Attempts:
             if closed is not None:
                 return Attempted(verdict_of(State.DEFERRED, closed))
             intent = operation.intent
-            measured = intent.last_time or intent.measured_at - MICROSECOND  # the end of a window is exclusive
+            measured = intent.source.last_time or intent.occurred_at - MICROSECOND  # the end of a window is exclusive
             reference, answer = await self.ehr.active_encounter(intent.subject_id, measured)
         if reference is not None:
             self.absences.end(operation.operation_id)

@@ -37,4 +37,4 @@ def readdressed(operation: Operation) -> Beside:
 
 def _step(operation: Operation, action: str, result: Literal["success", "refused", "failure"]) -> Step:
     intent = operation.intent
-    return Step(intent.tenant_id, action, result, operation.operation_id, intent.endpoint, intent.source_event_id)
+    return Step(intent.tenant_id, action, result, operation.operation_id, intent.endpoint, intent.source.event_id)

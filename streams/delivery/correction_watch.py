@@ -238,7 +238,7 @@ def _told(operation: Operation, found: Correction) -> tuple[str, Beside]:
 
 
 def _step(operation: Operation, found: Correction) -> Step:
-    source = operation.intent.source_event_id
+    source = operation.intent.source.event_id
     return Step(
         found.tenant_id, "correction.listed", "success", found.operation_id, found.endpoint, source, found.cause
     )

@@ -44,10 +44,10 @@ def correction(operation: Operation, reference: ReferenceData, noticed_at: datet
         endpoint=intent.endpoint,
         subject_id=intent.subject_id,
         resource_id=operation.resource_id,
-        device_id=intent.device_id or "unknown",
-        type=intent.vital_type,
-        first_time=intent.first_time or intent.measured_at,
-        last_time=intent.last_time or intent.measured_at,
+        device_id=intent.source.device_id or "unknown",
+        type=intent.scope,
+        first_time=intent.source.first_time or intent.occurred_at,
+        last_time=intent.source.last_time or intent.occurred_at,
         cause="subject_changed" if paired else "pairing_changed",
         noticed_at=noticed_at,
     )
@@ -57,12 +57,12 @@ def agrees(operation: Operation, reference: ReferenceData) -> bool:
     """Whether the records say that it stands where it should. What is gone, or closed, says neither this nor the contrary."""
     intent = operation.intent
     pairing = _pairing(intent, reference)
-    paired = intent.device_id is None if pairing is None else is_given(intent, pairing)
+    paired = intent.source.device_id is None if pairing is None else is_given(intent, pairing)
     return paired and subject_now(intent, reference) == intent.subject_id
 
 
 def _pairing(intent: Intent, reference: ReferenceData) -> Pairing | None:
-    return None if intent.device_id is None else reference.pairing(intent.tenant_id, intent.device_id)
+    return None if intent.source.device_id is None else reference.pairing(intent.tenant_id, intent.source.device_id)
 
 
 def pairing_print(pairing: Pairing, name: Name) -> str:

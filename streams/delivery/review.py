@@ -60,22 +60,24 @@ def review(operation: Operation, reference: ReferenceData, now: datetime) -> Rev
 
 def still_paired(intent: Intent, reference: ReferenceData) -> bool:
     """Whether the device's record gives it to this patient. Intents of versions that named none are not compared."""
-    return intent.device_id is None or is_given(intent, reference.pairing(intent.tenant_id, intent.device_id))
+    return intent.source.device_id is None or is_given(
+        intent, reference.pairing(intent.tenant_id, intent.source.device_id)
+    )
 
 
 def is_given(intent: Intent, pairing: Pairing | None) -> bool:
     """Whether this patient was measured, and nobody else, from first to last reading; true where these are not known."""
-    if intent.first_time is None or intent.last_time is None:
+    if intent.source.first_time is None or intent.source.last_time is None:
         return True
-    return pairing is not None and _gives(pairing, intent.patient_id, intent.first_time, intent.last_time)
+    return pairing is not None and _gives(pairing, intent.patient_id, intent.source.first_time, intent.source.last_time)
 
 
 def permitted(intent: Intent, consent: Consent, now: datetime) -> bool:
     """Whether consent holds now, and held from the first to the last reading."""
-    last = intent.last_time or intent.measured_at - MICROSECOND  # the end of a window is exclusive
-    first = intent.first_time or last
-    held = consent.allows("vitals", intent.vital_type, intent.endpoint, first, last)
-    return held and consent.allows("vitals", intent.vital_type, intent.endpoint, now)
+    last = intent.source.last_time or intent.occurred_at - MICROSECOND  # the end of a window is exclusive
+    first = intent.source.first_time or last
+    held = consent.allows(intent.purpose, intent.scope, intent.endpoint, first, last)
+    return held and consent.allows(intent.purpose, intent.scope, intent.endpoint, now)
 
 
 def subject_now(intent: Intent, reference: ReferenceData) -> str | None:
@@ -103,15 +105,15 @@ def _gives(pairing: Pairing, patient_id: str, first: datetime, last: datetime) -
 def _readdressed(intent: Intent, subject_id: str) -> Intent | None:
     """The intent with its one reference to the patient changed; None where its resource names the old one elsewhere too."""
     old = f"Patient/{intent.subject_id}"
-    subject = intent.resource.get("subject")
+    subject = intent.payload.get("subject")
     if not isinstance(subject, Mapping) or subject.get("reference") != old:
         return None
-    others = [member for name, member in intent.resource.items() if name != "subject"]
+    others = [member for name, member in intent.payload.items() if name != "subject"]
     others += [member for name, member in subject.items() if name != "reference"]
     if any(old in text or text == intent.subject_id for text in _texts(others)):
         return None
-    resource = intent.resource | {"subject": {**subject, "reference": f"Patient/{subject_id}"}}
-    return intent.model_copy(update={"subject_id": subject_id, "resource": resource})
+    payload = intent.payload | {"subject": {**subject, "reference": f"Patient/{subject_id}"}}
+    return intent.model_copy(update={"subject_id": subject_id, "payload": payload})
 
 
 def _texts(value: Any) -> Iterator[str]:

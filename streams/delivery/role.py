@@ -212,7 +212,7 @@ class Delivery:
         now = self._clock()
         waited_s = max((now - operation.created_at).total_seconds(), 0.0)
         self._observer.seconds("intent_to_charted_seconds", waited_s, endpoint=self._endpoint)
-        closed_at = operation.intent.window_closed_at
+        closed_at = operation.intent.produced_at
         if closed_at is not None:
             waited_s = (now - closed_at).total_seconds()
             self._observer.seconds("window_to_charted_seconds", waited_s, endpoint=self._endpoint)

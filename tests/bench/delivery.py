@@ -20,7 +20,7 @@ from adapters.ehr import connect
 from adapters.ledger import SqlLedger, migrate, open_ledger
 from mappings.observation.mapper import ObservationMapper
 from schemas.config import Config, Secret
-from schemas.operation import Intent, State
+from schemas.operation import Intent, Source, State
 from streams.delivery.role import Delivery
 from tests.bench.arithmetic import Run, alternating, by_contestant
 from tests.bench.plan import BenchResult, Plan, raw
@@ -68,8 +68,9 @@ def _intents(config: Config, patients: Sequence[str], number: int) -> list[Inten
             intents.append(
                 Intent(
                     tenant_id="north", endpoint=ENDPOINT, patient_id=patient, subject_id=patient,
-                    source_event_id=closed.window_id, content_hash=closed.content_hash, source_ids=[closed.window_id],
-                    vital_type="heart_rate", measured_at=closed.end, resource=mapper.render([closed], patient),
+                    purpose="vitals", scope="heart_rate", resource_type="Observation",
+                    source=Source(event_id=closed.window_id, part_ids=[closed.window_id]),
+                    content_hash=closed.content_hash, occurred_at=closed.end, payload=mapper.render([closed], patient),
                 )
             )  # fmt: skip
     return intents
@@ -78,7 +79,7 @@ def _intents(config: Config, patients: Sequence[str], number: int) -> list[Inten
 async def _bare(base_url: str, intents: Sequence[Intent]) -> Run:
     """As many connections as delivery has, each kept busy; bodies made beforehand; only the status is looked at."""
     concurrency = _config(base_url).endpoints[ENDPOINT].matrix.concurrency
-    bodies = iter([orjson.dumps(intent.resource) for intent in intents])
+    bodies = iter([orjson.dumps(intent.payload) for intent in intents])
     limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
     headers = {"Content-Type": "application/fhir+json", "Accept": "application/fhir+json"}
     async with httpx.AsyncClient(limits=limits, headers=headers, timeout=60, trust_env=False) as client:

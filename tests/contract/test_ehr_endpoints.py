@@ -54,7 +54,7 @@ async def test_what_was_written_is_found_again_with_the_same_content(ehr: Ehr, p
     intent = ehr.intent(patient)
     answer = await connection.create(ehr.with_encounter(intent), intent)
     found, search = await connection.find(intent)
-    compared = compare(intent.resource, found)
+    compared = compare(intent.payload, found)
     assert search.error is None
     assert compared.different == 0
     assert [w.resource_id for w in compared.same] == [written(answer, "Observation").resource_id]
@@ -67,7 +67,7 @@ async def test_what_was_never_written_is_not_found(ehr: Ehr, patient: str) -> No
     await connection.create(ehr.with_encounter(other), other)
     found, search = await connection.find(ehr.intent(patient, minute=0))
     assert search.status == 200
-    assert compare(ehr.intent(patient, minute=0).resource, found) == ((), 0)
+    assert compare(ehr.intent(patient, minute=0).payload, found) == ((), 0)
     await connection.close()
 
 
@@ -77,7 +77,7 @@ async def test_another_value_at_the_same_time_is_told_apart(ehr: Ehr, patient: s
     await connection.create(ehr.with_encounter(intent), intent)
     changed = ehr.intent(patient, value=99)
     found, _ = await connection.find(changed)
-    assert compare(changed.resource, found) == ((), 1)
+    assert compare(changed.payload, found) == ((), 1)
     await connection.close()
 
 
@@ -112,7 +112,7 @@ async def test_an_ehr_that_is_away_is_an_answer_that_says_nothing_was_sent(ehr: 
     away = Ehr(ehr.label, ehr.section | {"base_url": f"http://127.0.0.1:{free_port()}", "auth": {"kind": "none"}}, *_no)
     connection = away.connect()
     intent = ehr.intent(patient)
-    answer = await connection.create(intent.resource, intent)
+    answer = await connection.create(intent.payload, intent)
     assert (answer.status, answer.sent) == (None, False)
     assert judge(asked(ehr), "Observation", answer, now()).state is State.DEFERRED
     await connection.close()

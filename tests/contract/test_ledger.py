@@ -35,7 +35,7 @@ def ledger(database_url: str, clock: HandClock) -> Iterator[SqlLedger]:
 
 
 def claimed_events(ledger: SqlLedger, limit: int = 100) -> list[str]:
-    return [op.intent.source_event_id for op in ledger.claim("north-epic", limit, LEASE_S)]
+    return [op.intent.source.event_id for op in ledger.claim("north-epic", limit, LEASE_S)]
 
 
 def test_an_intent_is_kept_as_it_was_given(ledger: SqlLedger):
@@ -130,7 +130,7 @@ def test_an_operation_that_must_wait_keeps_its_patient_waiting_and_nobody_else(
     assert claimed_events(ledger) == ["b1"]
     clock.now += timedelta(seconds=30)
     (again,) = ledger.claim("north-epic", 10, LEASE_S)
-    assert again.intent.source_event_id == "a1"
+    assert again.intent.source.event_id == "a1"
     assert again.state is (State.IN_PROGRESS if state is State.DEFERRED else State.UNKNOWN)
     assert again.attempts == 2
 
@@ -219,7 +219,7 @@ def test_claimers_at_the_same_time_never_both_get_a_patient(ledger: SqlLedger):
                 working.update(patients)
             with guard:
                 working.difference_update(patients)
-                finished.extend(op.intent.source_event_id for op in operations)
+                finished.extend(op.intent.source.event_id for op in operations)
             settle(operations)
 
     def settle(operations: list) -> None:
@@ -283,7 +283,7 @@ def test_sealed_content_moved_to_another_operation_is_not_read_as_that_ones(ledg
         )
     engine.dispose()
     moved = ledger.operation(second.operation_id)
-    assert (moved.code, moved.intent.resource, moved.intent.source_event_id) == ("unreadable", {}, "w2")
+    assert (moved.code, moved.intent.payload, moved.intent.source.event_id) == ("unreadable", {}, "w2")
 
 
 @pytest.mark.parametrize("other", [b"x" * 32, None])

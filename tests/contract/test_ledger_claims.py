@@ -153,7 +153,7 @@ assert early.claim("north-epic", 2, LEASE_S) == []
 
 
 def corrected(before: Intent) -> Intent:
-    return before.model_copy(update={"subject_id": "right", "resource": {"resourceType": "Observation"}})
+    return before.model_copy(update={"subject_id": "right", "payload": {"resourceType": "Observation"}})
 
 
 def test_a_claimed_operation_is_readdressed_before_it_is_sent(ledger: SqlLedger):
@@ -207,7 +207,7 @@ def test_the_charted_are_found_by_device_patient_and_span(ledger: SqlLedger):
     device, patient = ledger.name("north", "d1"), ledger.name("north", "north-epic", "b")
 
     def events(**asked: object) -> list[str]:
-        return [one.intent.source_event_id for one in ledger.charted(**asked)]  # type: ignore[arg-type]
+        return [one.intent.source.event_id for one in ledger.charted(**asked)]  # type: ignore[arg-type]
 
     assert events(device=device) == ["w1"]
     assert events(patient=patient) == ["w2"]

@@ -54,7 +54,7 @@ def in_every_state(ledger: SqlLedger) -> dict[State, str]:
     """An operation of each state, each of another patient."""
     wanted = [state for state in State if state not in (State.PENDING, State.IN_PROGRESS)]
     ledger.record([intent(state, patient=state) for state in wanted])
-    ids = {State(one.intent.source_event_id): one for one in ledger.claim("north-epic", 20, LEASE_S)}
+    ids = {State(one.intent.source.event_id): one for one in ledger.claim("north-epic", 20, LEASE_S)}
     for state, one in ids.items():
         ledger.settle({one.operation_id: done(state, fence=one.fence, code="before", retry_after_s=5)})
     ledger.record([intent(State.IN_PROGRESS, patient="in progress")])
@@ -125,9 +125,9 @@ def test_what_is_read_again_is_recorded_in_doubt_until_all_that_may_have_been_se
     ledger.record([intent("lost", patient="a"), intent("w1")], at(25))
     ledger.record([intent("committed by nobody", patient="b")], at(30))
     ledger.record([intent("new", patient="c")], at(31))
-    assert [one.intent.source_event_id for one in ledger.claim("north-epic", 9, LEASE_S)] == ["new"]
+    assert [one.intent.source.event_id for one in ledger.claim("north-epic", 9, LEASE_S)] == ["new"]
     clock.now = NOW + timedelta(seconds=QUIET_S)
-    again = {one.intent.source_event_id: one for one in ledger.claim("north-epic", 9, LEASE_S)}
+    again = {one.intent.source.event_id: one for one in ledger.claim("north-epic", 9, LEASE_S)}
     for event in ("w1", "lost", "committed by nobody"):
         assert (again[event].state, again[event].in_doubt) == (State.UNKNOWN, True), event
     assert not any(one.in_doubt for one in ledger.find(endpoint="north-epic", state=State.IN_PROGRESS, limit=9))

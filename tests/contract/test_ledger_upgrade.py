@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import orjson
 import pytest
 from alembic import command
 from sqlalchemy import text
@@ -11,12 +12,24 @@ from adapters.ledger.engine import connect, migrate, migrations
 from adapters.ledger.sealing import Seal
 from schemas.errors import Misconfigured
 from schemas.instants import epoch_us
-from schemas.operation import State
+from schemas.operation import Intent, State
 from schemas.ports.kafka import Reached
 from schemas.ports.ledger import Beside
 from tests.doubles.ledgers import KEY, LATER, LEASE_S, NOW, HandClock, done, intent, ledger_at
 
-_OLD_INTENT_LACKS = {"device_id", "first_time", "last_time"}
+
+def in_first_form(of: Intent) -> dict[str, object]:
+    """An intent as the first version stored it."""
+    now = of.model_dump(mode="json")
+    same = ("tenant_id", "endpoint", "patient_id", "subject_id", "resource_type", "content_hash")
+    return {name: now[name] for name in same} | {
+        "source_event_id": now["source"]["event_id"],
+        "source_ids": now["source"]["part_ids"],
+        "vital_type": now["scope"],
+        "measured_at": now["occurred_at"],
+        "resource": now["payload"],
+        "window_closed_at": now["produced_at"],
+    }
 
 
 def first_version(url: str, states: dict[str, tuple[State, int]]) -> None:
@@ -32,7 +45,7 @@ def first_version(url: str, states: dict[str, tuple[State, int]]) -> None:
             open_us = None if state in {State.SUCCEEDED, State.HELD} else epoch_us(NOW)
             lane = seal.name("north", "north-epic", name)
             of = intent(name, patient=name)
-            sealed = seal.close(of.model_dump_json(exclude=_OLD_INTENT_LACKS).encode(), name)
+            sealed = seal.close(orjson.dumps(in_first_form(of)), name)
             db.execute(
                 text(
                     "INSERT INTO operations (operation_id, event_key, tenant_id, endpoint, lane, resource_type,"

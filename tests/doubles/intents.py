@@ -1,6 +1,6 @@
 """Intents for tests of the ledger's users, with a canary wherever a patient's data would stand."""
 
-from schemas.operation import Intent
+from schemas.operation import Intent, Source
 from tests.doubles.ports import fixed_clock
 
 
@@ -10,10 +10,11 @@ def intent(event: str = "w1", *, patient: str = "CANARY", endpoint: str = "north
         endpoint=endpoint,
         patient_id=patient,
         subject_id="CANARY",
-        source_event_id=event,
+        purpose="vitals",
+        scope="blood_pressure",
+        resource_type="Observation",
+        source=Source(event_id=event, part_ids=[event, f"{event}-diastolic"]),
         content_hash="c1",
-        source_ids=[event, f"{event}-diastolic"],
-        vital_type="blood_pressure",
-        measured_at=fixed_clock(),
-        resource={"resourceType": "Observation", "note": [{"text": "CANARY"}]},
+        occurred_at=fixed_clock(),
+        payload={"resourceType": "Observation", "note": [{"text": "CANARY"}]},
     )

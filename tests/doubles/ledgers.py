@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from adapters.ledger import SqlLedger, open_ledger
 from schemas.audit import AuditEvent
 from schemas.instants import epoch_us
-from schemas.operation import Intent, Outcome, State
+from schemas.operation import Intent, Outcome, Source, State
 from schemas.ports.kafka import Outgoing
 from schemas.topics import AUDIT, TopicSpec
 
@@ -45,16 +45,20 @@ def intent(
         endpoint=endpoint,
         patient_id=patient,
         subject_id="eAB3",
-        source_event_id=event,
+        purpose="vitals",
+        scope="heart_rate",
+        resource_type="Observation",
+        source=Source(
+            event_id=event,
+            part_ids=[f"{event}-{n}" for n in range(sources)],
+            device_id=device,
+            first_time=NOW - timedelta(seconds=59) if device else None,
+            last_time=NOW - timedelta(seconds=1) if device else None,
+        ),
         content_hash=content,
-        source_ids=[f"{event}-{n}" for n in range(sources)],
-        device_id=device,
-        first_time=NOW - timedelta(seconds=59) if device else None,
-        last_time=NOW - timedelta(seconds=1) if device else None,
-        vital_type="heart_rate",
-        measured_at=NOW,
-        resource={"resourceType": "Observation", "note": [{"text": "CANARY"}]},
-        window_closed_at=NOW,
+        payload={"resourceType": "Observation", "note": [{"text": "CANARY"}]},
+        occurred_at=NOW,
+        produced_at=NOW,
     )
 
 

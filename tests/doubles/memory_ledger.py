@@ -142,7 +142,7 @@ class MemoryLedger:
 
     def source_ids(self) -> set[str]:
         with self._open():
-            return {name for operation in self.operations.values() for name in operation.intent.source_ids}
+            return {name for operation in self.operations.values() for name in operation.intent.source.part_ids}
 
     def name(self, *parts: str) -> str:
         return "|".join(parts)
@@ -162,10 +162,13 @@ class MemoryLedger:
             return (
                 operation.state is State.SUCCEEDED
                 and operation.sequence > after
-                and (device is None or (of.device_id is not None and self.name(of.tenant_id, of.device_id) == device))
+                and (
+                    device is None
+                    or (of.source.device_id is not None and self.name(of.tenant_id, of.source.device_id) == device)
+                )
                 and (patient is None or self.name(of.tenant_id, of.endpoint, of.patient_id) == patient)
-                and (first is None or (of.last_time is not None and of.last_time >= first))
-                and (last is None or (of.first_time is not None and of.first_time <= last))
+                and (first is None or (of.source.last_time is not None and of.source.last_time >= first))
+                and (last is None or (of.source.first_time is not None and of.source.first_time <= last))
             )
 
         with self._open():
@@ -198,7 +201,7 @@ class MemoryLedger:
 
 
 def _event(intent: Intent) -> tuple[str, ...]:
-    return intent.tenant_id, intent.endpoint, intent.resource_type, intent.source_event_id
+    return intent.tenant_id, intent.endpoint, intent.resource_type, intent.source.event_id
 
 
 def _now() -> datetime:

@@ -7,7 +7,7 @@ import pytest
 
 from adapters.metrics import PrometheusObserver
 from schemas.correction import Correction
-from schemas.operation import Intent, Outcome, State
+from schemas.operation import Intent, Outcome, Source, State
 from schemas.topics import PAIRINGS
 from streams.delivery.correction_watch import CorrectionWatch
 from testbed.brokers import Broker
@@ -27,10 +27,13 @@ def topics(broker: Broker, topic_prefix: str) -> Iterator[ReferenceTopics]:
 
 
 def chart(ledger: MemoryLedger, number: int) -> None:
+    source = Source(
+        event_id=f"w{number}", part_ids=[f"w{number}"], device_id="mon-1", first_time=MEASURED,
+        last_time=MEASURED + timedelta(seconds=59),
+    )  # fmt: skip
     intent = Intent(
-        tenant_id="north", endpoint="north", patient_id="p0", subject_id="a", source_event_id=f"w{number}",
-        content_hash="c", source_ids=[f"w{number}"], device_id="mon-1", first_time=MEASURED,
-        last_time=MEASURED + timedelta(seconds=59), vital_type="heart_rate", measured_at=MEASURED, resource={},
+        tenant_id="north", endpoint="north", patient_id="p0", subject_id="a", source=source, content_hash="c",
+        purpose="vitals", scope="heart_rate", resource_type="Observation", occurred_at=MEASURED, payload={},
     )  # fmt: skip
     ledger.record([intent])
     (claimed,) = ledger.claim("north", 1, 60)

@@ -43,7 +43,7 @@ def assert_chart_agrees(ehr: Ehr, ledger: MemoryLedger) -> None:
     assert len({_content(observation) for observation in charted}) == len(charted)
     for operation in succeeded:
         observation = next(o for o in charted if o["id"] == operation.resource_id)
-        meant = operation.intent.resource
+        meant = operation.intent.payload
         assert observation["subject"] == meant["subject"]
         assert observation["valueQuantity"]["value"] == meant["valueQuantity"]["value"]
 
@@ -373,8 +373,8 @@ async def test_pages_that_repeat_rows_do_not_make_a_result_look_doubled(tmp_path
         connection = ehr.connect()
         for device in range(60):
             other = ehr.intent("p0", value=100 + device, device=f"mon-{device}")
-            await connection.create(other.resource, other)
-        await connection.create(intent.resource, intent)
+            await connection.create(other.payload, other)
+        await connection.create(intent.payload, intent)
         ehr.sandbox.sandbox.faults.put([Fault(kind="duplicate_pages", operation="search")])
         found, answer = await connection.find(intent)
         await connection.close()

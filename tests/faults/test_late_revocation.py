@@ -104,9 +104,9 @@ async def test_a_write_kept_back_at_the_wire_leaves_no_byte_and_harms_no_other(t
         ehr.seed("p0")
         connection = ehr.connect()
         intent = ehr.intent("p0")
-        answer = await connection.create(intent.resource, intent, lambda: False)
+        answer = await connection.create(intent.payload, intent, lambda: False)
         assert (answer.status, answer.sent, answer.error) == (None, False, "withheld")
-        assert (await connection.create(intent.resource, intent, lambda: True)).status == 201
+        assert (await connection.create(intent.payload, intent, lambda: True)).status == 201
         assert len(ehr.observations("p0")) == 1
         await connection.close()
 

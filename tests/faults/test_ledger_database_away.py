@@ -8,7 +8,7 @@ import pytest
 
 from adapters.ledger import SqlLedger, migrate, open_ledger
 from schemas.errors import RetryLater
-from schemas.operation import Intent, Outcome, State
+from schemas.operation import Intent, Outcome, Source, State
 from testbed.servers.postgresql import PostgresServer
 from tests.conditions import wait_until
 
@@ -23,12 +23,13 @@ def intent(number: int) -> Intent:
         endpoint="epic",
         patient_id=f"p{number % PATIENTS}",
         subject_id="s",
-        source_event_id=f"w{number}",
+        purpose="vitals",
+        scope="heart_rate",
+        resource_type="Observation",
+        source=Source(event_id=f"w{number}", part_ids=[f"w{number}"]),
         content_hash="c",
-        source_ids=[f"w{number}"],
-        vital_type="heart_rate",
-        measured_at=NOW,
-        resource={},
+        occurred_at=NOW,
+        payload={},
     )
 
 

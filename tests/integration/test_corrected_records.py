@@ -45,8 +45,14 @@ class Ward:
         """A result of p0, rendered for the id the patient has at the EHR by now."""
         subject = self.reference.records["north", "p0"].subject_ids[NAME]
         made = self.ehr.intent("p0", value=value)
-        resource = made.resource | {"subject": {"reference": f"Patient/{subject}"}}
-        return made.model_copy(update=MEASURED | {"subject_id": subject, "resource": resource})
+        resource = made.payload | {"subject": {"reference": f"Patient/{subject}"}}
+        return made.model_copy(
+            update={
+                "subject_id": subject,
+                "payload": resource,
+                "source": made.source.model_copy(update=MEASURED),
+            }
+        )
 
     def role(self) -> Delivery:
         return delivery(

@@ -61,7 +61,7 @@ async def test_a_worker_killed_in_the_middle_is_taken_over_without_a_second_obse
         ledger.record([ehr.intent(p) for p in PATIENTS])
         written, unsent = ledger.claim(NAME, 2, lease_s=0.0)
         connection = ehr.connect()
-        await connection.create(written.intent.resource, written.intent)
+        await connection.create(written.intent.payload, written.intent)
         await connection.close()
         stop = asyncio.Event()
         running = asyncio.create_task(worker(ehr, ledger).run(stop))

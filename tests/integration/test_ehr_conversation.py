@@ -54,7 +54,7 @@ async def test_silence_after_sending_says_that_it_may_have_arrived(ward: Ehr, ki
     ward.sandbox.sandbox.faults.put([Fault(kind=kind)])
     connection = ward.connect(timeout_s=0.2)
     intent = ward.intent("canary-patient")
-    answer = await connection.create(intent.resource, intent)
+    answer = await connection.create(intent.payload, intent)
     assert (answer.status, answer.sent) == (None, True)
     await connection.close()
 
@@ -64,7 +64,7 @@ async def test_a_token_endpoint_that_is_silent_leaves_the_result_unsent(tmp_path
         ehr.sandbox.sandbox.faults.put([Fault(kind="slow", operation="token", delay_s=5)])
         connection = ehr.connect(timeout_s=0.2)
         intent = ehr.intent("p")
-        answer = await connection.create(intent.resource, intent)
+        answer = await connection.create(intent.payload, intent)
         assert (answer.status, answer.sent) == (None, False)
         await connection.close()
 
@@ -76,7 +76,7 @@ async def test_a_refused_client_leaves_the_result_unsent_with_the_reason(tmp_pat
     ):  # the second one's key overwrites the file
         connection = ehr.connect()
         intent = ehr.intent("p")
-        answer = await connection.create(intent.resource, intent)
+        answer = await connection.create(intent.payload, intent)
         assert (answer.status, answer.sent, answer.error) == (401, False, "invalid_client")
         await connection.close()
 

@@ -36,7 +36,7 @@ class OddEhr:
         return self._answer
 
     async def find(self, intent: Intent) -> tuple[list[Mapping[str, Any]], EhrResponse]:
-        found = intent.resource | {"id": ODD, "meta": {"versionId": ODD}}
+        found = intent.payload | {"id": ODD, "meta": {"versionId": ODD}}
         return [found], EhrResponse(200, {}, orjson.dumps({"resourceType": "Bundle"}), sent=True)
 
     async def close(self) -> None:

@@ -156,7 +156,7 @@ def test_oracle_requires_an_encounter_where_switched_so(tmp_path: Path) -> None:
     with sandbox_ehr("oracle-health", tmp_path, encounter_required=True) as ehr:
         ehr.seed("p")
         ehr.sandbox.sandbox.login.admits = lambda authorization: True
-        assert post(ehr, ehr.intent("p").resource).status_code == 422
+        assert post(ehr, ehr.intent("p").payload).status_code == 422
         assert post(ehr, good(ehr)).status_code == 201
 
 

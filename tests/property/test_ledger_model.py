@@ -10,7 +10,7 @@ from adapters.ledger import migrate
 from adapters.ledger.engine import connect
 from adapters.ledger.tables import attempts, lanes, operations, tallies
 from schemas.config import LedgerKeeping
-from schemas.operation import TERMINAL, Intent, Outcome, State
+from schemas.operation import TERMINAL, Intent, Outcome, Source, State
 from tests.doubles.ledgers import HandClock, ledger_at
 
 EPOCH = datetime(2026, 1, 5, tzinfo=UTC)
@@ -31,12 +31,13 @@ def intent(endpoint: str, patient: str, event: int, content: str) -> Intent:
         endpoint=endpoint,
         patient_id=patient,
         subject_id="s",
-        source_event_id=f"{patient}{event}",
+        purpose="vitals",
+        scope="heart_rate",
+        resource_type="Observation",
+        source=Source(event_id=f"{patient}{event}", part_ids=[f"{patient}{event}"]),
         content_hash=content,
-        source_ids=[f"{patient}{event}"],
-        vital_type="heart_rate",
-        measured_at=EPOCH,
-        resource={},
+        occurred_at=EPOCH,
+        payload={},
     )
 
 
@@ -54,7 +55,7 @@ class Modelled:
         self.code: str | None = None
 
     def key(self) -> tuple[str, str, str]:
-        return self.intent.endpoint, self.intent.source_event_id, self.intent.content_hash
+        return self.intent.endpoint, self.intent.source.event_id, self.intent.content_hash
 
 
 class LedgerMachine(RuleBasedStateMachine):

@@ -87,10 +87,10 @@ async def test_a_published_window_becomes_an_intent_at_every_endpoint_of_its_ten
     await ward.role.take(batch(charted))
     (at_fhir,), (at_epic,) = ward.intents("north-fhir"), ward.intents("north-epic")
     assert (at_fhir.subject_id, at_epic.subject_id) == ("fhir-9", "epic-9")
-    assert at_fhir.resource["valueQuantity"]["value"] == 72
-    assert (at_fhir.source_event_id, at_fhir.source_ids) == (charted.window_id, [charted.window_id])
-    assert at_fhir.measured_at == charted.end
-    assert at_fhir.window_closed_at.timestamp() * 1000 == CLOSED_MS
+    assert at_fhir.payload["valueQuantity"]["value"] == 72
+    assert (at_fhir.source.event_id, at_fhir.source.part_ids) == (charted.window_id, [charted.window_id])
+    assert at_fhir.occurred_at == charted.end
+    assert at_fhir.produced_at.timestamp() * 1000 == CLOSED_MS
     assert ward.role.settled() == {0: 1}
 
 
@@ -105,10 +105,10 @@ async def test_systolic_and_diastolic_become_one_panel(ward: Ward):
     systolic, diastolic = pressure(121, 79)
     await ward.role.take(batch(systolic, diastolic))
     (panel,) = ward.intents()
-    assert panel.source_event_id == systolic.window_id
-    assert panel.source_ids == [systolic.window_id, diastolic.window_id]
-    assert panel.vital_type == "blood_pressure"
-    assert [c["valueQuantity"]["value"] for c in panel.resource["component"]] == [121, 79]
+    assert panel.source.event_id == systolic.window_id
+    assert panel.source.part_ids == [systolic.window_id, diastolic.window_id]
+    assert panel.scope == "blood_pressure"
+    assert [c["valueQuantity"]["value"] for c in panel.payload["component"]] == [121, 79]
 
 
 async def test_the_panel_is_the_same_whichever_member_comes_first(ward: Ward):
@@ -127,8 +127,8 @@ async def test_a_member_waits_for_the_other_across_batches_and_holds_its_offset(
     assert ward.role.settled() == {0: 4}
     assert (
         systolic.window_id
-        in {intent.source_event_id for intent in ward.intents()}
-        | {op.intent.source_event_id for op in ward.operations()}
+        in {intent.source.event_id for intent in ward.intents()}
+        | {op.intent.source.event_id for op in ward.operations()}
         | ward.ledger.source_ids()
     )
 
@@ -137,7 +137,7 @@ async def test_one_published_member_brings_the_other_so_that_a_panel_is_always_w
     systolic, diastolic = pressure()
     await ward.role.take(batch(systolic, diastolic.model_copy(update={"publish": False, "cause": None})))
     (panel,) = ward.intents()
-    assert len(panel.resource["component"]) == 2
+    assert len(panel.payload["component"]) == 2
 
 
 async def test_a_member_whose_other_never_comes_is_charted_when_the_log_went_on_for_a_minute(ward: Ward):
@@ -184,7 +184,7 @@ async def test_old_records_read_again_do_not_tear_a_panel_apart(ward: Ward):
     await ward.role.take(batch(systolic, at_ms=CLOSED_MS - 86_400_000))
     await ward.role.take(batch(diastolic, first=1, at_ms=CLOSED_MS - 86_400_000 + 900))
     (panel,) = ward.intents()
-    assert len(panel.resource["component"]) == 2
+    assert len(panel.payload["component"]) == 2
 
 
 async def test_taking_the_same_batch_again_changes_nothing(ward: Ward):
@@ -202,8 +202,8 @@ async def test_new_content_of_a_window_amends_its_operation(ward: Ward):
     ward.ledger.settle({first.operation_id: Outcome(fence=first.fence, state=State.SUCCEEDED)})
     (amendment,) = ward.operations()
     assert amendment.amends == first.operation_id
-    assert amendment.intent.source_event_id == first.intent.source_event_id
-    assert amendment.intent.resource["valueQuantity"]["value"] == 75
+    assert amendment.intent.source.event_id == first.intent.source.event_id
+    assert amendment.intent.payload["valueQuantity"]["value"] == 75
 
 
 async def test_a_changed_mapping_amends_and_a_changed_patient_id_of_the_ehr_does_not(ward: Ward):
@@ -289,9 +289,9 @@ async def test_consent_from_first_to_last_reading_is_enough(
     measured = {name: START + timedelta(seconds=second) for name, second in says.items()}
     await ward.role.take(batch(window(**measured)))
     (charted,) = ward.intents()
-    assert (charted.device_id, charted.vital_type) == ("mon-17", "heart_rate")
-    assert charted.first_time == measured.get("first_time", START)
-    assert charted.last_time == measured.get("last_time", START + timedelta(minutes=1, microseconds=-1))
+    assert (charted.source.device_id, charted.scope) == ("mon-17", "heart_rate")
+    assert charted.source.first_time == measured.get("first_time", START)
+    assert charted.source.last_time == measured.get("last_time", START + timedelta(minutes=1, microseconds=-1))
 
 
 async def test_a_panel_was_measured_from_its_earliest_to_its_latest_member(ward: Ward):
@@ -303,7 +303,7 @@ async def test_a_panel_was_measured_from_its_earliest_to_its_latest_member(ward:
     ward.permit_during(START + timedelta(seconds=9), START + timedelta(seconds=41))
     await ward.role.revoked([0])
     await ward.role.take(batch(systolic, diastolic))
-    assert [i.last_time for i in ward.intents()] == [START + timedelta(seconds=40)]
+    assert [i.source.last_time for i in ward.intents()] == [START + timedelta(seconds=40)]
 
 
 async def test_a_panel_is_refused_whole_when_one_member_is_denied(ward: Ward):
@@ -311,7 +311,7 @@ async def test_a_panel_is_refused_whole_when_one_member_is_denied(ward: Ward):
     denied = consent.model_copy(update={"denies": [Provision(purpose="vitals", types=["diastolic_bp"])]})
     ward.reference.consents["north", "p-9"] = denied
     await ward.role.take(batch(*pressure(), window()))
-    assert [intent.vital_type for intent in ward.intents()] == ["heart_rate"]
+    assert [intent.scope for intent in ward.intents()] == ["heart_rate"]
     assert len(ward.quarantined()) == 4
 
 

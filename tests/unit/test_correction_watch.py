@@ -8,7 +8,7 @@ import pytest
 from adapters.metrics import PrometheusObserver
 from schemas.correction import Correction
 from schemas.errors import RetryLater
-from schemas.operation import Intent, Operation, Outcome, State
+from schemas.operation import Intent, Operation, Outcome, Source, State
 from schemas.reference import PairingInterval
 from schemas.topics import CORRECTIONS
 from streams.delivery.correction_watch import CorrectionWatch
@@ -58,11 +58,14 @@ class Ward:
 
     def chart(self, minute: int = 0, subject_id: str = "a", state: State = State.SUCCEEDED, **differs: object) -> str:
         first = START + timedelta(minutes=minute)
+        source = Source(
+            event_id=f"w{minute}", part_ids=[f"w{minute}"], device_id="mon-1", first_time=first,
+            last_time=first + timedelta(seconds=59),
+        )  # fmt: skip
         intent = Intent(
-            tenant_id="north", endpoint="north", patient_id="p", subject_id=subject_id, source_event_id=f"w{minute}",
-            content_hash="c", source_ids=[f"w{minute}"], device_id="mon-1", first_time=first,
-            last_time=first + timedelta(seconds=59), vital_type="heart_rate",
-            measured_at=first + timedelta(minutes=1), resource={"resourceType": "Observation"},
+            tenant_id="north", endpoint="north", patient_id="p", subject_id=subject_id, source=source,
+            purpose="vitals", scope="heart_rate", resource_type="Observation", content_hash="c",
+            occurred_at=first + timedelta(minutes=1), payload={"resourceType": "Observation"},
         )  # fmt: skip
         (recorded,) = self.ledger.record([intent.model_copy(update=differs)])
         (claimed,) = self.ledger.claim("north", 1, 60)

@@ -134,9 +134,9 @@ def test_held_operations_are_listed_with_code_and_message_and_nothing_of_the_pat
 def charted_after_a_pause(ledger: SqlLedger) -> str:
     """Its first worker stood still for longer than its lease, and said later that the EHR had accepted the result."""
     hour = timedelta(hours=1)
-    known = intent("paused").model_copy(
-        update={"device_id": "mon-17", "first_time": fixed_clock() - hour, "last_time": fixed_clock()}
-    )
+    span = {"device_id": "mon-17", "first_time": fixed_clock() - hour, "last_time": fixed_clock()}
+    known = intent("paused")
+    known = known.model_copy(update={"source": known.source.model_copy(update=span)})
     ledger.record([known])
     (paused,) = ledger.claim("north-epic", 1, 0)
     (second,) = ledger.claim("north-epic", 1, 60)
@@ -295,7 +295,7 @@ def test_a_release_after_a_merge_says_that_it_goes_to_the_corrected_patient(
 ):
     event = "merged"
     resource = {"resourceType": "Observation", "subject": {"reference": "Patient/CANARY"}}
-    ledger.record([intent(event, patient=event).model_copy(update={"resource": resource})])
+    ledger.record([intent(event, patient=event).model_copy(update={"payload": resource})])
     (operation,) = ledger.claim("north-epic", 1, 60)
     ledger.settle({operation.operation_id: Outcome(fence=operation.fence, state=State.HELD, code="4107")})
     reference.subject_id = "survivor"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from adapters.ledger import SqlLedger, migrate, open_ledger
-from schemas.operation import Intent, Outcome, State
+from schemas.operation import Intent, Outcome, Source, State
 from schemas.ports.kafka import Stored
 from schemas.progress import PartitionProgress
 from schemas.topics import (
@@ -94,12 +94,13 @@ def chart(ledger: SqlLedger, *windows: Window, endpoint: str = "fhir", state: St
         endpoint=endpoint,
         patient_id=windows[0].window_id,
         subject_id="s",
-        source_event_id=windows[0].window_id,
+        purpose="vitals",
+        scope="heart_rate",
+        resource_type="Observation",
+        source=Source(event_id=windows[0].window_id, part_ids=[w.window_id for w in windows]),
         content_hash="c",
-        source_ids=[w.window_id for w in windows],
-        vital_type="heart_rate",
-        measured_at=START,
-        resource={},
+        occurred_at=START,
+        payload={},
     )
     ledger.record([intent])
     (claimed,) = ledger.claim(intent.endpoint, 1, 60)

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from schemas.operation import Intent, Operation, State
-from schemas.reference import PairingInterval
+from schemas.operation import Intent, Operation, Source, State
+from schemas.reference import PairingInterval, Provision
 from streams.delivery.review import Readdress, Stop, review
 from tests.doubles.ports import StaticReference, fixed_clock
 
@@ -14,6 +14,8 @@ NOW = fixed_clock()
 FIRST, LAST = NOW.replace(minute=0, second=0), NOW.replace(minute=0, second=59)
 PAIRING_CHANGED, SUBJECT_CHANGED = Stop(State.HELD, "pairing_changed"), Stop(State.HELD, "subject_changed")
 NO_CONSENT = Stop(State.QUARANTINED, "no_consent")
+MEASURED = Source(event_id="w1", part_ids=["w1"], device_id="mon-17", first_time=FIRST, last_time=LAST)
+UNNAMED = Source(event_id="w1", part_ids=["w1"])
 
 
 def intent(**differs: Any) -> Intent:
@@ -23,15 +25,13 @@ def intent(**differs: Any) -> Intent:
             "endpoint": "north-fhir",
             "patient_id": "p-9",
             "subject_id": "a",
-            "source_event_id": "w1",
+            "purpose": "vitals",
+            "scope": "heart_rate",
+            "resource_type": "Observation",
+            "source": MEASURED,
             "content_hash": "c1",
-            "source_ids": ["w1"],
-            "device_id": "mon-17",
-            "first_time": FIRST,
-            "last_time": LAST,
-            "vital_type": "heart_rate",
-            "measured_at": FIRST + timedelta(minutes=1),
-            "resource": {"resourceType": "Observation", "subject": {"reference": "Patient/a"}, "status": "final"},
+            "occurred_at": FIRST + timedelta(minutes=1),
+            "payload": {"resourceType": "Observation", "subject": {"reference": "Patient/a"}, "status": "final"},
         }
         | differs
     )
@@ -111,7 +111,7 @@ def test_an_intent_of_a_version_that_did_not_name_the_device_is_compared_by_the_
     reference: StaticReference,
 ) -> None:
     reference.paired.clear()
-    old = operation(device_id=None, first_time=None, last_time=None)
+    old = operation(source=UNNAMED)
     assert review(old, reference, NOW) is None
     reference.consents.clear()
     assert review(old, reference, NOW) == NO_CONSENT
@@ -142,7 +142,7 @@ def test_consent_that_ended_inside_the_window_does_not_come_back_later(reference
 
 def test_the_end_of_an_old_intents_window_is_not_part_of_it(reference: StaticReference) -> None:
     consent_during(reference, NOW.replace(second=0), None)
-    old = operation(device_id=None, first_time=None, last_time=None, measured_at=NOW.replace(second=0))
+    old = operation(source=UNNAMED, occurred_at=NOW.replace(second=0))
     assert review(old, reference, NOW) == NO_CONSENT
 
 
@@ -151,7 +151,7 @@ def test_a_corrected_id_at_the_ehr_readdresses_what_was_never_sent(reference: St
     readdressed = review(operation(), reference, NOW)
     assert isinstance(readdressed, Readdress)
     assert readdressed.intent.subject_id == "b"
-    assert readdressed.intent.resource == intent().resource | {"subject": {"reference": "Patient/b"}}
+    assert readdressed.intent.payload == intent().payload | {"subject": {"reference": "Patient/b"}}
     assert readdressed.intent.content_hash == "c1"
 
 
@@ -165,7 +165,7 @@ def test_a_corrected_id_holds_what_may_have_been_written_under_the_old_one(
 
 
 @pytest.mark.parametrize(
-    "resource",
+    "payload",
     [
         {"subject": {"reference": "Patient/other"}},
         {"subject": None},
@@ -176,10 +176,10 @@ def test_a_corrected_id_holds_what_may_have_been_written_under_the_old_one(
     ],
 )
 def test_a_resource_that_names_the_patient_elsewhere_is_held_and_not_half_corrected(
-    reference: StaticReference, resource: dict[str, Any]
+    reference: StaticReference, payload: dict[str, Any]
 ) -> None:
     reference.admit("p-9", north_fhir="b")
-    assert review(operation(resource=resource), reference, NOW) == SUBJECT_CHANGED
+    assert review(operation(payload=payload), reference, NOW) == SUBJECT_CHANGED
 
 
 @pytest.mark.parametrize("subject_ids", [{}, {"north_epic": "a"}, {"north_fhir": ""}, {"north_fhir": "a/../b"}])
@@ -209,3 +209,17 @@ def test_a_consent_that_is_mended_between_two_looks_refuses_nothing(
     reference.closed.add(("north", "p-9"))
     monkeypatch.setattr(reference, "consent_in_doubt", mended)
     assert review(operation(), reference, NOW) == Stop(State.DEFERRED, "consent_in_doubt")
+
+
+@pytest.mark.parametrize(("purpose", "scope"), [("vitals", "spo2"), ("documents", "*"), ("patient-info", "Condition")])
+def test_consent_is_asked_for_the_purpose_and_scope_of_the_intent(
+    reference: StaticReference, purpose: str, scope: str
+) -> None:
+    asking = operation(purpose=purpose, scope=scope)
+    consent = reference.consents["north", "p-9"]
+    for permits, agreed in (
+        ([Provision(purpose="vitals", types=["heart_rate"])], NO_CONSENT),
+        ([Provision(purpose=asking.intent.purpose, types=[scope])], None),
+    ):
+        reference.consents["north", "p-9"] = consent.model_copy(update={"permits": permits})
+        assert review(asking, reference, NOW) == agreed

@@ -100,7 +100,7 @@ def _state(name: str | None) -> State | None:
 
 def _listed(operation: Operation) -> dict[str, str | None]:
     of_operation = operation.model_dump(mode="json", include=set(_LISTED))
-    of_intent = {"endpoint": operation.intent.endpoint, "vital_type": operation.intent.vital_type}
+    of_intent = {"endpoint": operation.intent.endpoint, "vital_type": operation.intent.scope}
     return {name: (of_operation | of_intent)[name] for name in _LISTED}
 
 

@@ -19,6 +19,7 @@ _ATTEMPT = ("attempt", "at", "state", "http_status", "code", "message")
 def document(operation: Operation, tried: Sequence[Attempt]) -> dict[str, Any]:
     """One operation without what was measured: where it stands, where to look for it, and each attempt."""
     of_operation, intent = operation.model_dump(mode="json"), operation.intent.model_dump(mode="json")
+    source = intent["source"]
     state = ("operation_id", "state", "code", "message", "in_doubt", "http_status")
     chart = ("tenant_id", "endpoint", "subject_id", "resource_type")
     life = ("amends", "sequence", "attempts", "created_at", "next_attempt_at", "settled_at")
@@ -26,10 +27,10 @@ def document(operation: Operation, tried: Sequence[Attempt]) -> dict[str, Any]:
         {name: of_operation[name] for name in state}
         | {name: intent[name] for name in chart}
         | {"resource_id": operation.resource_id, "version": operation.version}
-        | {name: intent[name] for name in ("vital_type", "device_id")}
-        | {"first_reading": intent["first_time"], "last_reading": intent["last_time"]}
-        | {"measured_at": intent["measured_at"], "window_id": intent["source_event_id"]}
-        | {"window_ids": intent["source_ids"]}
+        | {"purpose": intent["purpose"], "vital_type": intent["scope"], "device_id": source["device_id"]}
+        | {"first_reading": source["first_time"], "last_reading": source["last_time"]}
+        | {"measured_at": intent["occurred_at"], "window_id": source["event_id"]}
+        | {"window_ids": source["part_ids"]}
         | {name: of_operation[name] for name in life}
         | {"each_attempt": [_attempt(one) for one in tried]}
     )
