@@ -41,21 +41,23 @@ lint: setup-dev
 bench: setup-dev
 	$(BIN)/python -m tests.bench $(ARGS)
 
-# Three locks: the smaller ones keep to the versions of the largest, so that what is tested is what is shipped.
+# Four locks: the smaller ones keep to the versions of the largest, so that what is tested is what is shipped.
+# Production installs requirements.lock; `make demo` installs requirements-demo.lock, which is that and the extra `vitalwire[demo]`.
 lock: $(BIN)/python
 	$(BIN)/python -m venv --clear $(VENV)/lock
 	$(VENV)/lock/bin/pip --disable-pip-version-check --quiet install pip-tools==7.5.3
 	$(LOCK) --output-file requirements-dev.lock requirements-dev.in
 	$(LOCK) --constraint requirements-dev.lock --output-file requirements.lock requirements.in
+	$(LOCK) --constraint requirements-dev.lock --output-file requirements-demo.lock requirements.in requirements-demo.in
 	$(LOCK) --constraint requirements-dev.lock --output-file requirements-build.lock requirements-build.in
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Vitalwire needs Python 3.11 or newer. Install it, or name it: make PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: requirements.lock requirements-build.lock pyproject.toml | $(BIN)/python
+$(VENV)/.installed: requirements-demo.lock requirements-build.lock pyproject.toml | $(BIN)/python
 	$(PIP) install --require-hashes -r requirements-build.lock
-	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install --require-hashes -r requirements-demo.lock
 	$(OURSELVES)
 	@touch $@
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vitalwire import __version__
+from vitalwire.cli.testbed_needed import testbed_needed
 from vitalwire.roles.registry import NAMES
 
 app = typer.Typer(
@@ -60,7 +61,8 @@ def demo(
     seed: Annotated[int, typer.Option(help="Which recordings are replayed, and where they begin.")] = 1,
 ) -> None:
     """The whole job on this machine: broker, simulated ward, all roles, a sandbox EHR, and a check of what it holds."""
-    from vitalwire.cli.demo import run_demo  # noqa: PLC0415
+    with testbed_needed("demo"):
+        from vitalwire.cli.demo import run_demo  # noqa: PLC0415
 
     raise typer.Exit(run_demo(for_=for_, report=report, broker=broker, beds=beds, seed=seed))
 
@@ -123,7 +125,8 @@ def sandbox_ehr(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port on loopback; 0 takes a free one.")] = 0,
 ) -> None:
     """A simulated EHR on loopback, for trying out. It accepts and refuses as the real ones do, and keeps what it accepted."""
-    from vitalwire.cli.servers import run_sandbox_ehr  # noqa: PLC0415
+    with testbed_needed("sandbox-ehr"):
+        from vitalwire.cli.servers import run_sandbox_ehr  # noqa: PLC0415
 
     run_sandbox_ehr(profile, port)
 
@@ -133,7 +136,8 @@ def broker(
     kind: Annotated[str, typer.Option(help="auto, container, apache or embedded.")] = "auto",
 ) -> None:
     """A Kafka broker on this machine until Ctrl-C. Prints its address."""
-    from vitalwire.cli.servers import run_broker  # noqa: PLC0415
+    with testbed_needed("broker"):
+        from vitalwire.cli.servers import run_broker  # noqa: PLC0415
 
     run_broker(kind)
 
