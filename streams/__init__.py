@@ -1,1 +1,1 @@
-"""What happens to readings on their way to the chart: pure kernel, thin Faust agents, verdicts, delivery."""
+"""From readings to the chart: the window kernel, thin Faust agents, intents, delivery, reconciliation."""

@@ -14,6 +14,7 @@ from schemas.metrics import CATALOGUE
 from streams.delivery.role import Pace
 from streams.runtime.outbox import LAST_WITHIN_S
 from vitalwire.cli.application import app
+from vitalwire.cli.testbed_needed import DEMO_MODULES
 from vitalwire.settings import from_environment
 
 ROOT = Path(__file__).parents[2]
@@ -148,16 +149,21 @@ def test_dashboard_panels_have_ids_of_their_own_and_do_not_overlap():
         assert len({(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels}) == len(panels)
 
 
-def test_the_image_runs_as_nobody_in_particular_and_installs_by_hash():
-    lines = (ROOT / "deploy/Dockerfile").read_text().splitlines()
-    last_stage = lines[max(n for n, line in enumerate(lines) if line.startswith("FROM")) :]
+def test_each_image_runs_as_a_numbered_user_and_installs_by_hash():
+    text = (ROOT / "deploy/Dockerfile").read_text()
+    lines = text.splitlines()
+    stages = dict(re.findall(r"^FROM \S+ AS (\S+)\n(.*?)(?=^FROM|\Z)", text, re.MULTILINE | re.DOTALL))
 
-    assert any(re.fullmatch(r"USER [1-9]\d*", line) for line in last_stage)
+    assert re.search(r"^USER [1-9]\d*$", stages["runtime"], re.MULTILINE)
+    assert re.findall(r"^FROM runtime AS (\S+)", text, re.MULTILINE) == ["demo", "production"] == list(stages)[-2:]
+    assert not [name for name in ("demo", "production") if "USER" in stages[name]]
     installs = [part for line in lines if line.startswith("RUN pip") for part in line.split("&&")]
     assert all("--require-hashes" in part or "--no-deps" in part for part in installs)
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock", "requirements-build.lock"])
+@pytest.mark.parametrize(
+    "name", ["requirements.lock", "requirements-demo.lock", "requirements-dev.lock", "requirements-build.lock"]
+)
 def test_lock_files_pin_every_package_by_hash_and_name_no_host(name: str):
     text = (ROOT / name).read_text()
     entries = re.findall(r"^(\S+==\S+) \\((?:\n    --hash=sha256:[0-9a-f]{64}(?: \\)?)+)", text, re.MULTILINE)
@@ -174,5 +180,13 @@ def pins(name: str) -> dict[str, str]:
 def test_tests_run_with_the_versions_that_are_shipped():
     tested = pins("requirements-dev.lock")
 
-    for name in ("requirements.lock", "requirements-build.lock"):
+    for name in ("requirements.lock", "requirements-demo.lock", "requirements-build.lock"):
         assert pins(name).items() <= tested.items()
+
+
+def test_production_installs_nothing_that_only_the_testbed_needs():
+    named = set(re.findall(r"^[a-z][\w-]*$", (ROOT / "requirements-demo.in").read_text(), re.MULTILINE))
+
+    assert {name.replace("-", "_") for name in named} == DEMO_MODULES - {"testbed"}
+    assert named & pins("requirements.lock").keys() == set()
+    assert pins("requirements-demo.lock").keys() == pins("requirements.lock").keys() | named

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +88,10 @@ def test_alerts_are_grouped_by_role_and_select_no_other():
 
     assert groups <= {"roles", *NAMES}
     assert selected <= set(NAMES)
+
+
+def test_the_rooms_of_the_roles_are_those_that_may_not_import_each_other():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (independent,) = (one for one in contracts if one["type"] == "independence")
+
+    assert set(independent["modules"]) == {f"streams.{name}" for name in NAMES if (ROOT / "streams" / name).is_dir()}
