@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -16,20 +15,7 @@ from schemas.ports.kafka import Outgoing
 from schemas.ports.ledger import Beside
 from schemas.topics import CORRECTIONS
 from streams.delivery.audit import readdressed
-from tests.doubles.ledgers import KEY, LATER, LEASE_S, NOW, HandClock, audited, done, in_outbox, intent, ledger_at
-
-
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
-
-
-@pytest.fixture
-def ledger(database_url: str, clock: HandClock) -> Iterator[SqlLedger]:
-    migrate(database_url)
-    opened = ledger_at(database_url, clock)
-    yield opened
-    opened.close()
+from tests.doubles.ledgers import KEY, LATER, LEASE_S, NOW, HandClock, audited, done, in_outbox, intent
 
 
 def claim(ledger: SqlLedger) -> Operation:

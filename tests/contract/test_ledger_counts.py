@@ -1,10 +1,8 @@
 """The ledger's counts are put right when a worker that notes no differences changed operations beside it."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
-import pytest
 from sqlalchemy import text
 
 from adapters.ledger import SqlLedger, migrate
@@ -12,19 +10,6 @@ from adapters.ledger.engine import connect
 from schemas.config import LedgerKeeping
 from schemas.operation import State
 from tests.doubles.ledgers import LEASE_S, HandClock, done, intent, ledger_at
-
-
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
-
-
-@pytest.fixture
-def ledger(database_url: str, clock: HandClock) -> Iterator[SqlLedger]:
-    migrate(database_url)
-    opened = ledger_at(database_url, clock)
-    yield opened
-    opened.close()
 
 
 def settle_as_a_worker_of_before(url: str, state: State) -> None:

@@ -1,24 +1,14 @@
 """One damaged row, or one hostile answer, holds its own operation and nothing else."""
 
-from collections.abc import Iterator
-
 import pytest
 from sqlalchemy import text
 
-from adapters.ledger import SqlLedger, migrate, rows
+from adapters.ledger import SqlLedger, rows
 from adapters.ledger.engine import connect
 from schemas.operation import State
-from tests.doubles.ledgers import LEASE_S, HandClock, done, intent, ledger_at
+from tests.doubles.ledgers import LEASE_S, done, intent
 
 HOSTILE = "a\0b\ud800"
-
-
-@pytest.fixture
-def ledger(database_url: str) -> Iterator[SqlLedger]:
-    migrate(database_url)
-    opened = ledger_at(database_url, HandClock())
-    yield opened
-    opened.close()
 
 
 def damage(database_url: str, operation_id: str, content: bytes) -> None:

@@ -3,13 +3,13 @@
 import asyncio
 import random
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 
-from adapters.ledger import SqlLedger, migrate
+from adapters.ledger import SqlLedger
 from adapters.ledger.engine import connect
 from adapters.metrics import PrometheusObserver
 from schemas.audit import AuditEvent, Step
@@ -21,21 +21,8 @@ from schemas.topics import AUDIT, CORRECTIONS
 from streams.audit.verification import broken_links
 from streams.runtime.outbox import OutboxPublisher, published
 from tests.conditions import wait_until
-from tests.doubles.ledgers import LEASE_S, HandClock, audited, done, in_outbox, intent, ledger_at
+from tests.doubles.ledgers import LEASE_S, HandClock, audited, done, in_outbox, intent
 from tests.doubles.ports import MemoryProducer
-
-
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
-
-
-@pytest.fixture
-def ledger(database_url: str, clock: HandClock) -> Iterator[SqlLedger]:
-    migrate(database_url)
-    opened = ledger_at(database_url, clock)
-    yield opened
-    opened.close()
 
 
 def said(action: str, tenant: str = "north", **more: str) -> Beside:

@@ -1,31 +1,17 @@
 """The ledger forgets what is old enough, and tells its states without counting its operations."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import event, text
 
-from adapters.ledger import SqlLedger, migrate
+from adapters.ledger import SqlLedger
 from adapters.ledger.engine import connect
 from schemas.config import LedgerKeeping
 from schemas.operation import State
-from tests.doubles.ledgers import LEASE_S, HandClock, done, intent, ledger_at
+from tests.doubles.ledgers import LEASE_S, HandClock, done, intent
 
 KEEPING = LedgerKeeping.model_validate({"keep_evidence": "90d", "keep_operations": "400d"})
-
-
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
-
-
-@pytest.fixture
-def ledger(database_url: str, clock: HandClock) -> Iterator[SqlLedger]:
-    migrate(database_url)
-    opened = ledger_at(database_url, clock)
-    yield opened
-    opened.close()
 
 
 def settled(ledger: SqlLedger, event: str, state: State, patient: str) -> str:

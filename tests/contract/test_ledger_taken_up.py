@@ -1,12 +1,11 @@
 """A worker takes a ledger up: it knows the one that was left, and puts in doubt one that went back."""
 
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 
-from adapters.ledger import SqlLedger, migrate, takeover
+from adapters.ledger import SqlLedger, takeover
 from adapters.ledger.engine import connect
 from adapters.ledger.tables import ledger_identity
 from schemas.audit import AuditEvent, Step
@@ -19,19 +18,6 @@ from tests.doubles.ledgers import LEASE_S, NOW, HandClock, done, intent, ledger_
 WINDOWS = "vitals.windows"
 QUIET_S = 240.0
 TOLD = Beside("delivery", [Step("north", "ledger.went_back", "failure")])
-
-
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
-
-
-@pytest.fixture
-def ledger(database_url: str, clock: HandClock) -> Iterator[SqlLedger]:
-    migrate(database_url)
-    opened = ledger_at(database_url, clock)
-    yield opened
-    opened.close()
 
 
 def at(offset: int, partition: int = 0) -> Position:

@@ -73,6 +73,11 @@ def audited(ledger: SqlLedger) -> list[AuditEvent]:
     return [AuditEvent.model_validate_json(record.value or b"") for record in in_outbox(ledger)]
 
 
+def claimed_events(ledger: SqlLedger, limit: int = 100) -> list[str]:
+    """The source events of what a claim takes."""
+    return [operation.intent.source.event_id for operation in ledger.claim("north-epic", limit, LEASE_S)]
+
+
 def done(state: State = State.SUCCEEDED, fence: int = 1, **more: object) -> Outcome:
     """An outcome of an operation's first claim, unless another fence is given."""
     return Outcome.model_validate({"state": state, "fence": fence, **more})

@@ -6,33 +6,25 @@ import asyncio
 from itertools import pairwise
 
 import orjson
-import pytest
 
 from schemas.topics import QUARANTINE
 from streams.runtime.batches import Batch, Record
 from streams.telemetry.kernel.decode import MOST_READ
 from streams.telemetry.role import ASIDES_AT_ONCE, MOST_UNCONFIRMED
 from tests.conditions import wait_until
+from tests.doubles.telemetry_role import TOPIC, TelemetryHarness
 from tests.property.kernel_logs import BASE_MS, measured
-from tests.unit.test_telemetry import TOPIC, Ward
 
 REFUSALS = 100_000
 FRAME = b'{"device_id":"d1","readings":[' + b",".join([b"1"] * 5_000) + b"]}"
 
 
-@pytest.fixture
-async def ward() -> Ward:
-    made = Ward()
-    await made.role.assigned([0])
-    return made
-
-
 async def test_more_refusals_than_can_be_judged_at_once_are_judged_in_parts_with_the_loop_turning_in_between(
-    ward: Ward,
+    telemetry: TelemetryHarness,
 ):
     """Bounded is the work of one step; how long it takes is the machine's."""
     frames = [Record(n, BASE_MS, b"d1", FRAME, ()) for n in range(REFUSALS // 5_000)]
-    kernel = ward.role._kernels[0]
+    kernel = telemetry.role._kernels[0]
     judge, steps, turns, most_sent = kernel.ingest, [], 0, 0
 
     def counted(*given):
@@ -43,13 +35,13 @@ async def test_more_refusals_than_can_be_judged_at_once_are_judged_in_parts_with
     async def turning():
         nonlocal turns, most_sent
         while True:
-            turns, most_sent = turns + 1, max(most_sent, len(ward.producer.sent))
-            ward.producer.sent.clear()
+            turns, most_sent = turns + 1, max(most_sent, len(telemetry.producer.sent))
+            telemetry.producer.sent.clear()
             await asyncio.sleep(0)
 
     kernel.ingest = counted
     beside = asyncio.create_task(turning())
-    await ward.role.take(Batch(TOPIC, 0, [*frames, measured(len(frames), BASE_MS)]))
+    await telemetry.role.take(Batch(TOPIC, 0, [*frames, measured(len(frames), BASE_MS)]))
     beside.cancel()
 
     assert sum(refused for refused, _ in steps) == REFUSALS
@@ -59,7 +51,7 @@ async def test_more_refusals_than_can_be_judged_at_once_are_judged_in_parts_with
     assert kernel.position == len(frames) + 1
 
 
-async def test_nothing_settles_between_the_parts_of_what_is_set_aside(ward: Ward):
+async def test_nothing_settles_between_the_parts_of_what_is_set_aside(telemetry: TelemetryHarness):
     """A closing pass may come at any moment; a settled reading that is on no topic yet would be lost with the worker."""
     frame = orjson.dumps({"device_id": "d1", "readings": [1] * 5_000})
     frames = [Record(n, BASE_MS, b"d1", frame, ()) for n in range(6)]
@@ -67,15 +59,15 @@ async def test_nothing_settles_between_the_parts_of_what_is_set_aside(ward: Ward
 
     async def closing():
         while True:
-            await ward.role.close_due()
-            sent = sum(1 for record in ward.producer.sent if record.topic == QUARANTINE)
-            seen.append((ward.role.settled().get(0, 0), sent))
+            await telemetry.role.close_due()
+            sent = sum(1 for record in telemetry.producer.sent if record.topic == QUARANTINE)
+            seen.append((telemetry.role.settled().get(0, 0), sent))
             await asyncio.sleep(0)
 
     beside = asyncio.create_task(closing())
-    await ward.role.take(Batch(TOPIC, 0, frames))
-    await asyncio.to_thread(wait_until, lambda: ward.role.settled().get(0) == len(frames))
+    await telemetry.role.take(Batch(TOPIC, 0, frames))
+    await asyncio.to_thread(wait_until, lambda: telemetry.role.settled().get(0) == len(frames))
     beside.cancel()
 
     assert [(settled, sent) for settled, sent in seen if sent < settled * 5_000] == []
-    assert len(ward.sent(QUARANTINE)) == 30_000
+    assert len(telemetry.sent(QUARANTINE)) == 30_000

@@ -1,12 +1,9 @@
-"""`vitalwire ledger`: what waits is listed without patient data, and released only with a name and a reason on record."""
+"""`vitalwire ledger list` and `show`: operations without patient data."""
 
-import getpass
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,66 +11,13 @@ import pytest
 from rich.console import Console
 from sqlalchemy import text
 
-from adapters.ledger import SqlLedger, migrate, open_ledger
+from adapters.ledger import SqlLedger
 from adapters.ledger.engine import connect
-from schemas.instants import epoch_us
 from schemas.operation import Outcome, State
-from schemas.reference import Consent, PatientRecord, Provision
-from streams.audit.verification import broken_links
 from tests.doubles.intents import intent
-from tests.doubles.ledgers import audited
-from tests.doubles.ports import StaticReference, fixed_clock
-from vitalwire import release_review
-from vitalwire.cli import main, output
-
-WHY = ("--reason", "scopes granted")
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqlLedger]:
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    monkeypatch.setenv("VITALWIRE_DATABASE", url)
-    monkeypatch.delenv("VITALWIRE_LEDGER_KEY_FILE", raising=False)
-    migrate(url)
-    opened = open_ledger(url, None, lambda _db: epoch_us(fixed_clock()))
-    yield opened
-    opened.close()
-
-
-class Everyone(StaticReference):
-    """Knows every patient under one id, and all permit everything, but for what a test says."""
-
-    subject_id = "CANARY"
-
-    def patient(self, tenant_id: str, patient_id: str) -> PatientRecord:
-        ids = dict.fromkeys(("north-epic", "north-fhir"), self.subject_id)
-        return PatientRecord(tenant_id=tenant_id, patient_id=patient_id, subject_ids=ids)
-
-    def consent(self, tenant_id: str, patient_id: str) -> Consent | None:
-        if (tenant_id, patient_id) in self.consents:
-            return self.consents[tenant_id, patient_id]
-        permits = [Provision(purpose="vitals")]
-        return Consent(tenant_id=tenant_id, patient_id=patient_id, status="active", permits=permits)
-
-
-@pytest.fixture(autouse=True)
-def reference(monkeypatch: pytest.MonkeyPatch) -> Everyone:
-    records = Everyone()
-
-    @contextmanager
-    def current(_settings: object) -> Iterator[Everyone]:
-        yield records
-
-    monkeypatch.setattr(release_review, "current_reference", current)
-    return records
-
-
-def settled(ledger: SqlLedger, state: State, code: str, endpoint: str = "north-epic") -> str:
-    event = f"w{sum(sum(counts.values()) for counts in ledger.states().values())}"
-    ledger.record([intent(event, patient=event, endpoint=endpoint)])
-    (operation,) = ledger.claim(endpoint, 1, 60)
-    ledger.settle({operation.operation_id: Outcome(fence=operation.fence, state=state, code=code, message="why")})
-    return operation.operation_id
+from tests.doubles.ledger_commands import run, settled
+from tests.doubles.ports import fixed_clock
+from vitalwire.cli import output
 
 
 def test_an_operation_that_cannot_be_read_is_listed_and_shown_as_such(
@@ -91,18 +35,6 @@ def test_an_operation_that_cannot_be_read_is_listed_and_shown_as_such(
     assert (listed["operation_id"], listed["vital_type"], listed["code"]) == (damaged, "unreadable", "unreadable")
     assert run("show", damaged, "--json") == 0
     assert json.loads(capsys.readouterr().out)["code"] == "unreadable"
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(["ledger", *arguments])
-    return int(ended.value.code or 0)
-
-
-def state_of(ledger: SqlLedger, operation_id: str) -> State:
-    operation = ledger.operation(operation_id)
-    assert operation is not None
-    return operation.state
 
 
 def test_held_operations_are_listed_with_code_and_message_and_nothing_of_the_patient(
@@ -216,12 +148,6 @@ def test_a_narrow_terminal_does_not_cut_ids(monkeypatch: pytest.MonkeyPatch, cap
     assert name in capsys.readouterr().out
 
 
-def test_a_release_that_finds_nothing_says_so(ledger: SqlLedger, capsys: pytest.CaptureFixture[str]):
-    settled(ledger, State.HELD, "forbidden")
-    assert run("release", "--endpoint", "north-epic", "--code", "absent", *WHY) == 0
-    assert "nothing is held there for absent" in capsys.readouterr().out
-
-
 def test_without_conditions_operations_are_counted(ledger: SqlLedger, capsys: pytest.CaptureFixture[str]):
     settled(ledger, State.HELD, "forbidden")
     assert run("list", "--json") == 0
@@ -244,81 +170,3 @@ def test_a_list_that_is_cut_says_so(ledger: SqlLedger, capsys: pytest.CaptureFix
         settled(ledger, State.HELD, "forbidden")
     assert run("list", "--state", "held", "--limit", "2") == 0
     assert "--limit" in capsys.readouterr().err
-
-
-def test_all_that_is_held_for_a_code_is_released_and_who_ordered_it_is_audited(ledger: SqlLedger):
-    wanted = [settled(ledger, State.HELD, "forbidden") for _ in range(2)]
-    others = [settled(ledger, State.HELD, "absent"), settled(ledger, State.HELD, "forbidden", endpoint="north-fhir")]
-
-    assert run("release", "--endpoint", "north-epic", "--code", "forbidden", *WHY) == 0
-
-    assert [state_of(ledger, one) for one in wanted] == [State.PENDING, State.PENDING]
-    assert [state_of(ledger, one) for one in others] == [State.HELD, State.HELD]
-    events = audited(ledger)
-    assert [(e.operation_id, e.action, e.actor, e.reason, e.role) for e in events] == [
-        (one, "operation.release_ordered", getpass.getuser(), "scopes granted", "operator") for one in wanted
-    ]
-    assert broken_links(events) == []
-
-
-def test_of_ids_only_those_that_are_held_are_released_and_the_others_named(
-    ledger: SqlLedger, capsys: pytest.CaptureFixture[str]
-):
-    held, done = settled(ledger, State.HELD, "forbidden"), settled(ledger, State.SUCCEEDED, "accepted")
-
-    assert run("release", held, done, "unheard-of", *WHY, "--json") == 1
-
-    told = {"released": [held], "readdressed": [], "kept": {}, "not_held": sorted([done, "unheard-of"])}
-    assert json.loads(capsys.readouterr().out) == told
-    assert state_of(ledger, done) is State.SUCCEEDED
-    assert len(audited(ledger)) == 1
-
-
-def test_what_the_records_speak_against_is_not_released_and_the_reason_told(
-    ledger: SqlLedger, reference: Everyone, capsys: pytest.CaptureFixture[str]
-):
-    refused, free = (settled(ledger, State.HELD, "forbidden") for _ in range(2))
-    patient = ledger.operation(refused).intent.patient_id
-    reference.consents["north", patient] = Consent(tenant_id="north", patient_id=patient, status="inactive")
-
-    assert run("release", refused, free, *WHY, "--json") == 1
-
-    told = {"released": [free], "readdressed": [], "kept": {refused: "no_consent"}, "not_held": []}
-    assert json.loads(capsys.readouterr().out) == told
-    assert state_of(ledger, refused) is State.HELD
-    assert run("release", refused, *WHY) == 1
-    assert f"{refused} stays held (no_consent)" in capsys.readouterr().err
-
-
-def test_a_release_after_a_merge_says_that_it_goes_to_the_corrected_patient(
-    ledger: SqlLedger, reference: Everyone, capsys: pytest.CaptureFixture[str]
-):
-    event = "merged"
-    resource = {"resourceType": "Observation", "subject": {"reference": "Patient/CANARY"}}
-    ledger.record([intent(event, patient=event).model_copy(update={"payload": resource})])
-    (operation,) = ledger.claim("north-epic", 1, 60)
-    ledger.settle({operation.operation_id: Outcome(fence=operation.fence, state=State.HELD, code="4107")})
-    reference.subject_id = "survivor"
-
-    assert run("release", operation.operation_id, *WHY) == 0
-
-    assert state_of(ledger, operation.operation_id) is State.PENDING
-    assert "corrected id" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("release", "some-id"),
-        ("release", *WHY),
-        ("release", "--endpoint", "north-epic", *WHY),
-        ("release", "some-id", "--endpoint", "north-epic", "--code", "absent", *WHY),
-        ("release", "some-id", "--code", "absent", *WHY),
-        ("list", "--state", "stuck"),
-    ],
-)
-def test_a_release_without_reason_or_without_a_clear_choice_is_wrong_use(
-    ledger: SqlLedger, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
-):
-    assert run(*arguments) == 2
-    assert capsys.readouterr().err.strip()

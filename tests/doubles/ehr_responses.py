@@ -1,0 +1,29 @@
+"""Responses of an EHR and the attempts that they answer."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from schemas.ehr import EhrResponse
+from schemas.endpoint_kinds import DEFAULTS
+from streams.delivery.ehr_response import EPIC_CODES
+from streams.delivery.verdict import AttemptContext
+
+NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
+
+
+def ask(
+    kind: str = "fhir", action: str = "create", previous: str | None = None, refusals: int = 0, **differs: Any
+) -> AttemptContext:
+    capabilities = DEFAULTS[kind].observation.model_copy(update=differs)
+    return AttemptContext(kind, capabilities, action, previous, refusals)
+
+
+def outcome(*codes: str, fhir: str = "processing") -> bytes:
+    coded = [{"code": fhir, "details": {"coding": [{"system": f"{EPIC_CODES}.1", "code": code}]}} for code in codes]
+    return orjson.dumps({"resourceType": "OperationOutcome", "issue": coded or [{"code": fhir}]})
+
+
+def answer(status: int | None, body: bytes = b"", sent: bool = True, **headers: str) -> EhrResponse:
+    return EhrResponse(status, {k.replace("_", "-"): v for k, v in headers.items()}, body, sent)
