@@ -14,8 +14,8 @@ from tests.conditions import wait_until
 from tests.system.charted import sandbox_observations
 from tests.system.ehrs import SandboxProcess, sandbox_process
 from tests.system.installation import Installation
+from tests.system.player import RecordingPlayer
 from tests.system.recording import BASE_MS, ENDPOINT, TENANT, WINDOW_MS, Message, record, subject_id
-from tests.system.ward import Ward
 
 WRONG, RIGHT = 2, 3
 LATER_MS = BASE_MS + 600_000
@@ -50,18 +50,18 @@ def test_a_corrected_pairing_lists_what_was_charted_and_charts_nothing_more_for_
         bootstrap = broker.bootstrap_servers
         with (
             Installation(bootstrap, topic_prefix, tmp_path / "site", ehr.section, postgres) as installation,
-            Ward(bootstrap, topic_prefix) as ward,
+            RecordingPlayer(bootstrap, topic_prefix) as player,
         ):
-            ward.admit(recording)
+            player.admit(recording)
             ehr.admit(recording.patients)
-            ward.send(recording.messages)
+            player.send(recording.messages)
             installation.start("telemetry", "clinical", "delivery")
             installation.wait_until_settled(recording)
             before = charted_of(ehr, wrong), charted_of(ehr, right)
 
-            ward.correct(device, right)
+            player.correct(device, right)
             wait_until(lambda: len(listed(installation)) >= before[0], 60, what="the list of corrections")
-            ward.send(later(device, windows=6))
+            player.send(later(device, windows=6))
             wait_until(lambda: charted_of(ehr, right) >= before[1] + 5, 60, what="results of the right patient")
             installation.wait_until_taken("clinical", WINDOWS)
             installation.stop_workers()

@@ -55,7 +55,7 @@ def ehr(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ehr]:
         yield sandboxed
 
 
-class Ward:
+class SingleResult:
     """One result for one patient, delivered to its rest as often as a test wants."""
 
     def __init__(self, ehr: Ehr, ledger: SqlLedger) -> None:
@@ -89,8 +89,8 @@ class Ward:
 
 
 @pytest.fixture
-def ward(ehr: Ehr, ledger: SqlLedger) -> Ward:
-    return Ward(ehr, ledger)
+def result(ehr: Ehr, ledger: SqlLedger) -> SingleResult:
+    return SingleResult(ehr, ledger)
 
 
 def strike(ehr: Ehr, *faults: Fault) -> None:
@@ -104,32 +104,34 @@ def strike(ehr: Ehr, *faults: Fault) -> None:
     + [("fhir", code) for code in REFUSED_SEARCHES if code != "token_refused"],  # the plain FHIR server needs no token
     indirect=["ehr"],
 )
-def test_a_lost_answer_whose_search_is_refused_is_searched_again_when_it_is_released(ward: Ward, code: str) -> None:
-    strike(ward.ehr, LOST, *REFUSED_SEARCHES[code])
-    held = ward.deliver()
+def test_a_lost_answer_whose_search_is_refused_is_searched_again_when_it_is_released(
+    result: SingleResult, code: str
+) -> None:
+    strike(result.ehr, LOST, *REFUSED_SEARCHES[code])
+    held = result.deliver()
     assert (held.state, held.code, held.in_doubt) == (State.HELD, code, True)
-    strike(ward.ehr)
-    ward.release()
-    assert ward.operation().state is State.UNKNOWN
-    assert ward.deliver().state is State.SUCCEEDED
-    assert len(ward.ehr.observer.requests("Observation.create")) == 1
-    assert ward.charted() == (1, 0)
+    strike(result.ehr)
+    result.release()
+    assert result.operation().state is State.UNKNOWN
+    assert result.deliver().state is State.SUCCEEDED
+    assert len(result.ehr.observer.requests("Observation.create")) == 1
+    assert result.charted() == (1, 0)
 
 
-def test_what_may_stand_in_one_chart_is_never_released_to_another(ward: Ward) -> None:
-    strike(ward.ehr, LOST, *REFUSED_SEARCHES["forbidden"])
-    held = ward.deliver()
-    strike(ward.ehr)
-    ward.is_known_as("right")
-    found = compared([held], ward.reference, now())
+def test_what_may_stand_in_one_chart_is_never_released_to_another(result: SingleResult) -> None:
+    strike(result.ehr, LOST, *REFUSED_SEARCHES["forbidden"])
+    held = result.deliver()
+    strike(result.ehr)
+    result.is_known_as("right")
+    found = compared([held], result.reference, now())
     assert (found.ready, found.kept) == ([], {held.operation_id: "subject_changed"})
-    ward.release()  # even if it were
-    ward.deliver()
-    assert ward.charted() == (1, 0)
+    result.release()  # even if it were
+    result.deliver()
+    assert result.charted() == (1, 0)
 
 
 def test_a_result_that_no_search_finds_is_not_sent_to_another_patient_when_it_is_released(
-    ward: Ward, monkeypatch: pytest.MonkeyPatch
+    result: SingleResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An index may lag behind for longer than is searched."""
 
@@ -137,55 +139,55 @@ def test_a_result_that_no_search_finds_is_not_sent_to_another_patient_when_it_is
         return [], EhrResponse(200, {}, b"{}", sent=True)
 
     monkeypatch.setattr(FhirEndpoint, "find", nothing)
-    strike(ward.ehr, LOST)
-    if ward.ehr.endpoint().matrix.observation.conditional_create:
-        assert ward.deliver().state is State.SUCCEEDED  # sent again, conditionally: the EHR itself knows it
+    strike(result.ehr, LOST)
+    if result.ehr.endpoint().matrix.observation.conditional_create:
+        assert result.deliver().state is State.SUCCEEDED  # sent again, conditionally: the EHR itself knows it
     else:
-        assert (ward.deliver().code, ward.operation().in_doubt) == ("absent", True)
-        ward.is_known_as("right")
-        ward.release()
-        assert (ward.deliver().state, ward.operation().code) == (State.HELD, "subject_changed")
-    assert ward.charted() == (1, 0)
+        assert (result.deliver().code, result.operation().in_doubt) == ("absent", True)
+        result.is_known_as("right")
+        result.release()
+        assert (result.deliver().state, result.operation().code) == (State.HELD, "subject_changed")
+    assert result.charted() == (1, 0)
 
 
 @pytest.mark.parametrize("where", ["judge", "compare"])
 def test_a_defect_of_ours_after_sending_leaves_the_write_in_doubt(
-    ward: Ward, monkeypatch: pytest.MonkeyPatch, where: str
+    result: SingleResult, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     def broken(*_: object) -> None:
         raise KeyError("a defect")
 
     with monkeypatch.context() as defect:
         defect.setattr(streams.delivery.attempt, where, broken)
-        strike(ward.ehr, LOST)
-        held = ward.deliver()
+        strike(result.ehr, LOST)
+        held = result.deliver()
     assert (held.state, held.code, held.in_doubt) == (State.HELD, "internal_error", True)
-    ward.release()
-    assert ward.deliver().state is State.SUCCEEDED
-    assert ward.charted() == (1, 0)
+    result.release()
+    assert result.deliver().state is State.SUCCEEDED
+    assert result.charted() == (1, 0)
 
 
-def test_a_defect_of_ours_before_sending_leaves_no_doubt(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_of_ours_before_sending_leaves_no_doubt(result: SingleResult, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise KeyError("a defect")
 
     with monkeypatch.context() as defect:
         defect.setattr(streams.delivery.attempt, "plan", broken)
-        held = ward.deliver()
+        held = result.deliver()
     assert (held.code, held.in_doubt) == ("internal_error", False)
-    ward.release()
-    assert ward.operation().state is State.PENDING
-    assert ward.deliver().state is State.SUCCEEDED
+    result.release()
+    assert result.operation().state is State.PENDING
+    assert result.deliver().state is State.SUCCEEDED
 
 
 def test_a_ledger_that_is_away_while_doubt_is_settled_does_not_end_the_doubt(
-    ward: Ward, monkeypatch: pytest.MonkeyPatch
+    result: SingleResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was unknown must not come back as something that may simply be sent."""
-    strike(ward.ehr, LOST, *REFUSED_SEARCHES["forbidden"])
-    ward.deliver()
-    strike(ward.ehr)
-    ward.release()
+    strike(result.ehr, LOST, *REFUSED_SEARCHES["forbidden"])
+    result.deliver()
+    strike(result.ehr)
+    result.release()
     real, away = streams.delivery.attempt.plan, iter([True])
 
     async def plan(*asked: Any) -> Any:
@@ -194,16 +196,16 @@ def test_a_ledger_that_is_away_while_doubt_is_settled_does_not_end_the_doubt(
         return await real(*asked)
 
     monkeypatch.setattr(streams.delivery.attempt, "plan", plan)
-    assert ward.deliver().state is State.SUCCEEDED
-    assert len(ward.ehr.observer.requests("Observation.create")) == 1
-    assert ward.charted() == (1, 0)
+    assert result.deliver().state is State.SUCCEEDED
+    assert len(result.ehr.observer.requests("Observation.create")) == 1
+    assert result.charted() == (1, 0)
 
 
-def test_a_definite_refusal_leaves_no_doubt_and_is_sent_when_it_is_released(ward: Ward) -> None:
-    strike(ward.ehr, Fault(kind="forbidden", operation="create", count=1))
-    held = ward.deliver()
+def test_a_definite_refusal_leaves_no_doubt_and_is_sent_when_it_is_released(result: SingleResult) -> None:
+    strike(result.ehr, Fault(kind="forbidden", operation="create", count=1))
+    held = result.deliver()
     assert (held.code, held.in_doubt) == ("forbidden", False)
-    ward.release()
-    assert ward.operation().state is State.PENDING
-    assert ward.deliver().state is State.SUCCEEDED
-    assert ward.ehr.observer.requests("Observation.search") == []
+    result.release()
+    assert result.operation().state is State.PENDING
+    assert result.deliver().state is State.SUCCEEDED
+    assert result.ehr.observer.requests("Observation.search") == []

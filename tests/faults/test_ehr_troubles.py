@@ -10,8 +10,8 @@ from testbed.brokers import Broker
 from tests.system.charted import assert_chart_is_true, sandbox_observations
 from tests.system.ehrs import sandbox_process
 from tests.system.installation import Installation
+from tests.system.player import RecordingPlayer
 from tests.system.recording import record
-from tests.system.ward import Ward
 
 TROUBLES = (
     {"kind": "commit_then_timeout", "count": 6, "after": 20},
@@ -33,12 +33,12 @@ def test_each_result_is_charted_once_by_an_ehr_that_fails_in_the_middle_of_write
         section = ehr.section | {"capabilities": ehr.section.get("capabilities", {}) | {"timeout_s": 1}}
         with (
             Installation(broker.bootstrap_servers, topic_prefix, tmp_path / "site", section, postgres) as installation,
-            Ward(broker.bootstrap_servers, topic_prefix) as ward,
+            RecordingPlayer(broker.bootstrap_servers, topic_prefix) as player,
         ):
-            ward.admit(recording)
+            player.admit(recording)
             ehr.admit(recording.patients)
             ehr.faults(*TROUBLES)
-            ward.send(recording.messages)
+            player.send(recording.messages)
             installation.start("telemetry", "clinical", "delivery")
             installation.wait_until_settled(recording)
             assert set(ehr.struck()) == MET

@@ -18,7 +18,7 @@ from tests.doubles.ports import StaticReference
 from tests.ehrs import NAME, Ehr, now, sandbox_ehr
 
 
-def ward(*patients: str) -> StaticReference:
+def consenting(*patients: str) -> StaticReference:
     reference = StaticReference()
     for patient in patients:
         reference.admit(patient, **{NAME: patient})
@@ -43,7 +43,7 @@ async def test_consent_revoked_while_the_token_is_fetched_is_honoured(tmp_path: 
     with sandbox_ehr("oracle-health", tmp_path) as ehr:
         ehr.seed("p0")
         ehr.sandbox.sandbox.faults.put([Fault(kind="slow", operation="token", delay_s=0.5)])
-        ledger, reference = MemoryLedger(), ward("p0")
+        ledger, reference = MemoryLedger(), consenting("p0")
         ledger.record([ehr.intent("p0")], now=now())
         role = asking(reference, ehr, ledger)
         await deliver_until(role, revoking(reference, ledger, lambda: bool(ehr.sandbox.sandbox.faults.struck)))
@@ -56,7 +56,7 @@ async def test_consent_revoked_while_the_endpoints_pace_is_waited_for_is_honoure
     with sandbox_ehr("fhir", tmp_path) as ehr:
         ehr.seed("p0")
         ehr.seed("p1")
-        ledger, reference = MemoryLedger(), ward("p0", "p1")
+        ledger, reference = MemoryLedger(), consenting("p0", "p1")
         ledger.record([ehr.intent("p0"), ehr.intent("p1")], now=now())
         role = asking(reference, ehr, ledger, max_requests_per_s=1)
         await deliver_until(role, revoking(reference, ledger, lambda: bool(ehr.observations("p0"))))
@@ -67,7 +67,7 @@ async def test_consent_revoked_while_the_endpoints_pace_is_waited_for_is_honoure
 async def test_an_amendment_is_not_sent_when_consent_went_while_it_waited(tmp_path: Path) -> None:
     with sandbox_ehr("fhir", tmp_path) as ehr:
         ehr.seed("p0")
-        ledger, reference = MemoryLedger(), ward("p0")
+        ledger, reference = MemoryLedger(), consenting("p0")
         ledger.record([ehr.intent("p0", value=72), ehr.intent("p0", value=75)], now=now())
         role = asking(reference, ehr, ledger, max_requests_per_s=1)
         await deliver_until(role, revoking(reference, ledger, lambda: ledger.operations["op-2"].attempts == 1))
@@ -85,7 +85,7 @@ async def test_consent_revoked_while_the_connection_is_made_is_honoured(
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
         section = {"kind": "fhir", "base_url": f"https://127.0.0.1:{port}/fhir"}
         ehr = Ehr("http2", section, lambda _: None, lambda _: [])
-        ledger, reference = MemoryLedger(), ward("p0")
+        ledger, reference = MemoryLedger(), consenting("p0")
         ledger.record([ehr.intent("p0")], now=now())
 
         def revoked_before_the_way_is_open() -> bool:

@@ -24,8 +24,8 @@ from tests.faults.test_ledger_failover import either_of
 from tests.system.charted import sandbox_observations
 from tests.system.ehrs import SandboxProcess, sandbox_process
 from tests.system.installation import Installation
+from tests.system.player import RecordingPlayer
 from tests.system.recording import ENDPOINT, Recording, record
-from tests.system.ward import Ward
 from vitalwire.settings import from_environment
 
 WRITERS = ("clinical", "delivery")
@@ -38,8 +38,8 @@ def ehr(tmp_path: Path) -> Iterator[SandboxProcess]:
 
 
 @pytest.fixture
-def ward(broker: Broker, topic_prefix: str) -> Iterator[Ward]:
-    with Ward(broker.bootstrap_servers, topic_prefix) as network:
+def player(broker: Broker, topic_prefix: str) -> Iterator[RecordingPlayer]:
+    with RecordingPlayer(broker.bootstrap_servers, topic_prefix) as network:
         yield network
 
 
@@ -66,21 +66,21 @@ def let_time_pass(installation: Installation) -> None:
     engine.dispose()
 
 
-def first_half(installation: Installation, ward: Ward, recording: Recording, ehr: SandboxProcess) -> None:
+def first_half(installation: Installation, player: RecordingPlayer, recording: Recording, ehr: SandboxProcess) -> None:
     """Some results are in the chart, and the workers stopped."""
-    ward.admit(recording)
+    player.admit(recording)
     ehr.admit(recording.patients)
     middle = len(recording.messages) // 2
     installation.start("telemetry", *WRITERS)
-    ward.send(recording.messages[:middle])
+    player.send(recording.messages[:middle])
     installation.go_on(10)
     wait_until_caught_up(installation)
     for worker in installation.workers[1:]:
         worker.stop()
 
 
-def all_charted(installation: Installation, ward: Ward, recording: Recording) -> None:
-    ward.send(recording.messages[len(recording.messages) // 2 :])
+def all_charted(installation: Installation, player: RecordingPlayer, recording: Recording) -> None:
+    player.send(recording.messages[len(recording.messages) // 2 :])
     installation.wait_until_charted(len(recording.results()))
     wait_until_caught_up(installation)
 
@@ -124,16 +124,21 @@ def see_it_recovered(installation: Installation, recording: Recording, ehr: Sand
 
 @pytest.mark.long
 def test_a_failover_that_loses_commits_ends_the_workers_and_doubles_and_loses_nothing(
-    broker: Broker, topic_prefix: str, tmp_path: Path, ehr: SandboxProcess, ward: Ward, recording: Recording
+    broker: Broker,
+    topic_prefix: str,
+    tmp_path: Path,
+    ehr: SandboxProcess,
+    player: RecordingPlayer,
+    recording: Recording,
 ):
     with PostgresServer(tmp_path / "primary.log") as primary:
         url = primary.create_database("ledger")
         with Installation(broker.bootstrap_servers, topic_prefix, tmp_path / "site", ehr.section, url) as installation:
-            first_half(installation, ward, recording, ehr)
+            first_half(installation, player, recording, ehr)
             with primary.standby(tmp_path / "standby.log") as standby:
                 use(installation, either_of(url, standby))
                 ended = installation.start(*WRITERS)
-                all_charted(installation, ward, recording)
+                all_charted(installation, player, recording)
                 primary.kill()
                 standby.promote()
                 wait_until(lambda: not any(worker.is_running() for worker in ended), 60, what="the workers' end")
@@ -145,16 +150,21 @@ def test_a_failover_that_loses_commits_ends_the_workers_and_doubles_and_loses_no
 
 @pytest.mark.long
 def test_a_restored_copy_of_the_same_database_is_known_by_kafka_and_doubles_and_loses_nothing(
-    broker: Broker, topic_prefix: str, tmp_path: Path, ehr: SandboxProcess, ward: Ward, recording: Recording
+    broker: Broker,
+    topic_prefix: str,
+    tmp_path: Path,
+    ehr: SandboxProcess,
+    player: RecordingPlayer,
+    recording: Recording,
 ):
     with Installation(broker.bootstrap_servers, topic_prefix, tmp_path / "site", ehr.section) as installation:
-        first_half(installation, ward, recording, ehr)
+        first_half(installation, player, recording, ehr)
         database = installation.settings.database
         file, backup = tmp_path / "site" / "ledger.sqlite", tmp_path / "backup"
         with closing(sqlite3.connect(file)) as db:
             db.execute("VACUUM INTO ?", (str(backup),))
         installation.start(*WRITERS)
-        all_charted(installation, ward, recording)
+        all_charted(installation, player, recording)
         for worker in installation.workers[-2:]:
             worker.stop()
         installation.ledger.close()

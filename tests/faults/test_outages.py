@@ -14,8 +14,8 @@ from testbed.servers.postgresql import PostgresServer
 from tests.system.charted import assert_chart_is_true, sandbox_observations, searched_observations
 from tests.system.ehrs import admit_to_fhir, sandbox_process
 from tests.system.installation import Installation
+from tests.system.player import RecordingPlayer
 from tests.system.recording import Recording, record
-from tests.system.ward import Ward
 
 ROLES = ("telemetry", "clinical", "delivery")
 LONGER_THAN_AN_OUTAGE_S = 45
@@ -53,12 +53,12 @@ def own_hapi(tmp_path: Path) -> Iterator[HapiServer]:
         yield server
 
 
-def endure(installation: Installation, ward: Ward, server: Server) -> None:
-    """The server goes away twice while the ward sends on, once in order and once by kill -9."""
+def endure(installation: Installation, player: RecordingPlayer, server: Server) -> None:
+    """The server goes away twice while the player sends on, once in order and once by kill -9."""
     for end in (server.stop, server.kill):
         installation.go_on(10)
         end()
-        ward.go_on(60)
+        player.go_on(60)
         server.start()
 
 
@@ -79,14 +79,14 @@ def test_kafka_stopped_and_killed_under_load_loses_and_doubles_nothing(own_broke
         Installation(
             own_broker.bootstrap_servers, "", tmp_path / "site", ehr.section, idle_s=LONGER_THAN_AN_OUTAGE_S
         ) as installation,
-        Ward(own_broker.bootstrap_servers, "") as ward,
+        RecordingPlayer(own_broker.bootstrap_servers, "") as player,
     ):
-        ward.admit(recording)
+        player.admit(recording)
         ehr.admit(recording.patients)
         installation.start(*ROLES)
-        ward.play(recording.messages)
-        endure(installation, ward, own_broker)
-        ward.finish()
+        player.play(recording.messages)
+        endure(installation, player, own_broker)
+        player.finish()
         see_it_through(installation, recording, lambda: sandbox_observations(ehr.origin))
 
 
@@ -98,14 +98,14 @@ def test_the_database_stopped_and_killed_under_load_loses_and_doubles_nothing(
     with (
         sandbox_process("oracle-health", tmp_path) as ehr,
         Installation(broker.bootstrap_servers, topic_prefix, tmp_path / "site", ehr.section, database) as installation,
-        Ward(broker.bootstrap_servers, topic_prefix) as ward,
+        RecordingPlayer(broker.bootstrap_servers, topic_prefix) as player,
     ):
-        ward.admit(recording)
+        player.admit(recording)
         ehr.admit(recording.patients)
         installation.start(*ROLES)
-        ward.play(recording.messages)
-        endure(installation, ward, own_database)
-        ward.finish()
+        player.play(recording.messages)
+        endure(installation, player, own_database)
+        player.finish()
         see_it_through(installation, recording, lambda: sandbox_observations(ehr.origin))
 
 
@@ -116,12 +116,12 @@ def test_the_ehr_stopped_and_killed_under_load_loses_and_doubles_nothing(
     section = {"kind": "fhir", "base_url": own_hapi.base_url, "capabilities": {"conditional_create": True}}
     with (
         Installation(broker.bootstrap_servers, topic_prefix, tmp_path / "site", section, postgres) as installation,
-        Ward(broker.bootstrap_servers, topic_prefix, second_s=0.5) as ward,
+        RecordingPlayer(broker.bootstrap_servers, topic_prefix, second_s=0.5) as player,
     ):
-        ward.admit(recording)
+        player.admit(recording)
         admit_to_fhir(own_hapi.base_url, recording.patients)
         installation.start(*ROLES)
-        ward.play(recording.messages)
-        endure(installation, ward, own_hapi)
-        ward.finish()
+        player.play(recording.messages)
+        endure(installation, player, own_hapi)
+        player.finish()
         see_it_through(installation, recording, lambda: searched_observations(own_hapi.base_url, recording.patients))

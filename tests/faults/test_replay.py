@@ -13,11 +13,11 @@ from tests.conditions import wait_until
 from tests.system.charted import assert_chart_is_true, sandbox_observations
 from tests.system.ehrs import SandboxProcess, sandbox_process
 from tests.system.installation import Installation, Worker
+from tests.system.player import RecordingPlayer
 from tests.system.recording import Recording, record
-from tests.system.ward import Ward
 
 LONGER_THAN_IDLE = 550
-"""So many messages take the ward longer than a device may be silent before its windows close."""
+"""So many messages take the player longer than a device may be silent before its windows close."""
 
 
 @pytest.fixture
@@ -33,18 +33,18 @@ def installation(broker: Broker, topic_prefix: str, tmp_path: Path, ehr: Sandbox
 
 
 @pytest.fixture
-def ward(broker: Broker, topic_prefix: str) -> Iterator[Ward]:
-    with Ward(broker.bootstrap_servers, topic_prefix) as network:
+def player(broker: Broker, topic_prefix: str) -> Iterator[RecordingPlayer]:
+    with RecordingPlayer(broker.bootstrap_servers, topic_prefix) as network:
         yield network
 
 
 def test_a_log_read_three_times_in_other_batches_by_other_workers_gives_the_same_bytes_and_no_second_observation(
-    installation: Installation, ward: Ward, ehr: SandboxProcess
+    installation: Installation, player: RecordingPlayer, ehr: SandboxProcess
 ) -> None:
     recording = record(4, devices=12, seconds=60, a_second=10)
-    ward.admit(recording)
+    player.admit(recording)
     ehr.admit(recording.patients)
-    ward.send(recording.messages)
+    player.send(recording.messages)
 
     worker, *_ = installation.start("telemetry", "clinical", "delivery")
     assert_settled_and_true(installation, recording, ehr)
@@ -78,22 +78,22 @@ def test_a_log_read_three_times_in_other_batches_by_other_workers_gives_the_same
 
 
 def test_telemetry_workers_that_join_leave_and_die_under_load_lose_nothing_and_change_nothing(
-    installation: Installation, ward: Ward, ehr: SandboxProcess
+    installation: Installation, player: RecordingPlayer, ehr: SandboxProcess
 ) -> None:
     recording = record(9, devices=12, seconds=240)
-    ward.admit(recording)
+    player.admit(recording)
     ehr.admit(recording.patients)
     [first, *_] = installation.start("telemetry", "clinical", "delivery")
 
-    ward.play(recording.messages)
-    ward.go_on(120)
+    player.play(recording.messages)
+    player.go_on(120)
     [second] = installation.start("telemetry")
     wait_until(lambda: second.metric("windows_total") > 0, what="windows of the worker that joined")
     first.stop()
     [third] = installation.start("telemetry")
     wait_until(lambda: third.metric("windows_total") > 0, what="windows of the third worker")
     second.kill()
-    ward.finish()
+    player.finish()
     assert_settled_and_true(installation, recording, ehr)
     under_load = installation.windows()
     installation.stop_workers()
@@ -108,23 +108,23 @@ def test_telemetry_workers_that_join_leave_and_die_under_load_lose_nothing_and_c
 
 
 def test_a_worker_that_was_frozen_until_another_took_over_does_no_harm_when_it_thaws(
-    installation: Installation, ward: Ward, ehr: SandboxProcess
+    installation: Installation, player: RecordingPlayer, ehr: SandboxProcess
 ) -> None:
     recording = record(8, devices=12, seconds=240)
-    ward.admit(recording)
+    player.admit(recording)
     ehr.admit(recording.patients)
     pair = installation.start("telemetry", "telemetry", "clinical", "delivery")[:2]
 
-    ward.play(recording.messages)
+    player.play(recording.messages)
     for frozen, other in (pair, pair[::-1]):
         wait_until(lambda: all(each.metric("windows_total") > 0 for each in pair), what="windows of both workers")
         frozen.freeze()
         try:
-            ward.go_on(LONGER_THAN_IDLE)
+            player.go_on(LONGER_THAN_IDLE)
             wait_for_more_windows(other)
         finally:
             frozen.thaw()
-    ward.finish()
+    player.finish()
     assert_settled_and_true(installation, recording, ehr)
     assert len(installation.windows()) == len(recording.windows())
 
@@ -133,16 +133,16 @@ def test_partitions_that_move_before_any_window_has_closed_are_read_from_their_b
     installation: Installation, broker: Broker, topic_prefix: str, ehr: SandboxProcess
 ) -> None:
     recording = record(6, devices=12, seconds=60)
-    with Ward(broker.bootstrap_servers, topic_prefix, second_s=1.0) as slow_ward:
-        slow_ward.admit(recording)
+    with RecordingPlayer(broker.bootstrap_servers, topic_prefix, second_s=1.0) as slow_player:
+        slow_player.admit(recording)
         ehr.admit(recording.patients)
         [first, *_] = installation.start("telemetry", "clinical", "delivery")
-        slow_ward.play(recording.messages)
+        slow_player.play(recording.messages)
         wait_until(lambda: first.metric("open_readings") > 0, what="readings in windows")
         [second] = installation.start("telemetry")
         wait_until(lambda: second.metric("open_readings") > 0, what="readings at the second worker")
         second.stop()
-        slow_ward.finish()
+        slow_player.finish()
     assert_settled_and_true(installation, recording, ehr)
 
 

@@ -16,8 +16,8 @@ from testbed.brokers import Broker
 from tests.system.charted import assert_chart_is_true, searched_observations
 from tests.system.ehrs import admit_to_fhir
 from tests.system.installation import Installation
+from tests.system.player import RecordingPlayer
 from tests.system.recording import Recording, record, subject_id
-from tests.system.ward import Ward
 
 SEED = 61
 
@@ -37,11 +37,11 @@ def installation(
     prefix = f"hapi-{directory.name}-"
     with (
         Installation(broker.bootstrap_servers, prefix, directory, section) as installed,
-        Ward(broker.bootstrap_servers, prefix) as ward,
+        RecordingPlayer(broker.bootstrap_servers, prefix) as player,
     ):
         admit_to_fhir(hapi, recording.patients)
-        ward.admit(recording)
-        ward.send(recording.messages)
+        player.admit(recording)
+        player.send(recording.messages)
         installed.start("telemetry", "clinical", "delivery")
         installed.wait_until_settled(recording)
         yield installed

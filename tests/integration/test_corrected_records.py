@@ -21,7 +21,7 @@ from tests.ehrs import NAME, START, Ehr, sandbox_ehr
 MEASURED = {"device_id": "mon-1", "first_time": START, "last_time": START + timedelta(seconds=59)}
 
 
-class Ward:
+class CorrectedRecords:
     """A ledger, records that can be corrected, and a delivery that looks at them."""
 
     def __init__(self, ehr: Ehr, ledger: SqlLedger) -> None:
@@ -75,101 +75,103 @@ class Ward:
 
 
 @pytest.fixture
-def ward(database_url: str, tmp_path: Path) -> Iterator[Ward]:
+def corrected(database_url: str, tmp_path: Path) -> Iterator[CorrectedRecords]:
     migrate(database_url)
     ledger = open_ledger(database_url, bytes(32))
     with sandbox_ehr("fhir", tmp_path) as ehr:
-        yield Ward(ehr, ledger)
+        yield CorrectedRecords(ehr, ledger)
     ledger.close()
 
 
-async def test_a_result_that_waits_goes_to_the_corrected_patient_of_the_ehr(ward: Ward) -> None:
-    (recorded,) = ward.ledger.record([ward.intent()])
-    ward.call("right")
-    await ward.deliver()
-    assert ward.operation(recorded.operation_id).state is State.SUCCEEDED
-    assert ward.operation(recorded.operation_id).intent.subject_id == "right"
-    assert (len(ward.ehr.observations("wrong")), len(ward.ehr.observations("right"))) == (0, 1)
+async def test_a_result_that_waits_goes_to_the_corrected_patient_of_the_ehr(corrected: CorrectedRecords) -> None:
+    (recorded,) = corrected.ledger.record([corrected.intent()])
+    corrected.call("right")
+    await corrected.deliver()
+    assert corrected.operation(recorded.operation_id).state is State.SUCCEEDED
+    assert corrected.operation(recorded.operation_id).intent.subject_id == "right"
+    assert (len(corrected.ehr.observations("wrong")), len(corrected.ehr.observations("right"))) == (0, 1)
 
 
-async def test_a_corrected_address_is_in_the_ledger_before_anything_is_sent_to_it(ward: Ward) -> None:
-    (recorded,) = ward.ledger.record([ward.intent()])
-    ward.call("right")
-    ward.ehr.sandbox.sandbox.faults.put([Fault(kind="commit_then_reset", operation="create", count=1)])
-    await ward.deliver()
-    operation = ward.operation(recorded.operation_id)
+async def test_a_corrected_address_is_in_the_ledger_before_anything_is_sent_to_it(corrected: CorrectedRecords) -> None:
+    (recorded,) = corrected.ledger.record([corrected.intent()])
+    corrected.call("right")
+    corrected.ehr.sandbox.sandbox.faults.put([Fault(kind="commit_then_reset", operation="create", count=1)])
+    await corrected.deliver()
+    operation = corrected.operation(recorded.operation_id)
     assert (operation.state, operation.intent.subject_id) == (State.SUCCEEDED, "right")
-    assert (len(ward.ehr.observations("wrong")), len(ward.ehr.observations("right"))) == (0, 1)
+    assert (len(corrected.ehr.observations("wrong")), len(corrected.ehr.observations("right"))) == (0, 1)
 
 
-async def test_what_may_have_been_written_under_the_old_id_is_held(ward: Ward) -> None:
-    (recorded,) = ward.ledger.record([ward.intent()])
-    ward.ledger.claim(NAME, 1, lease_s=0.0)  # a worker that died: it may have sent it
-    ward.call("right")
-    ward.ehr.sandbox.sandbox.faults.put([Fault(kind="html", operation="search", count=1)])
-    await ward.deliver()
-    operation = ward.operation(recorded.operation_id)
+async def test_what_may_have_been_written_under_the_old_id_is_held(corrected: CorrectedRecords) -> None:
+    (recorded,) = corrected.ledger.record([corrected.intent()])
+    corrected.ledger.claim(NAME, 1, lease_s=0.0)  # a worker that died: it may have sent it
+    corrected.call("right")
+    corrected.ehr.sandbox.sandbox.faults.put([Fault(kind="html", operation="search", count=1)])
+    await corrected.deliver()
+    operation = corrected.operation(recorded.operation_id)
     assert operation.state is State.HELD
     assert operation.in_doubt
-    assert (ward.ehr.observations("wrong"), ward.ehr.observations("right")) == ([], [])
-    ward.ledger.release([recorded.operation_id])
-    await ward.deliver()
-    assert ward.operation(recorded.operation_id).code == "subject_changed"
-    assert (ward.ehr.observations("wrong"), ward.ehr.observations("right")) == ([], [])
+    assert (corrected.ehr.observations("wrong"), corrected.ehr.observations("right")) == ([], [])
+    corrected.ledger.release([recorded.operation_id])
+    await corrected.deliver()
+    assert corrected.operation(recorded.operation_id).code == "subject_changed"
+    assert (corrected.ehr.observations("wrong"), corrected.ehr.observations("right")) == ([], [])
 
 
-async def test_an_amendment_does_not_move_a_charted_result_to_another_chart(ward: Ward) -> None:
-    ward.ledger.record([ward.intent(72)])
-    await ward.deliver()
-    ward.call("right")
-    (amendment,) = ward.ledger.record([ward.intent(75)])
-    await ward.deliver()
-    operation = ward.operation(amendment.operation_id)
+async def test_an_amendment_does_not_move_a_charted_result_to_another_chart(corrected: CorrectedRecords) -> None:
+    corrected.ledger.record([corrected.intent(72)])
+    await corrected.deliver()
+    corrected.call("right")
+    (amendment,) = corrected.ledger.record([corrected.intent(75)])
+    await corrected.deliver()
+    operation = corrected.operation(amendment.operation_id)
     assert (operation.state, operation.code) == (State.HELD, "subject_changed")
-    assert [o["valueQuantity"]["value"] for o in ward.ehr.observations("wrong")] == [72]
-    assert ward.ehr.observations("right") == []
+    assert [o["valueQuantity"]["value"] for o in corrected.ehr.observations("wrong")] == [72]
+    assert corrected.ehr.observations("right") == []
 
 
-async def test_an_amendment_recorded_before_the_correction_is_held_too(ward: Ward) -> None:
-    ward.ledger.record([ward.intent(72)])
-    await ward.deliver()
-    (amendment,) = ward.ledger.record([ward.intent(75)])
-    ward.call("right")
-    await ward.deliver()
-    assert ward.operation(amendment.operation_id).code == "subject_changed"
-    assert ward.ehr.observations("right") == []
+async def test_an_amendment_recorded_before_the_correction_is_held_too(corrected: CorrectedRecords) -> None:
+    corrected.ledger.record([corrected.intent(72)])
+    await corrected.deliver()
+    (amendment,) = corrected.ledger.record([corrected.intent(75)])
+    corrected.call("right")
+    await corrected.deliver()
+    assert corrected.operation(amendment.operation_id).code == "subject_changed"
+    assert corrected.ehr.observations("right") == []
 
 
-async def test_a_device_that_was_another_patients_holds_what_waits(ward: Ward) -> None:
-    (recorded,) = ward.ledger.record([ward.intent()])
-    ward.pair("p1")
-    await ward.deliver()
-    assert ward.operation(recorded.operation_id).code == "pairing_changed"
-    assert ward.ehr.observations("wrong") == []
-    ward.pair("p0")
-    ward.ledger.release([recorded.operation_id])
-    await ward.deliver()
-    assert len(ward.ehr.observations("wrong")) == 1
+async def test_a_device_that_was_another_patients_holds_what_waits(corrected: CorrectedRecords) -> None:
+    (recorded,) = corrected.ledger.record([corrected.intent()])
+    corrected.pair("p1")
+    await corrected.deliver()
+    assert corrected.operation(recorded.operation_id).code == "pairing_changed"
+    assert corrected.ehr.observations("wrong") == []
+    corrected.pair("p0")
+    corrected.ledger.release([recorded.operation_id])
+    await corrected.deliver()
+    assert len(corrected.ehr.observations("wrong")) == 1
 
 
-async def test_a_correction_while_it_waits_at_the_wire_sends_nothing_to_the_old_patient(ward: Ward) -> None:
-    (recorded,) = ward.ledger.record([ward.intent()])
-    reviewed = 0
+async def test_a_correction_while_it_waits_at_the_wire_sends_nothing_to_the_old_patient(
+    corrected: CorrectedRecords,
+) -> None:
+    (recorded,) = corrected.ledger.record([corrected.intent()])
+    looks = 0
 
     def corrected_after_the_first_look(operation: Operation, at: object) -> object:
-        nonlocal reviewed
-        reviewed += 1
-        if reviewed == 3:  # when the attempt begins, when it has its place, and when the first byte would go
-            ward.call("right")
-        return review(operation, ward.reference, at)  # type: ignore[arg-type]
+        nonlocal looks
+        looks += 1
+        if looks == 3:  # when the attempt begins, when it has its place, and when the first byte would go
+            corrected.call("right")
+        return review(operation, corrected.reference, at)  # type: ignore[arg-type]
 
-    role = delivery(ward.ehr, ward.ledger, timeout_s=2, review=corrected_after_the_first_look)
-    await asyncio.wait_for(deliver_until(role, ward.rested), 60)
-    assert ward.operation(recorded.operation_id).state is State.SUCCEEDED
-    assert "readdressed" in [attempt.code for attempt in ward.ledger.attempts(recorded.operation_id)]
-    told = [(event.action, event.operation_id) for event in audited(ward.ledger)]
+    role = delivery(corrected.ehr, corrected.ledger, timeout_s=2, review=corrected_after_the_first_look)
+    await asyncio.wait_for(deliver_until(role, corrected.rested), 60)
+    assert corrected.operation(recorded.operation_id).state is State.SUCCEEDED
+    assert "readdressed" in [attempt.code for attempt in corrected.ledger.attempts(recorded.operation_id)]
+    told = [(event.action, event.operation_id) for event in audited(corrected.ledger)]
     assert told == [(action, recorded.operation_id) for action in ("operation.readdressed", "observation.charted")]
-    assert (len(ward.ehr.observations("wrong")), len(ward.ehr.observations("right"))) == (0, 1)
+    assert (len(corrected.ehr.observations("wrong")), len(corrected.ehr.observations("right"))) == (0, 1)
 
 
 async def test_after_a_merge_a_released_result_goes_to_the_surviving_patient(database_url: str, tmp_path: Path) -> None:
@@ -177,13 +179,13 @@ async def test_after_a_merge_a_released_result_goes_to_the_surviving_patient(dat
     ledger = open_ledger(database_url, None)
     with sandbox_ehr("epic", tmp_path) as ehr:
         ehr.sandbox.seed("wrong", merged_into="right")
-        ward = Ward(ehr, ledger)
-        (recorded,) = ledger.record([ward.intent()])
-        await ward.deliver()
-        assert ward.operation(recorded.operation_id).code == "4107"
-        ward.call("right")
+        corrected = CorrectedRecords(ehr, ledger)
+        (recorded,) = ledger.record([corrected.intent()])
+        await corrected.deliver()
+        assert corrected.operation(recorded.operation_id).code == "4107"
+        corrected.call("right")
         ledger.release([recorded.operation_id])
-        await ward.deliver()
-        assert ward.operation(recorded.operation_id).state is State.SUCCEEDED
+        await corrected.deliver()
+        assert corrected.operation(recorded.operation_id).state is State.SUCCEEDED
         assert (len(ehr.observations("wrong")), len(ehr.observations("right"))) == (0, 1)
     ledger.close()

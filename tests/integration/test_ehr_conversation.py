@@ -28,7 +28,7 @@ def bundle(*resources: dict[str, object], link: str | None = None) -> dict[str, 
 
 
 @pytest.fixture
-async def ward(tmp_path: Path) -> AsyncIterator[Ehr]:
+async def ehr(tmp_path: Path) -> AsyncIterator[Ehr]:
     with sandbox_ehr("fhir", tmp_path) as ehr:
         ehr.seed("canary-patient")
         yield ehr
@@ -50,10 +50,10 @@ async def test_patients_values_and_tokens_never_reach_a_log(tmp_path: Path, capl
 
 
 @pytest.mark.parametrize("kind", ["reset", "commit_then_reset", "commit_then_timeout"])
-async def test_silence_after_sending_says_that_it_may_have_arrived(ward: Ehr, kind: str) -> None:
-    ward.sandbox.sandbox.faults.put([Fault(kind=kind)])
-    connection = ward.connect(timeout_s=0.2)
-    intent = ward.intent("canary-patient")
+async def test_silence_after_sending_says_that_it_may_have_arrived(ehr: Ehr, kind: str) -> None:
+    ehr.sandbox.sandbox.faults.put([Fault(kind=kind)])
+    connection = ehr.connect(timeout_s=0.2)
+    intent = ehr.intent("canary-patient")
     answer = await connection.create(intent.payload, intent)
     assert (answer.status, answer.sent) == (None, True)
     await connection.close()

@@ -194,7 +194,7 @@ class Installation:
         return {at.partition: max(at.offset, 0) for at in futures[group].result().topic_partitions}
 
     def assert_no_canary(self, recording: Recording) -> None:
-        """No log and no metrics page of any worker has a name or a value of the ward, though the windows have them."""
+        """No log and no metrics page of any worker has a name or a value of the recording, though the windows have them."""
         assert all(CANARY.encode() in window for window in self.windows().values())
         texts = {str(worker.log_file): worker.log_file.read_text(errors="replace") for worker in self.workers}
         texts |= {f"metrics {worker.log_file}": "\n".join(worker.pages) for worker in self.workers}

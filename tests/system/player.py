@@ -1,4 +1,4 @@
-"""Plays a recording to Kafka in a thread, at a pace, confirmed and idempotent: a device network that never gives up."""
+"""Plays a recording to Kafka in a thread, at a pace, confirmed and idempotent, and retries until it is confirmed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.conditions import wait_until
 from tests.system.recording import ENDPOINT, PRIVATE, TENANT, Message, Recording, subject_id
 
 
-class Ward:
+class RecordingPlayer:
     """Sends messages in their order. One second of the recording takes `second_s`."""
 
     def __init__(self, bootstrap_servers: str, prefix: str, second_s: float = 0.25) -> None:
@@ -61,8 +61,8 @@ class Ward:
         self._flush()
 
     def play(self, messages: Sequence[Message]) -> None:
-        """Begin to send at the ward's pace."""
-        self._thread = threading.Thread(target=self._play, args=(messages,), name="ward", daemon=True)
+        """Begin to send at the recording's pace."""
+        self._thread = threading.Thread(target=self._play, args=(messages,), name="recording-player", daemon=True)
         self._thread.start()
 
     def finish(self) -> None:
