@@ -17,6 +17,7 @@ from schemas.operation import Intent, Source
 from schemas.ports.ehr import EhrEndpoint
 from schemas.window import Window, WindowSource
 from testbed.sandbox_ehr import SandboxEhr
+from tests.doubles.ledgers import intent
 
 NAME = "north"
 START = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
@@ -77,19 +78,15 @@ class Ehr:
     def intent(self, patient: str, minute: int = 0, value: float = 72.0, **about: Any) -> Intent:
         """A heart-rate window of a patient as the mapping renders it for this EHR."""
         window = heart_rate(patient, minute, value, **about)
-        resource = ObservationMapper(self.configured(), NAME).render([window], patient)
-        return Intent(
-            tenant_id="north",
+        payload = ObservationMapper(self.configured(), NAME).render([window], patient)
+        return intent(
+            patient=patient,
             endpoint=NAME,
-            patient_id=patient,
+            content=window.content_hash,
             subject_id=patient,
-            purpose="vitals",
-            scope=window.type,
-            resource_type="Observation",
             source=Source(event_id=window.window_id, part_ids=[window.window_id]),
-            content_hash=window.content_hash,
             occurred_at=window.end,
-            payload=resource,
+            payload=payload,
         )
 
     def with_encounter(self, intent: Intent) -> dict[str, Any]:

@@ -4,9 +4,10 @@ from datetime import timedelta
 
 from adapters.metrics import PrometheusObserver
 from schemas.correction import Correction
-from schemas.operation import Intent, Outcome, Source, State
+from schemas.operation import Outcome, Source, State
 from schemas.reference import PairingInterval
 from streams.delivery.correction_watch import CorrectionWatch
+from tests.doubles.ledgers import intent
 from tests.doubles.memory_ledger import MemoryLedger
 from tests.doubles.ports import StaticReference, fixed_clock
 
@@ -57,12 +58,10 @@ class CorrectionHarness:
             event_id=f"w{minute}", part_ids=[f"w{minute}"], device_id="mon-1", first_time=first,
             last_time=first + timedelta(seconds=59),
         )  # fmt: skip
-        intent = Intent(
-            tenant_id="north", endpoint="north", patient_id="p", subject_id=subject_id, source=source,
-            purpose="vitals", scope="heart_rate", resource_type="Observation", content_hash="c",
-            occurred_at=first + timedelta(minutes=1), payload={"resourceType": "Observation"},
-        )  # fmt: skip
-        (recorded,) = self.ledger.record([intent.model_copy(update=differs)])
+        charted = intent(
+            f"w{minute}", endpoint="north", subject_id=subject_id, source=source, **{"patient": "p"} | differs
+        )
+        (recorded,) = self.ledger.record([charted])
         (claimed,) = self.ledger.claim("north", 1, 60)
         self.ledger.settle({claimed.operation_id: Outcome(state=state, fence=claimed.fence, resource_id=f"o{minute}")})
         return recorded.operation_id

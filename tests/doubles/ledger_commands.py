@@ -3,9 +3,9 @@
 import pytest
 
 from adapters.ledger import SqlLedger
-from schemas.operation import Outcome, State
+from schemas.operation import Intent, Outcome, State
 from schemas.reference import Consent, PatientRecord, Provision
-from tests.doubles.intents import intent
+from tests.doubles.ledgers import intent
 from tests.doubles.ports import StaticReference
 from vitalwire.cli import main
 
@@ -26,9 +26,14 @@ class Everyone(StaticReference):
         return Consent(tenant_id=tenant_id, patient_id=patient_id, status="active", permits=permits)
 
 
+def known_intent(event: str, **differs: object) -> Intent:
+    """An intent of a patient of its own, under the id that `Everyone` knows."""
+    return intent(event, patient=event, subject_id="CANARY", scope="blood_pressure", **differs)
+
+
 def settled(ledger: SqlLedger, state: State, code: str, endpoint: str = "north-epic") -> str:
     event = f"w{sum(sum(counts.values()) for counts in ledger.states().values())}"
-    ledger.record([intent(event, patient=event, endpoint=endpoint)])
+    ledger.record([known_intent(event, endpoint=endpoint)])
     (operation,) = ledger.claim(endpoint, 1, 60)
     ledger.settle({operation.operation_id: Outcome(fence=operation.fence, state=state, code=code, message="why")})
     return operation.operation_id

@@ -1,4 +1,4 @@
-"""Ledgers whose clock a test holds, and the intents and outcomes to fill them with."""
+"""Ledgers whose clock a test holds, and the intents, operations and outcomes to fill them with."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from adapters.ledger import SqlLedger, open_ledger
 from schemas.audit import AuditEvent
 from schemas.instants import epoch_us
-from schemas.operation import Intent, Outcome, Source, State
+from schemas.operation import Intent, Operation, Outcome, Source, State
 from schemas.ports.kafka import Outgoing
 from schemas.topics import AUDIT, TopicSpec
 
@@ -32,33 +32,44 @@ def ledger_at(url: str, clock: HandClock, key: bytes | None = KEY) -> SqlLedger:
 
 
 def intent(
-    event: str,
+    event: str = "w1",
     *,
     patient: str = "p-9",
     content: str = "c1",
     endpoint: str = "north-epic",
     sources: int = 1,
     device: str | None = None,
+    **differs: object,
 ) -> Intent:
-    return Intent(
-        tenant_id="north",
-        endpoint=endpoint,
-        patient_id=patient,
-        subject_id="eAB3",
-        purpose="vitals",
-        scope="heart_rate",
-        resource_type="Observation",
-        source=Source(
-            event_id=event,
-            part_ids=[f"{event}-{n}" for n in range(sources)],
-            device_id=device,
-            first_time=NOW - timedelta(seconds=59) if device else None,
-            last_time=NOW - timedelta(seconds=1) if device else None,
-        ),
-        content_hash=content,
-        payload={"resourceType": "Observation", "note": [{"text": "CANARY"}]},
-        occurred_at=NOW,
-        produced_at=NOW,
+    """A heart rate whose payload holds a canary in place of the patient's data; any other field may differ."""
+    source = Source(
+        event_id=event,
+        part_ids=[f"{event}-{n}" for n in range(sources)],
+        device_id=device,
+        first_time=NOW - timedelta(seconds=59) if device else None,
+        last_time=NOW - timedelta(seconds=1) if device else None,
+    )
+    fields = {
+        "tenant_id": "north",
+        "endpoint": endpoint,
+        "patient_id": patient,
+        "subject_id": "eAB3",
+        "purpose": "vitals",
+        "scope": "heart_rate",
+        "resource_type": "Observation",
+        "source": source,
+        "content_hash": content,
+        "occurred_at": NOW,
+        "produced_at": NOW,
+        "payload": {"resourceType": "Observation", "note": [{"text": "CANARY"}]},
+    }
+    return Intent.model_validate(fields | differs)
+
+
+def operation(of: Intent, number: int = 1, state: State = State.IN_PROGRESS, *, in_doubt: bool = False) -> Operation:
+    """An operation as a worker holds it."""
+    return Operation(
+        operation_id=f"op-{number}", sequence=number, intent=of, state=state, in_doubt=in_doubt, created_at=NOW
     )
 
 

@@ -7,11 +7,12 @@ import pytest
 
 from adapters.metrics import PrometheusObserver
 from schemas.correction import Correction
-from schemas.operation import Intent, Outcome, Source, State
+from schemas.operation import Outcome, Source, State
 from schemas.topics import PAIRINGS
 from streams.delivery.correction_watch import CorrectionWatch
 from testbed.brokers import Broker
 from tests.conditions import wait_until
+from tests.doubles.ledgers import intent
 from tests.doubles.memory_ledger import MemoryLedger
 from tests.reference_topics import ReferenceTopics, pairing
 
@@ -31,11 +32,7 @@ def chart(ledger: MemoryLedger, number: int) -> None:
         event_id=f"w{number}", part_ids=[f"w{number}"], device_id="mon-1", first_time=MEASURED,
         last_time=MEASURED + timedelta(seconds=59),
     )  # fmt: skip
-    intent = Intent(
-        tenant_id="north", endpoint="north", patient_id="p0", subject_id="a", source=source, content_hash="c",
-        purpose="vitals", scope="heart_rate", resource_type="Observation", occurred_at=MEASURED, payload={},
-    )  # fmt: skip
-    ledger.record([intent])
+    ledger.record([intent(f"w{number}", patient="p0", endpoint="north", subject_id="a", source=source)])
     (claimed,) = ledger.claim("north", 1, 60)
     ledger.settle({claimed.operation_id: Outcome(state=State.SUCCEEDED, fence=claimed.fence)})
 

@@ -8,29 +8,18 @@ import pytest
 
 from adapters.ledger import SqlLedger, migrate, open_ledger
 from schemas.errors import RetryLater
-from schemas.operation import Intent, Outcome, Source, State
+from schemas.operation import Intent, Outcome, State
 from testbed.servers.postgresql import PostgresServer
 from tests.conditions import wait_until
+from tests.doubles.ledgers import intent
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 PATIENTS = 20
 RECORDED = 600
 
 
-def intent(number: int) -> Intent:
-    return Intent(
-        tenant_id="north",
-        endpoint="epic",
-        patient_id=f"p{number % PATIENTS}",
-        subject_id="s",
-        purpose="vitals",
-        scope="heart_rate",
-        resource_type="Observation",
-        source=Source(event_id=f"w{number}", part_ids=[f"w{number}"]),
-        content_hash="c",
-        occurred_at=NOW,
-        payload={},
-    )
+def numbered(number: int) -> Intent:
+    return intent(f"w{number}", patient=f"p{number % PATIENTS}", endpoint="epic")
 
 
 def insisting_record(ledger: SqlLedger, intents: list[Intent], away: list[str]) -> None:
@@ -50,7 +39,7 @@ def test_a_database_that_is_away_is_retry_later_and_names_no_patient():
         ledger = open_ledger(url, b"k" * 32)
         server.stop()
         with pytest.raises(RetryLater) as away:
-            ledger.record([intent(1).model_copy(update={"patient_id": "CANARY"})])
+            ledger.record([numbered(1).model_copy(update={"patient_id": "CANARY"})])
         assert "CANARY" not in repr(away.value)
         assert away.value.__cause__ is None
         ledger.close()
@@ -66,7 +55,7 @@ def test_killing_the_database_under_load_loses_and_doubles_nothing(tmp_path: Pat
 
         def record() -> None:
             for number in range(RECORDED):
-                insisting_record(ledger, [intent(number)], away)
+                insisting_record(ledger, [numbered(number)], away)
                 recorded.append(number)
 
         worker = threading.Thread(target=record)
@@ -79,7 +68,7 @@ def test_killing_the_database_under_load_loses_and_doubles_nothing(tmp_path: Pat
             server.start()
         worker.join()
         assert ledger.states() == {"epic": {State.PENDING: RECORDED}}
-        assert ledger.source_ids() == {f"w{number}" for number in range(RECORDED)}
+        assert ledger.source_ids() == {f"w{number}-0" for number in range(RECORDED)}
         ledger.close()
 
 
@@ -88,7 +77,7 @@ def test_an_outcome_acknowledged_before_the_kill_is_there_after_it(tmp_path: Pat
         url = server.create_database("ledger")
         migrate(url)
         ledger = open_ledger(url, b"k" * 32)
-        ledger.record([intent(number) for number in range(PATIENTS * 2)])
+        ledger.record([numbered(number) for number in range(PATIENTS * 2)])
         first = ledger.claim("epic", PATIENTS, 60)
         ledger.settle(
             {op.operation_id: Outcome(fence=op.fence, state=State.SUCCEEDED, resource_id="o") for op in first}

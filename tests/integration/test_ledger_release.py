@@ -17,7 +17,7 @@ from schemas.reference import Consent, PatientRecord, Provision
 from schemas.topics import AUDIT, CONSENTS, PATIENTS
 from streams.runtime.outbox import OutboxPublisher
 from testbed.brokers import Broker
-from tests.doubles.intents import intent
+from tests.doubles.ledgers import intent
 from vitalwire.cli import main
 
 

@@ -10,8 +10,8 @@ from adapters.ledger import migrate
 from adapters.ledger.engine import connect
 from adapters.ledger.tables import attempts, lanes, operations, tallies
 from schemas.config import LedgerKeeping
-from schemas.operation import TERMINAL, Intent, Outcome, Source, State
-from tests.doubles.ledgers import HandClock, ledger_at
+from schemas.operation import TERMINAL, Intent, Outcome, State
+from tests.doubles.ledgers import HandClock, intent, ledger_at
 
 EPOCH = datetime(2026, 1, 5, tzinfo=UTC)
 LEASE_S = 60
@@ -25,20 +25,8 @@ CODES = st.sampled_from((None, "absent", "forbidden"))
 SECONDS = st.integers(0, 90)
 
 
-def intent(endpoint: str, patient: str, event: int, content: str) -> Intent:
-    return Intent(
-        tenant_id="north",
-        endpoint=endpoint,
-        patient_id=patient,
-        subject_id="s",
-        purpose="vitals",
-        scope="heart_rate",
-        resource_type="Observation",
-        source=Source(event_id=f"{patient}{event}", part_ids=[f"{patient}{event}"]),
-        content_hash=content,
-        occurred_at=EPOCH,
-        payload={},
-    )
+def nth_intent(endpoint: str, patient: str, event: int, content: str) -> Intent:
+    return intent(f"{patient}{event}", patient=patient, endpoint=endpoint, content=content)
 
 
 class Modelled:
@@ -89,7 +77,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(batch=st.lists(st.tuples(st.sampled_from(ENDPOINTS), PATIENTS, EVENTS, CONTENTS), min_size=1, max_size=6))
     def record(self, batch: list[tuple[str, str, int, str]]) -> None:
-        intents = [intent(*one) for one in batch]
+        intents = [nth_intent(*one) for one in batch]
         for made_of, recorded in zip(intents, self.ledger.record(intents), strict=True):
             fresh = Modelled(made_of, self.now)
             known = {m.key(): m for m in self.model}

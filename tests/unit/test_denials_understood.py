@@ -15,7 +15,7 @@ from schemas.config import Config
 from schemas.operation import Operation, State
 from schemas.reference import Consent
 from schemas.topics import CONSENTS
-from tests.doubles.intents import intent
+from tests.doubles.ledgers import intent
 from tests.doubles.ports import StaticReference
 from vitalwire import release_review
 from vitalwire.settings import from_environment
@@ -97,7 +97,7 @@ def test_a_release_understands_a_denial_as_the_workers_do(tmp_path: Path, monkey
     monkeypatch.setenv("VITALWIRE_CONFIG", str(config_file))
     monkeypatch.setenv("VITALWIRE_KAFKA", "kafka.example:9092")
     monkeypatch.setattr(release_review, "KafkaReference", Followed)
-    held = Operation.model_construct(operation_id="one", state=State.HELD, intent=intent(patient="p-9"))
+    held = Operation.model_construct(operation_id="one", state=State.HELD, intent=intent(scope="blood_pressure"))
     with release_review.current_reference(from_environment()) as reference:
         compared = release_review.compared([held], reference, AT)
     assert compared.kept == {"one": "no_consent"}

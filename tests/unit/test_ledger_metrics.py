@@ -9,7 +9,7 @@ from schemas.errors import RetryLater
 from schemas.operation import Outcome, State
 from streams.delivery.ledger_states import publish_states
 from tests.conditions import wait_until
-from tests.doubles.intents import intent
+from tests.doubles.ledgers import intent
 from tests.doubles.memory_ledger import MemoryLedger
 
 
@@ -55,13 +55,13 @@ def test_every_call_of_the_ledger_is_timed_and_answers_as_the_ledger_does():
     plain, observer = MemoryLedger(), PrometheusObserver()
     ledger = ObservedLedger(plain, observer)
 
-    (recorded,) = ledger.record([intent()])
+    (recorded,) = ledger.record([intent(sources=2)])
     (claimed,) = ledger.claim("north-epic", 1, 60)
     ledger.settle({claimed.operation_id: Outcome(fence=claimed.fence, state=State.SUCCEEDED)})
 
     assert ledger.operation(recorded.operation_id) == plain.operations[claimed.operation_id]
     assert ledger.states() == {"north-epic": {State.SUCCEEDED: 1}}
-    assert ledger.source_ids() == {"w1", "w1-diastolic"}
+    assert ledger.source_ids() == {"w1-0", "w1-1"}
     calls = ("record", "claim", "settle", "operation", "states", "source_ids")
     assert [seen(observer, "ledger_seconds_count", call=call) for call in calls] == [1] * len(calls)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from adapters.ledger import SqlLedger, migrate, open_ledger
-from schemas.operation import Intent, Outcome, Source, State
+from schemas.operation import Outcome, Source, State
 from schemas.ports.kafka import Stored
 from schemas.progress import PartitionProgress
 from schemas.topics import (
@@ -21,7 +21,8 @@ from schemas.topics import (
 )
 from schemas.window import Coordinates, Window
 from streams.reconcile import reconcile
-from tests.doubles.windows import START, window
+from tests.doubles.ledgers import intent
+from tests.doubles.windows import window
 
 APPENDED_MS = 1_767_607_200_000
 READING = b'{"device_id":"m","type":"heart_rate","value":72,"unit":"/min","time":1767607200000}'
@@ -89,21 +90,10 @@ def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
 
 
 def chart(ledger: SqlLedger, *windows: Window, endpoint: str = "fhir", state: State = State.SUCCEEDED) -> None:
-    intent = Intent(
-        tenant_id="north",
-        endpoint=endpoint,
-        patient_id=windows[0].window_id,
-        subject_id="s",
-        purpose="vitals",
-        scope="heart_rate",
-        resource_type="Observation",
-        source=Source(event_id=windows[0].window_id, part_ids=[w.window_id for w in windows]),
-        content_hash="c",
-        occurred_at=START,
-        payload={},
-    )
-    ledger.record([intent])
-    (claimed,) = ledger.claim(intent.endpoint, 1, 60)
+    parts = [w.window_id for w in windows]
+    recorded = intent(patient=parts[0], endpoint=endpoint, source=Source(event_id=parts[0], part_ids=parts))
+    ledger.record([recorded])
+    (claimed,) = ledger.claim(endpoint, 1, 60)
     ledger.settle({claimed.operation_id: Outcome(state=state, fence=claimed.fence, retry_after_s=3600)})
 
 

@@ -8,6 +8,7 @@ import pytest
 from schemas.operation import Intent, Operation, Source, State
 from schemas.reference import PairingInterval, Provision
 from streams.delivery.review import Readdress, Stop, review
+from tests.doubles.ledgers import intent, operation
 from tests.doubles.ports import StaticReference, fixed_clock
 
 NOW = fixed_clock()
@@ -18,29 +19,14 @@ MEASURED = Source(event_id="w1", part_ids=["w1"], device_id="mon-17", first_time
 UNNAMED = Source(event_id="w1", part_ids=["w1"])
 
 
-def intent(**differs: Any) -> Intent:
-    return Intent.model_validate(
-        {
-            "tenant_id": "north",
-            "endpoint": "north-fhir",
-            "patient_id": "p-9",
-            "subject_id": "a",
-            "purpose": "vitals",
-            "scope": "heart_rate",
-            "resource_type": "Observation",
-            "source": MEASURED,
-            "content_hash": "c1",
-            "occurred_at": FIRST + timedelta(minutes=1),
-            "payload": {"resourceType": "Observation", "subject": {"reference": "Patient/a"}, "status": "final"},
-        }
-        | differs
-    )
+def known_intent(**differs: Any) -> Intent:
+    payload = {"resourceType": "Observation", "subject": {"reference": "Patient/a"}, "status": "final"}
+    known = {"subject_id": "a", "source": MEASURED, "occurred_at": FIRST + timedelta(minutes=1), "payload": payload}
+    return intent(endpoint="north-fhir", **known | differs)
 
 
-def operation(state: State = State.IN_PROGRESS, in_doubt: bool = False, **differs: Any) -> Operation:
-    return Operation(
-        operation_id="op-1", sequence=1, intent=intent(**differs), state=state, in_doubt=in_doubt, created_at=NOW
-    )
+def recorded(state: State = State.IN_PROGRESS, in_doubt: bool = False, **differs: Any) -> Operation:
+    return operation(known_intent(**differs), state=state, in_doubt=in_doubt)
 
 
 def span(since: datetime, until: datetime | None = None, patient: str = "p-9") -> PairingInterval:
@@ -61,7 +47,7 @@ def consent_during(reference: StaticReference, since: datetime | None, until: da
 
 
 def test_what_still_agrees_goes_on_as_it_is(reference: StaticReference) -> None:
-    assert review(operation(), reference, NOW) is None
+    assert review(recorded(), reference, NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -81,7 +67,7 @@ def test_a_device_that_was_not_this_patients_from_first_to_last_reading_holds_th
     reference: StaticReference, intervals: list[PairingInterval]
 ) -> None:
     reference.pair("mon-17", *intervals)
-    assert review(operation(), reference, NOW) == PAIRING_CHANGED
+    assert review(recorded(), reference, NOW) == PAIRING_CHANGED
 
 
 @pytest.mark.parametrize(
@@ -99,19 +85,19 @@ def test_a_history_corrected_elsewhere_holds_nothing(
     reference: StaticReference, intervals: list[PairingInterval]
 ) -> None:
     reference.pair("mon-17", *intervals)
-    assert review(operation(), reference, NOW) is None
+    assert review(recorded(), reference, NOW) is None
 
 
 def test_a_device_without_any_pairing_left_holds_the_result(reference: StaticReference) -> None:
     reference.paired.clear()
-    assert review(operation(), reference, NOW) == PAIRING_CHANGED
+    assert review(recorded(), reference, NOW) == PAIRING_CHANGED
 
 
 def test_an_intent_of_a_version_that_did_not_name_the_device_is_compared_by_the_rest(
     reference: StaticReference,
 ) -> None:
     reference.paired.clear()
-    old = operation(source=UNNAMED)
+    old = recorded(source=UNNAMED)
     assert review(old, reference, NOW) is None
     reference.consents.clear()
     assert review(old, reference, NOW) == NO_CONSENT
@@ -132,30 +118,30 @@ def test_consent_must_hold_from_first_to_last_reading_and_now(
     reference: StaticReference, since: datetime | None, until: datetime | None, permitted: bool
 ) -> None:
     consent_during(reference, since, until)
-    assert review(operation(), reference, NOW) == (None if permitted else NO_CONSENT)
+    assert review(recorded(), reference, NOW) == (None if permitted else NO_CONSENT)
 
 
 def test_consent_that_ended_inside_the_window_does_not_come_back_later(reference: StaticReference) -> None:
     consent_during(reference, None, LAST)
-    assert review(operation(), reference, LAST - timedelta(seconds=1)) == NO_CONSENT
+    assert review(recorded(), reference, LAST - timedelta(seconds=1)) == NO_CONSENT
 
 
 def test_the_end_of_an_old_intents_window_is_not_part_of_it(reference: StaticReference) -> None:
     consent_during(reference, NOW.replace(second=0), None)
-    old = operation(source=UNNAMED, occurred_at=NOW.replace(second=0))
+    old = recorded(source=UNNAMED, occurred_at=NOW.replace(second=0))
     assert review(old, reference, NOW) == NO_CONSENT
 
 
 def test_a_corrected_id_at_the_ehr_readdresses_what_was_never_sent(reference: StaticReference) -> None:
     reference.admit("p-9", north_fhir="b")
-    readdressed = review(operation(), reference, NOW)
+    readdressed = review(recorded(), reference, NOW)
     assert isinstance(readdressed, Readdress)
     assert readdressed.intent.subject_id == "b"
-    assert readdressed.intent.payload == intent().payload | {"subject": {"reference": "Patient/b"}}
+    assert readdressed.intent.payload == known_intent().payload | {"subject": {"reference": "Patient/b"}}
     assert readdressed.intent.content_hash == "c1"
 
 
-@pytest.mark.parametrize("doubtful", [operation(State.UNKNOWN), operation(in_doubt=True)])
+@pytest.mark.parametrize("doubtful", [recorded(State.UNKNOWN), recorded(in_doubt=True)])
 def test_a_corrected_id_holds_what_may_have_been_written_under_the_old_one(
     reference: StaticReference, doubtful: Operation
 ) -> None:
@@ -179,7 +165,7 @@ def test_a_resource_that_names_the_patient_elsewhere_is_held_and_not_half_correc
     reference: StaticReference, payload: dict[str, Any]
 ) -> None:
     reference.admit("p-9", north_fhir="b")
-    assert review(operation(payload=payload), reference, NOW) == SUBJECT_CHANGED
+    assert review(recorded(payload=payload), reference, NOW) == SUBJECT_CHANGED
 
 
 @pytest.mark.parametrize("subject_ids", [{}, {"north_epic": "a"}, {"north_fhir": ""}, {"north_fhir": "a/../b"}])
@@ -187,16 +173,16 @@ def test_a_patient_no_longer_known_at_the_endpoint_holds_the_result(
     reference: StaticReference, subject_ids: dict[str, str]
 ) -> None:
     reference.admit("p-9", **subject_ids)
-    assert review(operation(), reference, NOW) == Stop(State.HELD, "unknown_patient")
+    assert review(recorded(), reference, NOW) == Stop(State.HELD, "unknown_patient")
 
 
 def test_a_consent_that_nobody_can_read_defers_and_refuses_nothing(reference: StaticReference) -> None:
     reference.closed.add(("north", "p-9"))
-    assert review(operation(), reference, NOW) == Stop(State.DEFERRED, "consent_in_doubt")
+    assert review(recorded(), reference, NOW) == Stop(State.DEFERRED, "consent_in_doubt")
     reference.closed.clear()
-    assert review(operation(), reference, NOW) is None
+    assert review(recorded(), reference, NOW) is None
     reference.consents.clear()
-    assert review(operation(), reference, NOW) == NO_CONSENT
+    assert review(recorded(), reference, NOW) == NO_CONSENT
 
 
 def test_a_consent_that_is_mended_between_two_looks_refuses_nothing(
@@ -208,14 +194,14 @@ def test_a_consent_that_is_mended_between_two_looks_refuses_nothing(
 
     reference.closed.add(("north", "p-9"))
     monkeypatch.setattr(reference, "consent_in_doubt", mended)
-    assert review(operation(), reference, NOW) == Stop(State.DEFERRED, "consent_in_doubt")
+    assert review(recorded(), reference, NOW) == Stop(State.DEFERRED, "consent_in_doubt")
 
 
 @pytest.mark.parametrize(("purpose", "scope"), [("vitals", "spo2"), ("documents", "*"), ("patient-info", "Condition")])
 def test_consent_is_asked_for_the_purpose_and_scope_of_the_intent(
     reference: StaticReference, purpose: str, scope: str
 ) -> None:
-    asking = operation(purpose=purpose, scope=scope)
+    asking = recorded(purpose=purpose, scope=scope)
     consent = reference.consents["north", "p-9"]
     for permits, agreed in (
         ([Provision(purpose="vitals", types=["heart_rate"])], NO_CONSENT),

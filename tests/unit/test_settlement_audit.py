@@ -1,19 +1,12 @@
 from schemas.operation import Operation, Outcome, State
 from streams.delivery.audit import audited
-from tests.doubles.intents import intent
-from tests.doubles.ports import fixed_clock
+from tests.doubles.ledgers import intent, operation
 
 
 def settled(number: int, state: State, code: str | None = None) -> tuple[Operation, Outcome]:
-    operation = Operation(
-        operation_id=f"op-{number}",
-        sequence=number,
-        intent=intent(f"w{number}"),
-        state=State.IN_PROGRESS,
-        created_at=fixed_clock(),
-    )
+    claimed = operation(intent(f"w{number}", patient="CANARY", subject_id="CANARY"), number)
     again_s = 1.0 if state in (State.DEFERRED, State.UNKNOWN) else None
-    return operation, Outcome(
+    return claimed, Outcome(
         state=state, fence=0, code=code, request=b"CANARY", response=b"CANARY", retry_after_s=again_s
     )
 

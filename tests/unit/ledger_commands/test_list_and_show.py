@@ -14,8 +14,7 @@ from sqlalchemy import text
 from adapters.ledger import SqlLedger
 from adapters.ledger.engine import connect
 from schemas.operation import Outcome, State
-from tests.doubles.intents import intent
-from tests.doubles.ledger_commands import run, settled
+from tests.doubles.ledger_commands import known_intent, run, settled
 from tests.doubles.ports import fixed_clock
 from vitalwire.cli import output
 
@@ -67,7 +66,7 @@ def charted_after_a_pause(ledger: SqlLedger) -> str:
     """Its first worker stood still for longer than its lease, and said later that the EHR had accepted the result."""
     hour = timedelta(hours=1)
     span = {"device_id": "mon-17", "first_time": fixed_clock() - hour, "last_time": fixed_clock()}
-    known = intent("paused")
+    known = known_intent("paused")
     known = known.model_copy(update={"source": known.source.model_copy(update=span)})
     ledger.record([known])
     (paused,) = ledger.claim("north-epic", 1, 0)

@@ -9,8 +9,7 @@ from adapters.ledger import SqlLedger
 from schemas.operation import Outcome, State
 from schemas.reference import Consent
 from streams.audit.verification import broken_links
-from tests.doubles.intents import intent
-from tests.doubles.ledger_commands import Everyone, run, settled, state_of
+from tests.doubles.ledger_commands import Everyone, known_intent, run, settled, state_of
 from tests.doubles.ledgers import audited
 
 WHY = ("--reason", "scopes granted")
@@ -71,7 +70,7 @@ def test_a_release_after_a_merge_says_that_it_goes_to_the_corrected_patient(
 ):
     event = "merged"
     resource = {"resourceType": "Observation", "subject": {"reference": "Patient/CANARY"}}
-    ledger.record([intent(event, patient=event).model_copy(update={"payload": resource})])
+    ledger.record([known_intent(event, payload=resource)])
     (operation,) = ledger.claim("north-epic", 1, 60)
     ledger.settle({operation.operation_id: Outcome(fence=operation.fence, state=State.HELD, code="4107")})
     reference.subject_id = "survivor"
