@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from adapters.kafka.topics import create_or_verify
 from adapters.metrics import PrometheusObserver
 from adapters.reference import KafkaReference
-from mappings.consent import consent_from_fhir
+from mappings.consent.resource import consent_from_fhir
 from schemas.config import Config
 from schemas.topics import CONSENTS, PAIRINGS, PATIENTS, TopicSpec
 from tests.conditions import wait_until

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from adapters.ledger import SqlLedger
 from adapters.metrics import PrometheusObserver
 from adapters.reference import KafkaReference
-from mappings.consent import consent_from_fhir
+from mappings.consent.resource import consent_from_fhir
 from schemas.operation import Operation, State
 from schemas.ports.reference import ReferenceData
 from streams.delivery.review import Readdress, Stop, review

@@ -18,7 +18,7 @@ from adapters.kafka.topic_reader import KafkaTopicReader
 from adapters.kafka.topics import create_or_verify
 from adapters.metrics import PrometheusObserver
 from adapters.reference import KafkaReference
-from mappings.consent import consent_from_fhir
+from mappings.consent.resource import consent_from_fhir
 from schemas.config import Config
 from schemas.errors import Misconfigured, RetryLater
 from schemas.ports.kafka import Outgoing

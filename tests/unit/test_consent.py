@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mappings.consent import consent_from_fhir
+from mappings.consent.resource import consent_from_fhir
 from schemas.reference import Consent
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)

@@ -10,7 +10,7 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
 
 from adapters.metrics import PrometheusObserver
 from adapters.reference.tables import Tables
-from mappings.consent import consent_from_fhir
+from mappings.consent.resource import consent_from_fhir
 from schemas.config import Config
 from schemas.operation import Operation, State
 from schemas.reference import Consent

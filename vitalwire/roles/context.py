@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from adapters.kafka.producer import KafkaProducer
 from adapters.metrics import MetricsServer, PrometheusObserver
 from adapters.reference import KafkaReference
-from mappings.consent import consent_from_fhir
+from mappings.consent.resource import consent_from_fhir
 from schemas.config import Config
 from vitalwire.configuration import read_configuration
 from vitalwire.roles.readiness import Readiness

@@ -1,9 +1,9 @@
-"""Since when and until when a FHIR R4 Period holds, for a consent: at its shortest, wherever on earth it was written.
+"""When a FHIR R4 Period of a consent begins and ends: the shortest reading, in any time zone on earth.
 
-    start "2026", "2026-03", "2026-03-01"   from the first instant of that year, month or day, where it begins last
-    end   "2026", "2026-03", "2026-03-01"   through all of that year, month or day (ends are inclusive), where it ends first
-    date and time                           that instant; FHIR requires its zone
-    end 9999-12-31 and beyond               no end: the custom for "for ever"
+    start "2026", "2026-03", "2026-03-01"   from the first instant of that year, month or day in the last zone to reach it
+    end   "2026", "2026-03", "2026-03-01"   through that year, month or day (ends are inclusive) in the first zone to leave it
+    date and time                           that instant; FHIR requires an offset
+    end 9999-12-31 or later                 no end: the customary way to write "for ever"
 Source: https://hl7.org/fhir/R4/datatypes.html#Period and #dateTime.
 """
 
@@ -21,19 +21,19 @@ _BEFORE_ALL, _AFTER_ALL = datetime.min.replace(tzinfo=UTC), datetime.max.replace
 
 
 def since(text: object) -> datetime | None:
-    """When a period with this start begins; None where it always held. ValueError for what is no FHIR dateTime."""
+    """When a period with this start begins; None if it has always applied. ValueError if it is not a FHIR dateTime."""
     begins, _ = _span(text, _WEST)
     return None if begins == _BEFORE_ALL else begins
 
 
 def until(text: object) -> datetime | None:
-    """The first instant after a period with this end; None where it never ends. ValueError for what is no FHIR dateTime."""
+    """The first instant after a period with this end; None if it never ends. ValueError if it is not a FHIR dateTime."""
     _, over = _span(text, _EAST)
     return None if over == _AFTER_ALL else over
 
 
 def _span(text: object, zone: timezone) -> tuple[datetime, datetime]:
-    """The first instant of what is written, and the first after it. An instant is both."""
+    """The first instant of a year, month or day, and the first one after it. A date with a time is both."""
     parts = _DATE_TIME.fullmatch(text) if isinstance(text, str) else None
     if parts is None:
         raise ValueError("not a FHIR dateTime")
@@ -50,14 +50,14 @@ def _span(text: object, zone: timezone) -> tuple[datetime, datetime]:
 
 
 def _instant(text: str) -> datetime:
-    """Python knows no leap second: it is the instant after it."""
+    """The instant; Python has no leap seconds, so one becomes the instant after it."""
     leap = text[17:19] == "60"
     moment = datetime.fromisoformat(text[:17] + "59" + text[19:] if leap else text)
     return _utc(moment.replace(microsecond=0) if leap else moment, timedelta(seconds=leap))
 
 
 def _utc(moment: datetime, later: timedelta = timedelta(0)) -> datetime:
-    """The instant in UTC; what lies outside of the years 1 to 9999 is before or after all time."""
+    """The instant in UTC; outside the years 1 to 9999 it is before or after all time."""
     try:
         return (moment + later).astimezone(UTC)
     except OverflowError:
