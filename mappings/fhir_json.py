@@ -6,24 +6,16 @@ What is missing, or is of another type than expected, is simply not found.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias, TypedDict
+from typing import TypeAlias
 
 from schemas.ehr import ResourceVersion
 from schemas.fhir_id import fhir_id
 from schemas.vitals import LOINC
 
-JsonValue: TypeAlias = "str | int | float | bool | None | Sequence[JsonValue] | Mapping[str, JsonValue]"
+JsonValue: TypeAlias = "str | int | float | bool | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
 JsonObject: TypeAlias = Mapping[str, JsonValue]
 Resource: TypeAlias = JsonObject
-"""A FHIR resource as the template rendered it or as an EHR returned it."""
-
-
-class Coding(TypedDict):
-    """A code with its system and what a person reads (FHIR Coding)."""
-
-    system: str
-    code: str
-    display: str
+"""A FHIR resource as a template rendered it, or as an EHR returned it."""
 
 
 def objects(value: JsonValue) -> list[JsonObject]:

@@ -147,9 +147,14 @@ def _canonical(code: str) -> _Unit:
     return _TABLE[code]
 
 
+def is_glucose(vital: VitalType) -> bool:
+    """Whether the vital's analyte is glucose, so that mass converts to amount."""
+    return any(code.code in GLUCOSE_CODES for code in vital.codes)
+
+
 def units_for(vital: VitalType) -> dict[str, Conversion]:
     """Every unit a vital accepts, aliases too, with its conversion to the vital's canonical unit."""
-    glucose = any(code.code in GLUCOSE_CODES for code in vital.codes)
+    glucose = is_glucose(vital)
     accepted: dict[str, Conversion] = {}
     for unit in (*_TABLE, *ALIASES):
         try:

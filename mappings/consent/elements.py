@@ -26,7 +26,7 @@ def required_objects(element: JsonObject, name: str) -> list[JsonObject]:
         return []
     value = element[name]
     items = value if isinstance(value, list) else []
-    found = [item for item in items if isinstance(item, dict)]
+    found: list[JsonObject] = [item for item in items if isinstance(item, dict)]
     if not found or len(found) != len(items):
         raise NotUnderstood(name)
     return found
@@ -36,6 +36,4 @@ def codes_of(concept: JsonValue, system: str) -> list[str]:
     """The codes of one system in a CodeableConcept."""
     if not isinstance(concept, dict):
         return []
-    return [
-        str(coding.get("code")) for coding in required_objects(concept, "coding") if coding.get("system") == system
-    ]
+    return [str(coding.get("code")) for coding in required_objects(concept, "coding") if coding.get("system") == system]

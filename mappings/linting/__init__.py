@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from mappings.linting.findings import Finding, InvalidConfiguration
-from mappings.linting.rules import RULES, mappings_of
-from mappings.linting.shape import shape_findings
+from mappings.linting.rules import RULES, Violation, sections_of
+from mappings.linting.shape import shape_violations
 from mappings.linting.templates import template_findings
-from mappings.linting.yaml_positions import Path, PositionedYaml, read_positions
-from schemas.config import Config, Endpoint
+from mappings.linting.yaml_positions import PositionedYaml, read_positions, value_at
+from schemas.config import Config
 from schemas.endpoint_kinds import DEFAULTS, GENERIC
 
 __all__ = ["Finding", "InvalidConfiguration", "check_config", "load_config"]
@@ -20,12 +19,12 @@ ReadFile = Callable[[str], str | None]
 
 
 def check_config(text: str, file: str, read_file: ReadFile) -> list[Finding]:
-    """Every mistake, in the order of the file; then those of the templates it names."""
+    """Every mistake, in the order of the file; then those of its templates."""
     return _checked(text, file, read_file)[0]
 
 
 def load_config(text: str, file: str, read_file: ReadFile) -> Config:
-    """The configuration; InvalidConfiguration (a Misconfigured) with every finding when there is any."""
+    """The configuration. InvalidConfiguration (a Misconfigured) holds every finding if there is one."""
     findings, config = _checked(text, file, read_file)
     if findings or config is None:
         raise InvalidConfiguration(findings)
@@ -33,49 +32,51 @@ def load_config(text: str, file: str, read_file: ReadFile) -> Config:
 
 
 def _checked(text: str, file: str, read_file: ReadFile) -> tuple[list[Finding], Config | None]:
-    marked = read_positions(text, file)
-    if marked.data is None and marked.findings:
-        return marked.findings, None
-    if not isinstance(marked.data, dict | None):
-        return [marked.at((), "the file holds no configuration", "begin with `tenants:` and `endpoints:`")], None
-    refusals, config = shape_findings(marked)
-    found = {path: marked.at(path, message, remedy) for path, message, remedy in _ruled(marked)}
-    refused = [refusal.finding for refusal in refusals if not refusal.is_told_by(found)]
-    findings = sorted([*marked.findings, *refused, *found.values()], key=lambda finding: finding[1:3])
-    trusted = None if findings else config
-    for name, path in _templates(marked):
-        findings += _template(name, path, marked, trusted, read_file)
+    document = read_positions(text, file)
+    if document.data is None and document.findings:
+        return document.findings, None
+    if not isinstance(document.data, dict | None):
+        remedy = "begin with `tenants:` and `endpoints:`"
+        return [document.at((), "the file contains no configuration", remedy)], None
+    violations, config = shape_violations(document)
+    by_path = {path: document.at(path, message, remedy) for path, message, remedy in _rule_violations(document)}
+    others = [violation.finding for violation in violations if not violation.is_covered_by(by_path)]
+    findings = sorted([*document.findings, *others, *by_path.values()], key=lambda finding: finding[1:3])
+    usable = None if findings else config
+    for name, path in _templates(document):
+        findings += _template(name, path, document, usable, read_file)
     return findings, config
 
 
-def _ruled(marked: PositionedYaml) -> Iterator[tuple[Path, str, str]]:
+def _rule_violations(document: PositionedYaml) -> Iterator[Violation]:
+    data = document.data if isinstance(document.data, dict) else {}
     for rule in RULES:
-        yield from rule(marked.data or {})
+        yield from rule(data)
 
 
-def _templates(marked: PositionedYaml) -> Iterator[tuple[str, str]]:
-    for name, endpoint in mappings_of(marked.data, "endpoints"):
+def _templates(document: PositionedYaml) -> Iterator[tuple[str, str]]:
+    for name, endpoint in sections_of(document.data, "endpoints"):
         template = endpoint.get("template")
         if isinstance(template, str):
             yield name, template
 
 
 def _template(
-    name: str, path: str, marked: PositionedYaml, config: Config | None, read_file: ReadFile
+    name: str, path: str, document: PositionedYaml, config: Config | None, read_file: ReadFile
 ) -> list[Finding]:
     text = read_file(path)
     if text is None:
-        place: Path = ("endpoints", name, "template")
-        return [
-            marked.at(place, f"the template '{path}' cannot be read", "correct the path; it is relative to this file")
-        ]
-    return template_findings(text, path, config or _stand_in(name, marked.data), name)
+        message = f"the template '{path}' cannot be read"
+        remedy = "correct the path; it is relative to this file"
+        return [document.at(("endpoints", name, "template"), message, remedy)]
+    return template_findings(text, path, config or _substitute(name, document.data), name)
 
 
-def _stand_in(name: str, data: Any) -> Config:
-    """With a broken configuration a template is still checked: for the endpoint's kind, with the built-in vitals."""
-    kind = data["endpoints"][name].get("kind")
-    kind = kind if isinstance(kind, str) and kind in DEFAULTS else GENERIC
+def _substitute(name: str, data: object) -> Config:
+    """If the configuration is invalid, its templates are checked with the endpoint's kind and the built-in vitals."""
+    given = value_at(data, ("endpoints", name, "kind"))
+    kind = given if isinstance(given, str) and given in DEFAULTS else GENERIC
     capabilities = {"performer": "Practitioner/example"} if kind == "oracle-health" else {}
-    endpoint = Endpoint(kind=kind, base_url="http://127.0.0.1", capabilities=capabilities)
-    return Config(endpoints={name: endpoint})
+    return Config.model_validate(
+        {"endpoints": {name: {"kind": kind, "base_url": "http://127.0.0.1", "capabilities": capabilities}}}
+    )

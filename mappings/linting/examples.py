@@ -1,4 +1,4 @@
-"""Example windows to try a template with: one of every configured vital, and a blood pressure whole and in halves."""
+"""Example windows to render a template with: every configured vital, and blood pressure complete and with one half only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _END = datetime(2026, 1, 5, 10, 1, tzinfo=UTC)
 
 
 def examples(config: Config) -> Iterator[tuple[str, list[Window]]]:
-    """(what is tried, its windows)."""
+    """Every example: its name and its windows."""
     for name in config.vitals:
         if config.vital_type(name).panel is None:
             yield name, [example_window(config, name)]
@@ -22,11 +22,11 @@ def examples(config: Config) -> Iterator[tuple[str, list[Window]]]:
         windows = [example_window(config, member) for member in members]
         yield panel, windows
         for present in windows:
-            yield f"{panel} with {present.type} alone", [present]
+            yield f"{panel} with {present.type} only", [present]
 
 
 def example_window(config: Config, name: str) -> Window:
-    """A window in the middle of the vital's range. No two statistics are equal, so that none can stand for another."""
+    """A window in the middle of the vital's range. No two statistics are equal, so that none can be mistaken for another."""
     vital = config.vitals[name]
     low, high = vital.range
     step = (high - low) / 1000

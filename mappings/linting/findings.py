@@ -1,4 +1,4 @@
-"""What `vitalwire check` tells: file, line, column, what is wrong, and what to do about it."""
+"""What `vitalwire check` reports: file, line, column, what is wrong, and what to do about it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Finding(NamedTuple):
 
 
 class InvalidConfiguration(Misconfigured):
-    """The configuration or a template of it is wrong; `findings` are all that was found."""
+    """The configuration or one of its templates is invalid; `findings` holds every mistake."""
 
     def __init__(self, findings: list[Finding]) -> None:
         super().__init__("\n".join(str(finding) for finding in findings))
@@ -31,7 +31,7 @@ class InvalidConfiguration(Misconfigured):
 
 
 def did_you_mean(given: object, known: Iterable[str]) -> str:
-    """A remedy for a name nobody knows: the nearest known one, or all of them."""
+    """The remedy for an unknown name: the nearest known one, or all of them."""
     names = sorted(known)
     near = get_close_matches(str(given), names, n=1, cutoff=0.6)
     return f"did you mean '{near[0]}'?" if near else f"use one of: {', '.join(names) or 'none is defined'}"

@@ -1,27 +1,27 @@
-"""Where in a template an element of the rendered resource comes from, so that a finding can name the line."""
+"""Finds where in a template an element of the rendered resource comes from, so that a finding can name its line."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
 
-from mappings.linting.yaml_positions import Path, leaves
+from mappings.linting.yaml_positions import Path, leaves, value_at
 
 BLOCK = re.compile(r"\{%|\{\{|\{\[")
-"""What a string or key of the mapping language holds, and plain text does not."""
+"""Found in every key or string of the mapping language, and in no plain text."""
 
 
-def place_of(dotted: str, resource: Any, template: Any) -> Path:
-    """The template's key path for `valueQuantity.code` and the like; of several that which wrote what the resource holds.
+def template_path(element: str, resource: object, template: object) -> Path:
+    """The template's key path for `valueQuantity.code` and the like.
 
-    Where the template has no such element, the place is that of the nearest element around it.
+    Of several candidates, the one whose value is closest to what was rendered. If the template has no such element, the
+    path of the nearest enclosing one.
     """
-    names = [name for name in dotted.removesuffix("[x]").split(".") if name and not name.isdigit()]
-    written = _value_at(resource, names)
+    names = [name for name in element.removesuffix("[x]").split(".") if name and not name.isdigit()]
+    rendered = _element_at(resource, tuple(names))
     while names:
         candidates = [path for path, _ in leaves(template) if _leads_to(path, names)]
         if candidates:
-            return min(candidates, key=lambda path: _distance(_value_at(template, path), written))
+            return min(candidates, key=lambda path: _distance(_element_at(template, path), rendered))
         names.pop()
     return ()
 
@@ -38,21 +38,17 @@ def _is_named(step: str | int, name: str) -> bool:
     return step == name or (name == "effective" and str(step).startswith(name))
 
 
-def _distance(given: Any, written: Any) -> int:
-    """How far a template's value is from what was rendered: the same text, an expression, another text."""
-    if given == written:
+def _distance(given: object, rendered: object) -> int:
+    """How far a template's value is from the rendered one: 0 the same text, 1 an expression, 2 another text."""
+    if given == rendered:
         return 0
     return 1 if isinstance(given, str) and BLOCK.search(given) else 2
 
 
-def _value_at(data: Any, path: Path | list[str]) -> Any:
+def _element_at(data: object, path: Path) -> object:
+    """The value at a path in which list indexes may be missing; the first item is meant then."""
     for step in path:
         if isinstance(data, list) and isinstance(step, str):
             data = data[0] if data else None
-        if isinstance(data, dict):
-            data = data.get(step)
-        elif isinstance(data, list) and isinstance(step, int):
-            data = data[step]
-        else:
-            return None
+        data = value_at(data, (step,))
     return data

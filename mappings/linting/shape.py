@@ -1,14 +1,15 @@
-"""The form of a configuration: what the model refuses, told with line, near names and remedy."""
+"""The form of a configuration: what its model refuses, with line, similar names and remedy."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from mappings.linting.findings import Finding, did_you_mean
-from mappings.linting.yaml_positions import Path, PositionedYaml
+from mappings.linting.yaml_positions import Path, PositionedYaml, value_at
 from schemas.capabilities import Capabilities, ObservationCapabilities, keys_of
 from schemas.config import (
     BasicAuth,
@@ -62,37 +63,37 @@ _REMEDIES = {
 }
 
 
-class Refusal(NamedTuple):
-    """What the model refuses. A `value_error` is of a section as a whole; the mistake is somewhere in it."""
+class ShapeViolation(NamedTuple):
+    """A violation of the model. A `value_error` refers to a whole section; the mistake is somewhere in it."""
 
     path: Path
     finding: Finding
     kind: str
 
-    def is_told_by(self, places: Collection[Path]) -> bool:
-        """Whether findings at these places tell the same mistake, with its exact place."""
+    def is_covered_by(self, paths: Collection[Path]) -> bool:
+        """Whether findings at these paths report the same mistake, with its exact position."""
         if self.kind == "value_error":
-            return any(place[: len(self.path)] == self.path for place in places)
-        return self.path in places or (self.kind == "missing" and self.path[:-1] in places)
+            return any(path[: len(self.path)] == self.path for path in paths)
+        return self.path in paths or (self.kind == "missing" and self.path[:-1] in paths)
 
 
-def shape_findings(marked: PositionedYaml) -> tuple[list[Refusal], Config | None]:
-    """What the model refuses; and the configuration if it refuses nothing."""
-    data = {} if marked.data is None else marked.data
-    found = list(_capabilities(data, marked))
+def shape_violations(document: PositionedYaml) -> tuple[list[ShapeViolation], Config | None]:
+    """Every violation of the model; and the configuration if there is none."""
+    data = {} if document.data is None else document.data
+    found = list(_capabilities(data, document))
     try:
         config = Config.model_validate(data)
     except ValidationError as error:
         for problem in error.errors(include_url=False, include_input=False):
-            path = _path_in_file(problem["loc"], data)
+            path = _path_in_file(problem["loc"])
             # The endpoint's model validates its capabilities too, and reports them without the step `capabilities`.
-            if capability_path(path[1:2], path[2:], data) not in {refusal.path for refusal in found}:
-                found.append(Refusal(path, _finding(problem, path, data, marked), problem["type"]))
+            if capability_path(path[1:2], path[2:], data) not in {violation.path for violation in found}:
+                found.append(ShapeViolation(path, _finding(problem, path, data, document), problem["type"]))
         return found, None
     return found, config
 
 
-def _capabilities(data: Any, marked: PositionedYaml) -> Iterator[Refusal]:
+def _capabilities(data: object, document: PositionedYaml) -> Iterator[ShapeViolation]:
     """To the configuration model capabilities are a free mapping: they are validated with the defaults of the kind."""
     endpoints = data.get("endpoints") if isinstance(data, dict) else None
     for name, endpoint in endpoints.items() if isinstance(endpoints, dict) else ():
@@ -105,41 +106,46 @@ def _capabilities(data: Any, marked: PositionedYaml) -> Iterator[Refusal]:
         except ValidationError as error:
             for problem in error.errors(include_url=False, include_input=False):
                 path = capability_path((name,), problem["loc"], data)
-                yield Refusal(path, _finding(problem, path, data, marked), problem["type"])
+                yield ShapeViolation(path, _finding(problem, path, data, document), problem["type"])
         except ValueError:
             continue  # a key given twice: a rule reports it, with its line
 
 
-def capability_path(endpoint: Path, location: Path, data: Any) -> Path:
+def capability_path(endpoint: Path, location: Path, data: object) -> Path:
     """Where a capability is in the file: a flat key of Observation is validated, and reported, under `Observation`."""
     path: Path = ("endpoints", *endpoint, "capabilities")
-    given = _value(data, path)
+    given = value_at(data, path)
     is_flat = location[:1] == ("Observation",) and isinstance(given, dict) and location[1:2] and location[1] in given
     return (*path, *(location[1:] if is_flat else location))
 
 
-def _finding(problem: Any, path: Path, data: Any, marked: PositionedYaml) -> Finding:
-    kind, message = problem["type"], str(problem["msg"]).removeprefix("Value error, ")
+def _finding(problem: ErrorDetails, path: Path, data: object, document: PositionedYaml) -> Finding:
+    kind, message = problem["type"], problem["msg"].removeprefix("Value error, ")
     name = path[-1] if path else "the file"
     if kind == "extra_forbidden":
-        return marked.at(path, f"unknown key '{name}'", did_you_mean(name, _known_keys(path[:-1], data)))
+        return document.at(path, f"unknown key '{name}'", did_you_mean(name, _known_keys(path[:-1], data)))
     if kind == "missing":
-        return marked.at(path, f"`{name}` is missing", f"add `{name}: …`")
+        return document.at(path, f"`{name}` is missing", f"add `{name}: …`")
     if kind in {"literal_error", "union_tag_invalid"}:
-        expected = str(problem["ctx"].get("expected") or problem["ctx"].get("expected_tags"))
-        values = [word.strip().strip("'") for word in expected.replace(" or ", ", ").split(",")]
-        place = (*path, "kind") if kind == "union_tag_invalid" else path
-        return marked.at(place, f"`{place[-1]}` has a value nobody knows", did_you_mean(_value(data, place), values))
+        return _unknown_value(problem, path, data, document)
     if kind == "value_error" and ";" in message:
         message, _, remedy = message.partition(";")
-        return marked.at(path, f"{name}: {message}", remedy.strip())
+        return document.at(path, f"{name}: {message}", remedy.strip())
     if kind == "value_error" and message.startswith(("write", "name")):
-        return marked.at(path, f"{name} has a value that cannot be used", message)
-    return marked.at(path, f"{name}: {message}", _REMEDIES.get(kind, "correct the value"))
+        return document.at(path, f"{name} has an invalid value", message)
+    return document.at(path, f"{name}: {message}", _REMEDIES.get(kind, "correct the value"))
 
 
-def _path_in_file(location: tuple[str | int, ...], data: Any) -> Path:
-    """The model's location without the steps that stand for a choice between models (the kind of `auth`)."""
+def _unknown_value(problem: ErrorDetails, path: Path, data: object, document: PositionedYaml) -> Finding:
+    """A value that is none of a fixed set."""
+    expected = str(problem["ctx"].get("expected") or problem["ctx"].get("expected_tags"))
+    values = [word.strip().strip("'") for word in expected.replace(" or ", ", ").split(",")]
+    where = (*path, "kind") if problem["type"] == "union_tag_invalid" else path
+    return document.at(where, f"`{where[-1]}` has an unknown value", did_you_mean(value_at(data, where), values))
+
+
+def _path_in_file(location: Path) -> Path:
+    """The model's location without the steps that name a choice between models (the kind of `auth`)."""
     path: list[str | int] = []
     for number, step in enumerate(location):
         is_choice = number == 3 and location[0] == "endpoints" and location[2] == "auth" and step in AUTH_KINDS
@@ -148,20 +154,11 @@ def _path_in_file(location: tuple[str | int, ...], data: Any) -> Path:
     return tuple(path)
 
 
-def _known_keys(path: Path, data: Any) -> list[str]:
+def _known_keys(path: Path, data: object) -> list[str]:
     if path[0:1] == ("endpoints",) and path[2:] == ("auth",):
-        kind = _value(data, (*path, "kind"))
+        kind = value_at(data, (*path, "kind"))
         return list(AUTH_KINDS.get(str(kind), NoAuth).model_fields)
     for pattern, model in _SECTIONS.items():
         if len(pattern) == len(path) and all(p in ("*", step) for p, step in zip(pattern, path, strict=True)):
             return keys_of(model) + (keys_of(ObservationCapabilities) if model is Capabilities else [])
     return []
-
-
-def _value(data: Any, path: Path) -> Any:
-    for step in path:
-        try:
-            data = data[step]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return data

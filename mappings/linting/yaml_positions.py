@@ -1,10 +1,9 @@
-"""YAML with the place of everything in it, and what the plain loader passes over: keys that are given twice."""
+"""YAML with the position of every key and item, and duplicate keys, which the plain loader accepts silently."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import yaml
 
@@ -15,41 +14,38 @@ Path = tuple[str | int, ...]
 
 @dataclass
 class PositionedYaml:
-    """A YAML document: its data, where each key or item stands, and what is wrong with its form."""
+    """A YAML document: its data, the line and column of each key and item, and what is wrong with its form."""
 
     file: str
-    data: Any = None
-    places: dict[Path, tuple[int, int]] = field(default_factory=dict)
+    data: object = None
+    positions: dict[Path, tuple[int, int]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
     def at(self, path: Path, message: str, remedy: str) -> Finding:
-        """A finding at this path, or at the nearest part of it that stands in the file."""
-        while path and path not in self.places:
+        """A finding at this path, or at its longest part that is in the file."""
+        while path and path not in self.positions:
             path = path[:-1]
-        return Finding(self.file, *self.places.get(path, (1, 1)), message, remedy)
+        return Finding(self.file, *self.positions.get(path, (1, 1)), message, remedy)
 
 
 def read_positions(text: str, file: str) -> PositionedYaml:
     """The document of a YAML (or JSON) text. A text that is not YAML has a finding and no data."""
-    marked = PositionedYaml(file)
+    document = PositionedYaml(file)
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        marked.data = yaml.safe_load(text)
+        document.data = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        remedy = "correct the YAML here or on the line before: indentation with spaces, quotes closed, `key: value`"
-        marked.findings.append(Finding(file, line, column, f"this is not YAML: {error.problem}", remedy))
-        return marked
+        document.findings.append(_syntax_finding(error, file))
+        return document
     except yaml.YAMLError:
-        marked.findings.append(Finding(file, 1, 1, "this is not YAML text", "save the file as UTF-8 text"))
-        return marked
+        document.findings.append(Finding(file, 1, 1, "this is not YAML text", "save the file as UTF-8 text"))
+        return document
     if node is not None:
-        _mark(node, (), marked)
-    return marked
+        _add_positions(node, (), document)
+    return document
 
 
-def leaves(data: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+def leaves(data: object, path: Path = ()) -> Iterator[tuple[Path, object]]:
     """Every scalar, and every key as a leaf of its own, with its path."""
     if isinstance(data, dict):
         for key, value in data.items():
@@ -62,19 +58,45 @@ def leaves(data: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
         yield path, data
 
 
-def _mark(node: yaml.Node, path: Path, marked: PositionedYaml) -> None:
+def value_at(data: object, path: Path) -> object:
+    """The value at a path, or None."""
+    for step in path:
+        if isinstance(data, dict):
+            data = data.get(step)
+        elif isinstance(data, list) and isinstance(step, int) and step < len(data):
+            data = data[step]
+        else:
+            return None
+    return data
+
+
+def _syntax_finding(error: yaml.MarkedYAMLError, file: str) -> Finding:
+    mark = error.problem_mark or error.context_mark
+    line, column = _position(mark) if mark else (1, 1)
+    remedy = "correct the YAML here or on the line before: indentation with spaces, quotes closed, `key: value`"
+    return Finding(file, line, column, f"this is not YAML: {error.problem}", remedy)
+
+
+def _position(mark: yaml.Mark) -> tuple[int, int]:
+    return mark.line + 1, mark.column + 1
+
+
+def _add_positions(node: yaml.Node, path: Path, document: PositionedYaml) -> None:
     if isinstance(node, yaml.MappingNode):
-        seen: dict[str, int] = {}
-        for key, value in node.value:
-            inner = (*path, key.value)
-            if key.value in seen:
-                place = (key.start_mark.line + 1, key.start_mark.column + 1)
-                message = f"'{key.value}' is given twice: the first, on line {seen[key.value]}, would be forgotten"
-                marked.findings.append(Finding(marked.file, *place, message, "keep one of them"))
-            seen.setdefault(key.value, key.start_mark.line + 1)
-            marked.places[inner] = (key.start_mark.line + 1, key.start_mark.column + 1)
-            _mark(value, inner, marked)
+        _add_keys(node, path, document)
     elif isinstance(node, yaml.SequenceNode):
         for number, item in enumerate(node.value):
-            marked.places[(*path, number)] = (item.start_mark.line + 1, item.start_mark.column + 1)
-            _mark(item, (*path, number), marked)
+            document.positions[(*path, number)] = _position(item.start_mark)
+            _add_positions(item, (*path, number), document)
+
+
+def _add_keys(node: yaml.MappingNode, path: Path, document: PositionedYaml) -> None:
+    first_line: dict[str, int] = {}
+    for key, value in node.value:
+        position = _position(key.start_mark)
+        if key.value in first_line:
+            message = f"duplicate key '{key.value}': its first value, on line {first_line[key.value]}, would be ignored"
+            document.findings.append(Finding(document.file, *position, message, "keep one of them"))
+        first_line.setdefault(key.value, position[0])
+        document.positions[(*path, key.value)] = position
+        _add_positions(value, (*path, key.value), document)

@@ -1,17 +1,30 @@
-"""From the text of a template to its compiled tree, with the place of every mistake.
+"""Compiles the text of a template to a tree of nodes; every mistake has its path.
 
 A template is JSON or YAML whose strings hold `{{ FHIRPath }}` (one value), `{{+ FHIRPath +}}` (null is kept) or
 `{[ FHIRPath ]}` (all values), and whose keys may be `{% if … %}` with `{% else %}`, `{% for item in … %}`, `{% merge %}` or
-`{% assign %}`. FPML's context blocks are left out: they read a resource, and our templates read variables only (strict mode).
+`{% assign %}`. FPML's context blocks are not supported: they read a resource, and our templates read variables only
+(strict mode).
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
 
+from mappings.fhir_json import JsonValue
 from mappings.template.fhirpath import InvalidExpression, compile_expression
-from mappings.template.nodes import ABSENT, Assigned, Choice, Evaluated, Fixed, Items, Loop, Members, Node, Text
+from mappings.template.nodes import (
+    ABSENT,
+    Assigned,
+    Choice,
+    Evaluated,
+    Fixed,
+    Items,
+    Loop,
+    Members,
+    Node,
+    Rendered,
+    Text,
+)
 
 _MANY = re.compile(r"^{\[\s*([\s\S]+?)\s*\]}$")
 _ONE = re.compile(r"{{(\+?)\s*([\s\S]+?)\s*\+?}}")
@@ -25,15 +38,15 @@ Path = tuple[str | int, ...]
 
 
 class InvalidTemplate(ValueError):
-    """A template cannot be compiled; `path` leads to the place."""
+    """A template cannot be compiled; `path` leads to the mistake."""
 
     def __init__(self, message: str, path: Path) -> None:
         super().__init__(message)
         self.path = path
 
 
-def compile_template(data: Any, path: Path = ()) -> Node:
-    """The compiled tree of a template's JSON data; InvalidTemplate names the first mistake and where it is."""
+def compile_template(data: JsonValue, path: Path = ()) -> Node:
+    """The compiled tree of a template's JSON data. InvalidTemplate names the first mistake and its path."""
     if isinstance(data, str):
         return _string(data, path)
     if isinstance(data, list):
@@ -43,7 +56,7 @@ def compile_template(data: Any, path: Path = ()) -> Node:
     return Fixed(data)
 
 
-def _expression(text: str, path: Path, *, many: bool = False, missing: Any = ABSENT) -> Evaluated:
+def _expression(text: str, path: Path, *, many: bool = False, missing: Rendered = ABSENT) -> Evaluated:
     try:
         return Evaluated(compile_expression(text), dotted(path), many=many, missing=missing)
     except InvalidExpression as error:
@@ -69,12 +82,12 @@ def _string(text: str, path: Path) -> Node:
 
 def _without_stray_braces(text: str, path: Path) -> Node:
     if "{{" in text or "}}" in text:
-        raise InvalidTemplate(f"braces do not pair in: {text}", path)
+        raise InvalidTemplate(f"the braces do not match in: {text}", path)
     return Fixed(text)
 
 
-def _object(data: dict[Any, Any], path: Path) -> Node:
-    keys = [str(key) for key in data]
+def _object(data: dict[str, JsonValue], path: Path) -> Node:
+    keys = _keys(data, path)
     assign = next((key for key in keys if _ASSIGN.match(key)), None)
     if assign is not None:
         rest = {key: value for key, value in data.items() if key != assign}
@@ -95,11 +108,18 @@ def _object(data: dict[Any, Any], path: Path) -> Node:
         return Members(own, (choice,)) if own else choice
     if len(blocks) > 1:
         raise InvalidTemplate("put `{% if %}` blocks in the list under `{% merge %}`, not beside it", path)
-    merged = data[merge] if isinstance(data[merge], list) else [data[merge]]
-    return Members(own, tuple(compile_template(item, (*path, merge, n)) for n, item in enumerate(merged)))
+    return Members(own, tuple(compile_template(item, (*path, merge, n)) for n, item in enumerate(_items(data[merge]))))
 
 
-def _choice(data: dict[str, Any], blocks: list[str], path: Path) -> Node:
+def _keys(data: dict[str, JsonValue], path: Path) -> list[str]:
+    """The keys; YAML reads some, such as `on` and `1`, as another type than text."""
+    odd = [key for key in data if not isinstance(key, str)]
+    if odd:
+        raise InvalidTemplate(f"a key is not text but {odd[0]}: put it in quotes", path)
+    return list(data)
+
+
+def _choice(data: dict[str, JsonValue], blocks: list[str], path: Path) -> Node:
     conditions = [match for key in blocks if (match := _IF.match(key))]
     if len(conditions) != 1 or len(blocks) > 2:
         raise InvalidTemplate("an object takes one `{% if … %}` and at most one `{% else %}`", path)
@@ -113,22 +133,28 @@ def _choice(data: dict[str, Any], blocks: list[str], path: Path) -> Node:
     )
 
 
-def _loop(data: dict[str, Any], match: re.Match[str], path: Path) -> Node:
+def _loop(data: dict[str, JsonValue], match: re.Match[str], path: Path) -> Node:
     if len(data) > 1:
         raise InvalidTemplate("`{% for … %}` must be the only key of its object", path)
     inside = (*path, match[0])
     return Loop(match[2], match[1], _expression(match[3], inside), compile_template(data[match[0]], inside))
 
 
-def _assignments(given: Any, path: Path) -> tuple[tuple[str, Node], ...]:
-    entries = given if isinstance(given, list) else [given]
-    if not all(isinstance(entry, dict) and len(entry) == 1 for entry in entries):
-        raise InvalidTemplate("`{% assign %}` takes a list of single names, each with its value", path)
-    return tuple(
-        (str(name), compile_template(value, (*path, name))) for entry in entries for name, value in entry.items()
-    )
+def _items(value: JsonValue) -> list[JsonValue]:
+    return value if isinstance(value, list) else [value]
+
+
+def _assignments(given: JsonValue, path: Path) -> tuple[tuple[str, Node], ...]:
+    return tuple(_assignment(entry, path) for entry in _items(given))
+
+
+def _assignment(entry: JsonValue, path: Path) -> tuple[str, Node]:
+    if not isinstance(entry, dict) or len(entry) != 1:
+        raise InvalidTemplate("`{% assign %}` takes a list of single names, each with a value", path)
+    [(name, value)] = entry.items()
+    return str(name), compile_template(value, (*path, name))
 
 
 def dotted(path: Path) -> str:
-    """The place in words a person can follow: `component.0.code`."""
+    """The path as text: `component.0.code`."""
     return ".".join(str(step) for step in path) or "the top"

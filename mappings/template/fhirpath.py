@@ -1,6 +1,6 @@
-"""FHIRPath expressions of templates, parsed once. They see variables only (`%window.value`), never a clock or the world.
+"""FHIRPath expressions of templates, parsed once. They read variables only (`%window.value`), never a clock or a resource.
 
-A plain path such as `%window.value`, the most frequent expression, is walked directly; anything else goes to fhirpathpy.
+A plain path such as `%window.value`, the most frequent expression, is followed directly; fhirpathpy evaluates the others.
 Source: FHIRPath 2.0 (http://hl7.org/fhirpath), FPML strict mode.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import TypeAlias, TypedDict
 
 import fhirpathpy
 from antlr4 import CommonTokenStream, InputStream, Token  # type: ignore[import-untyped]
@@ -21,32 +21,43 @@ from fhirpathpy.parser.generated.FHIRPathLexer import FHIRPathLexer
 from fhirpathpy.parser.generated.FHIRPathParser import FHIRPathParser
 from fpml.core.guarded_resource import guarded_resource
 
-Variables = Mapping[str, Any]
+from mappings.fhir_json import JsonValue
+
+Variables: TypeAlias = Mapping[str, JsonValue]
+
+
+class ParseNode(TypedDict, total=False):
+    """A node of fhirpathpy's parse tree, as far as it is read here."""
+
+    type: str
+    text: str
+    children: list[ParseNode]
+
 
 _PLAIN_PATH = re.compile(r"^%(?!ucum\b|context\b|resource\b)[a-z_]\w*(\.[a-z_]\w*)*$")
 _IMPURE = frozenset({"now", "today", "timeOfDay", "trace", "resolve"})
 
 
 class InvalidExpression(ValueError):
-    """The text is not a FHIRPath expression that a template may use."""
+    """The text is not a FHIRPath expression, or not one that a template may use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """One compiled expression: called with variables, it gives a list of JSON values."""
+    """A compiled expression: called with variables, it returns a list of JSON values."""
 
     text: str
     variables: frozenset[str]
-    _run: Callable[[Variables], list[Any]] = field(repr=False)
+    _run: Callable[[Variables], list[JsonValue]] = field(repr=False)
 
-    def __call__(self, variables: Variables) -> list[Any]:
-        """The collection the expression gives; empty where a path leads nowhere."""
+    def __call__(self, variables: Variables) -> list[JsonValue]:
+        """The collection that the expression evaluates to; empty if a path leads nowhere."""
         return self._run(variables)
 
 
 @lru_cache(maxsize=4096)
 def compile_expression(text: str) -> Expression:
-    """Parse once. InvalidExpression tells what is wrong: syntax, or a function whose answer is not the input's alone."""
+    """The expression, parsed once. InvalidExpression: bad syntax, or a function whose result depends on more than its input."""
     _check_syntax(text)
     compiled = fhirpathpy.compile(text)
     nodes = list(_nodes(compiled.parsedPath))
@@ -54,19 +65,19 @@ def compile_expression(text: str) -> Expression:
         if name in _IMPURE:
             raise InvalidExpression(f"`{name}()` is not allowed: the same window must always give the same result")
         if name not in invocation_registry:
-            raise InvalidExpression(f"`{name}()` is no FHIRPath function")
+            raise InvalidExpression(f"`{name}()` is not a FHIRPath function")
     variables = frozenset(_identifier(node) for node in nodes if node["type"] == "ExternalConstant")
     if not variables.isdisjoint({"context", "resource", "rootResource"}):
-        raise InvalidExpression(f"there is no resource to read from in: {text}; use a variable such as %window")
+        raise InvalidExpression(f"a template has no resource to read, only variables such as %window: {text}")
     if _PLAIN_PATH.match(text):
         return Expression(text, variables, _plain(text))
     return Expression(text, variables - {"ucum"}, lambda given: _json_values(compiled(guarded_resource, given)))
 
 
 class _Strict(ErrorListener):  # type: ignore[misc]
-    """fhirpathpy's own parser repairs what it cannot read, in silence; a template must say what it means."""
+    """Refuses bad syntax, which fhirpathpy's own parser silently repairs."""
 
-    def syntaxError(self, *_: Any) -> None:  # noqa: N802 (the parser's name)
+    def syntaxError(self, *_: object) -> None:  # noqa: N802 (the parser's name)
         raise InvalidExpression
 
 
@@ -85,10 +96,10 @@ def _check_syntax(text: str) -> None:
         raise InvalidExpression(f"not a FHIRPath expression after '{tokens.LT(-1).text}': {text}")
 
 
-def _plain(text: str) -> Callable[[Variables], list[Any]]:
+def _plain(text: str) -> Callable[[Variables], list[JsonValue]]:
     name, *members = text[1:].split(".")
 
-    def walk(variables: Variables) -> list[Any]:
+    def walk(variables: Variables) -> list[JsonValue]:
         found = _as_list(variables[name])
         for member in members:
             found = [deeper for item in found if isinstance(item, dict) for deeper in _as_list(item.get(member))]
@@ -97,32 +108,32 @@ def _plain(text: str) -> Callable[[Variables], list[Any]]:
     return walk
 
 
-def _as_list(value: Any) -> list[Any]:
+def _as_list(value: JsonValue) -> list[JsonValue]:
     if value is None:
         return []
     return value if isinstance(value, list) else [value]
 
 
-def _nodes(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _nodes(node: ParseNode) -> Iterator[ParseNode]:
     for child in node.get("children", ()):
         yield child
         yield from _nodes(child)
 
 
-def _function_names(nodes: list[Mapping[str, Any]]) -> Iterator[str]:
+def _function_names(nodes: list[ParseNode]) -> Iterator[str]:
     return (_identifier(node) for node in nodes if node["type"] == "Functn")
 
 
-def _identifier(node: Mapping[str, Any]) -> str:
+def _identifier(node: ParseNode) -> str:
     inner = next(child for child in _nodes(node) if child["type"] == "Identifier")
     return str(inner["text"]).strip("`")
 
 
-def _json_values(found: list[Any]) -> list[Any]:
+def _json_values(found: list[object]) -> list[JsonValue]:
     return [_json_value(value) for value in found]
 
 
-def _json_value(value: Any) -> Any:
+def _json_value(value: object) -> JsonValue:
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, dict):

@@ -1,37 +1,46 @@
 """A compiled FPML template: a tree of nodes that renders fast. `mappings.template.compiler` builds it.
 
-Rendering gives what the published engine gives (a test compares the two), except that rendered data is never read as a
-template again: a device called `{{ %subject }}` stays a name. What depends on known variables alone is worked out once,
-by `fold`: which vital, which endpoint.
+Rendering gives the same result as the published engine (a test compares the two), except that rendered data is never
+interpreted as a template: a device called `{{ %subject }}` remains a name. `fold` evaluates once what depends on known
+variables only, such as the vital and the endpoint.
 Source: FPML specification, https://github.com/beda-software/FHIRPathMappingLanguage.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from enum import Enum
 from types import MappingProxyType
-from typing import Any
+from typing import Final, TypeAlias
 
 import orjson
 
-from mappings.template.fhirpath import Expression
+from mappings.fhir_json import JsonValue
+from mappings.template.fhirpath import Expression, Variables
 from schemas.errors import Misconfigured
 
-ABSENT: Any = object()
+
+class Absent(Enum):
+    """The type of ABSENT."""
+
+    ABSENT = "absent"
+
+
+ABSENT: Final = Absent.ABSENT
 """Rendered to nothing: the key or the item is left out."""
 
-Variables = Mapping[str, Any]
+Rendered: TypeAlias = "JsonValue | Absent"
 _NONE: Variables = MappingProxyType({})
 
 
 class Node(ABC):
-    """A part of a template. `free` are the variables it reads."""
+    """A part of a template. `free` holds the names of the variables that it reads."""
 
     free: frozenset[str]
 
     @abstractmethod
-    def render(self, variables: Variables) -> Any:
+    def render(self, variables: Variables) -> Rendered:
         """The JSON value, or ABSENT."""
 
     @abstractmethod
@@ -39,20 +48,20 @@ class Node(ABC):
         """The same node with its parts folded."""
 
     def fold(self, known: Variables) -> Node:
-        """The same node with what depends on `known` alone worked out."""
+        """The same node with everything that depends on `known` only evaluated."""
         return Fixed(self.render(known)) if self.free <= known.keys() else self.narrow(known)
 
 
 class Fixed(Node):
-    """A value that does not vary. Containers are copied on every rendering, so that no two resources share them."""
+    """A constant. Containers are copied each time they are rendered, so that no two resources share one."""
 
     free = frozenset()
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Rendered) -> None:
         self.value = value
         self._copy = orjson.dumps(value) if isinstance(value, (dict, list)) else None
 
-    def render(self, variables: Variables) -> Any:  # noqa: D102
+    def render(self, variables: Variables) -> Rendered:  # noqa: D102
         return self.value if self._copy is None else orjson.loads(self._copy)
 
     def narrow(self, known: Variables) -> Node:  # noqa: D102
@@ -63,21 +72,27 @@ class Evaluated(Node):
     """`{{ expression }}`: its first value (ABSENT or null without one); `{[ expression ]}`: all of them."""
 
     def __init__(
-        self, expression: Expression, where: str, *, many: bool = False, missing: Any = ABSENT, bound: Variables = _NONE
+        self,
+        expression: Expression,
+        where: str,
+        *,
+        many: bool = False,
+        missing: Rendered = ABSENT,
+        bound: Variables = _NONE,
     ) -> None:
         self.free = expression.variables - bound.keys()
         self.expression, self.where, self.many, self.missing, self.bound = expression, where, many, missing, bound
 
-    def values(self, variables: Variables) -> list[Any]:
+    def values(self, variables: Variables) -> list[JsonValue]:
         """All values of the expression."""
         try:
             return self.expression({**variables, **self.bound} if self.bound else variables)
         except Exception as error:
-            # The engine's own words may hold the patient's data: they stay out of the message and of the chain.
+            # The engine's message may contain patient data: keep it out of ours, and out of the exception chain.
             kind = type(error).__name__
             raise Misconfigured(f"template at {self.where}: '{self.expression.text}' fails ({kind})") from None
 
-    def render(self, variables: Variables) -> Any:  # noqa: D102
+    def render(self, variables: Variables) -> Rendered:  # noqa: D102
         found = self.values(variables)
         if self.many:
             return list(found) or ABSENT
@@ -89,20 +104,20 @@ class Evaluated(Node):
 
 
 class Text(Node):
-    """Words with expressions between them; left out when one of them gives nothing."""
+    """Text with expressions in it; left out when one of them has no value."""
 
     def __init__(self, parts: tuple[str | Evaluated, ...]) -> None:
         self.parts = parts
         self.free = _union(part for part in parts if isinstance(part, Node))
 
-    def render(self, variables: Variables) -> Any:  # noqa: D102
-        words: list[str] = []
+    def render(self, variables: Variables) -> Rendered:  # noqa: D102
+        texts: list[str] = []
         for part in self.parts:
             value = part if isinstance(part, str) else part.render(variables)
             if value is ABSENT or value is None:
                 return value
-            words.append(str(value))
-        return "".join(words)
+            texts.append(str(value))
+        return "".join(texts)
 
     def narrow(self, known: Variables) -> Node:  # noqa: D102
         return Text(tuple(part if isinstance(part, str) else part.narrow(known) for part in self.parts))
@@ -115,7 +130,7 @@ class Items(Node):
         self.items = items
         self.free = _union(items)
 
-    def render(self, variables: Variables) -> Any:  # noqa: D102
+    def render(self, variables: Variables) -> Rendered:  # noqa: D102
         return _flat(item.render(variables) for item in self.items) or ABSENT
 
     def narrow(self, known: Variables) -> Node:  # noqa: D102
@@ -129,14 +144,14 @@ class Members(Node):
         self.members, self.merged = members, merged
         self.free = _union(node for _, node in members) | _union(merged)
 
-    def render(self, variables: Variables) -> Any:  # noqa: D102
+    def render(self, variables: Variables) -> Rendered:  # noqa: D102
         rendered = {key: value for key, node in self.members if (value := node.render(variables)) is not ABSENT}
         for node in self.merged:
             value = node.render(variables)
             if value is ABSENT or value is None:
                 continue
             if not isinstance(value, dict):
-                raise Misconfigured("template: what is merged into an object must be an object")
+                raise Misconfigured("template: only an object can be merged into an object")
             rendered.update(value)
         return rendered or ABSENT
 
@@ -155,7 +170,7 @@ class Choice(Node):
     def _branch(self, variables: Variables) -> Node:
         return self.then if self.condition.values(variables) == [True] else self.otherwise
 
-    def render(self, variables: Variables) -> Any:  # noqa: D102
+    def render(self, variables: Variables) -> Rendered:  # noqa: D102
         return self._branch(variables).render(variables)
 
     def narrow(self, known: Variables) -> Node:  # noqa: D102
@@ -172,8 +187,8 @@ class Loop(Node):
         self.own = frozenset({item} | ({index} if index else set()))
         self.free = over.free | (body.free - self.own)
 
-    def render(self, variables: Variables) -> Any:  # noqa: D102
-        rendered: list[Any] = []
+    def render(self, variables: Variables) -> Rendered:  # noqa: D102
+        rendered: list[Rendered] = []
         for number, value in enumerate(self.over.values(variables)):
             inner = {**variables, self.item: value} | ({self.index: number} if self.index else {})
             rendered.append(self.body.render(inner))
@@ -185,7 +200,7 @@ class Loop(Node):
 
 
 class Assigned(Node):
-    """`{% assign %}`: names for values, in order, then the body that may use them."""
+    """`{% assign %}`: names for values, in order, and the body that may use them."""
 
     def __init__(self, names: tuple[tuple[str, Node], ...], body: Node) -> None:
         self.names, self.body = names, body
@@ -194,7 +209,7 @@ class Assigned(Node):
             free = (free - {name}) | node.free
         self.free = free
 
-    def render(self, variables: Variables) -> Any:  # noqa: D102
+    def render(self, variables: Variables) -> Rendered:  # noqa: D102
         inner = dict(variables)
         for name, node in self.names:
             value = node.render(inner)
@@ -214,11 +229,11 @@ def _union(nodes: Iterable[Node]) -> frozenset[str]:
     return frozenset().union(*(node.free for node in nodes))
 
 
-def _flat(values: Iterable[Any]) -> list[Any]:
+def _flat(values: Iterable[Rendered]) -> list[JsonValue]:
     return list(_flattened(values))
 
 
-def _flattened(values: Iterable[Any]) -> Iterator[Any]:
+def _flattened(values: Iterable[Rendered]) -> Iterator[JsonValue]:
     for value in values:
         if isinstance(value, list):
             yield from _flattened(value)

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from mappings.observation.profiles import RULES, Profile
 from mappings.observation.structure import structure
-from mappings.observation.us_core import PROFILES, RULES, Profile, validate
+from mappings.observation.us_core import validate
 from schemas.endpoint_kinds import DEFAULTS
 
 PUBLISHED = Path(__file__).parents[1] / "data" / "us-core"
@@ -138,7 +139,7 @@ def test_a_finding_never_repeats_a_value_of_the_patient() -> None:
 
 
 def published_profiles() -> list[Profile]:
-    return [profile for profile in PROFILES if profile.name.startswith("us-core")]
+    return [profile for profile in RULES.profiles if profile.name.startswith("us-core")]
 
 
 @pytest.mark.parametrize("profile", published_profiles(), ids=lambda profile: profile.name)
@@ -175,5 +176,5 @@ def test_the_rules_say_what_the_published_profile_says(profile: Profile) -> None
 def test_the_category_is_that_of_the_published_base_profile() -> None:
     published = json.loads((PUBLISHED / "StructureDefinition-us-core-vital-signs.json").read_text())
     fixed = {element["id"]: element for element in published["differential"]["element"]}
-    assert fixed["Observation.category:VSCat.coding.system"]["fixedUri"] == RULES["category_system"]
-    assert fixed["Observation.category:VSCat.coding.code"]["fixedCode"] == RULES["category_code"]
+    assert fixed["Observation.category:VSCat.coding.system"]["fixedUri"] == RULES.category_system
+    assert fixed["Observation.category:VSCat.coding.code"]["fixedCode"] == RULES.category_code
