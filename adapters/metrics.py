@@ -58,15 +58,15 @@ def _declared(name: str, labels: dict[str, str]) -> bool:
 
 
 def _counter(metric: Metric, registry: CollectorRegistry) -> Counter:
-    return Counter(PREFIX + metric.name, metric.about, metric.labels, registry=registry)
+    return Counter(PREFIX + metric.name, metric.help, metric.labels, registry=registry)
 
 
 def _gauge(metric: Metric, registry: CollectorRegistry) -> Gauge:
-    return Gauge(PREFIX + metric.name, metric.about, metric.labels, registry=registry)
+    return Gauge(PREFIX + metric.name, metric.help, metric.labels, registry=registry)
 
 
 def _histogram(metric: Metric, registry: CollectorRegistry) -> Histogram:
-    return Histogram(PREFIX + metric.name, metric.about, metric.labels, registry=registry, buckets=metric.buckets)
+    return Histogram(PREFIX + metric.name, metric.help, metric.labels, registry=registry, buckets=metric.buckets)
 
 
 class MetricsServer:

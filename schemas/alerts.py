@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, BaseModel
 
 
 class AlertEvent(BaseModel):
-    """An alert and what became of it (`alerts.events`). Vitalwire is not a primary alarm."""
+    """An alert and its state changes (`alerts.events`). Vitalwire is not a primary alarm system."""
 
     alert_id: str
     tenant_id: str

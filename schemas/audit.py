@@ -1,6 +1,6 @@
-"""Audit steps, and how they become events in hash chains. Pure; roles and the ledger share it.
+"""Audit steps, and how they become events in hash chains. Pure; used by the roles and the ledger.
 
-Source of the need: 45 CFR §164.312(b) and (c), audit controls and integrity.
+Source of the requirement: 45 CFR §164.312(b) and (c), audit controls and integrity.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ class AuditEvent(BaseModel):
     outcome: Literal["success", "refused", "failure"]
     operation_id: str | None = None
     endpoint: str | None = None
-    source: str | None = Field(default=None, description="topic/partition/offset or window_id; never a value measured")
+    source: str | None = Field(default=None, description="topic/partition/offset or window_id; never a measured value")
     reason: str | None = None
-    actor: str | None = Field(default=None, description="the account of the person who ordered it, if a person did")
-    writer: str | None = Field(default=None, description="the process that wrote it: each writes a chain of its own")
+    actor: str | None = Field(default=None, description="the account of the operator who initiated it, if any")
+    writer: str | None = Field(default=None, description="the process that wrote it; each process writes its own chain")
     previous: str | None = None
     hash: str | None = None
 
 
 class Step(NamedTuple):
-    """One step to be audited. No field may hold a patient's name or a value measured."""
+    """One step to audit. No field may contain a patient's name or a measured value."""
 
     tenant_id: str
     action: str
@@ -46,7 +46,7 @@ class Step(NamedTuple):
 
 
 class Link(NamedTuple):
-    """Where a chain stands: its writer, the number of its next event, and the hash of the last."""
+    """The end of a chain: its writer, the number of its next event, and the hash of the last."""
 
     writer: str
     number: int = 0
@@ -54,7 +54,7 @@ class Link(NamedTuple):
 
 
 def chained(step: Step, link: Link, role: str, at: datetime) -> tuple[AuditEvent, Link]:
-    """The step as the next event of its tenant's chain, and where the chain stands then."""
+    """The step as the next event of its tenant's chain, and the new end of the chain."""
     event = AuditEvent(
         event_id=f"{link.writer}/{step.tenant_id}/{link.number}",
         at=at,
@@ -68,6 +68,6 @@ def chained(step: Step, link: Link, role: str, at: datetime) -> tuple[AuditEvent
 
 
 def event_hash(event: AuditEvent) -> str:
-    """SHA-256 over everything the event says, the previous event's hash included."""
-    said = event.model_dump(mode="json", exclude={"hash"})
-    return hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    """SHA-256 over all fields of the event, the previous event's hash included."""
+    fields = event.model_dump(mode="json", exclude={"hash"})
+    return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -13,11 +13,13 @@ ResourceName = Literal["Patient", "Condition", "MedicationRequest", "AllergyInto
 
 
 class Command(BaseModel):
-    """What every command carries. The bearer token travels in the record's `authorization` header."""
+    """The fields of every command. The bearer token is in the record's `authorization` header."""
 
     model_config = ConfigDict(frozen=True)
 
-    command_id: UUID = Field(description="the idempotency key: a repeat gets the same reply and does nothing twice")
+    command_id: UUID = Field(
+        description="the idempotency key: a repeated command gets the same reply and has no further effect"
+    )
     tenant_id: str = "default"
     endpoint: str
     patient_id: str
@@ -26,7 +28,7 @@ class Command(BaseModel):
 
 
 class VitalsCommand(Command):
-    """Chart these readings at once (`commands.vitals`)."""
+    """Chart these readings immediately (`commands.vitals`)."""
 
     readings: list[Measurement] = Field(min_length=1)
 
@@ -45,14 +47,14 @@ class DocumentCommand(Command):
 
 
 class PatientInfoCommand(Command):
-    """Send back what the chart holds (`commands.patient-info`)."""
+    """Return data from the chart (`commands.patient-info`)."""
 
     resources: list[ResourceName] = Field(min_length=1)
     template: str | None = None
 
 
 class ReplyError(BaseModel):
-    """Why a command failed, for a machine (`code`) and for a person (`message`)."""
+    """Why a command failed: a machine-readable `code` and a readable `message`."""
 
     operation: str = Field(examples=["Observation.create"])
     status: int
@@ -61,7 +63,7 @@ class ReplyError(BaseModel):
 
 
 class Reply(BaseModel):
-    """The answer to a command."""
+    """The reply to a command."""
 
     command_id: UUID
     operation_id: str

@@ -1,4 +1,4 @@
-"""The configuration file `vitalwire.yaml`, as a model. `vitalwire check` finds what is wrong in one, with the line."""
+"""The configuration file `vitalwire.yaml` as a model. `vitalwire check` reports every mistake in one, with its line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 def duration_ms(text: object) -> object:
-    """'60s', '15m', '7d' → milliseconds. A bare number is refused: it does not say its unit."""
+    """'60s', '15m', '7d' → milliseconds. A bare number is refused, because it has no unit."""
     if not isinstance(text, str):
         raise ValueError("write a duration with its unit, e.g. 60s, 15m, 7d")  # noqa: TRY004 (pydantic wants ValueError)
     match = _DURATION.match(text.strip())
@@ -35,7 +35,7 @@ class _Section(BaseModel):
 
 
 class Secret(_Section):
-    """Where a secret is: a file or an environment variable. Never the secret itself."""
+    """Where to read a secret from: a file or an environment variable. Never the secret itself."""
 
     file: str | None = None
     env: str | None = None
@@ -97,7 +97,7 @@ class Endpoint(_Section):
         default_factory=dict,
         description="what differs from the kind's defaults: of the endpoint, and by resource type; flat keys mean Observation",
     )
-    template: str | None = Field(None, description="file of an Observation template of the site's own")
+    template: str | None = Field(None, description="file of the site's own Observation template")
 
     @field_validator("base_url")
     @classmethod
@@ -124,7 +124,7 @@ class Tenant(_Section):
 
 
 class Publish(_Section):
-    """Which windows cross to the chart. With nothing set, every window does."""
+    """Which windows are published to the chart. By default, every window is."""
 
     every: Milliseconds | None = Field(None, description="at most one scheduled window in each span of this length")
     outside: tuple[float, float] | None = Field(
@@ -148,10 +148,10 @@ class Vital(_Section):
     statistic: Literal["mean", "median", "min", "max", "first", "last"] = "median"
     range: tuple[float, float]
     publish: Publish = Publish()
-    definition: VitalType | None = Field(None, description="needed for a type that is not built in")
+    definition: VitalType | None = Field(None, description="required for a type that is not built in")
 
     @model_validator(mode="after")
-    def _sane(self) -> Vital:
+    def _valid(self) -> Vital:
         if self.window < 1000 or 86_400_000 % self.window:
             raise ValueError("`window` must be at least 1s and divide a day evenly, so that windows align to the epoch")
         if self.publish.every is not None and self.publish.every % self.window:
@@ -166,44 +166,49 @@ def _default_vitals() -> dict[str, Vital]:
 
 
 class Telemetry(_Section):
-    """Limits and pace of the telemetry role."""
+    """Limits and intervals of the telemetry role."""
 
     clock_ahead: Milliseconds = Field(5_000, description="how far a device clock may be ahead of the broker")
-    max_age: Milliseconds = Field(7 * 86_400_000, description="older readings are set aside as too_old")
+    max_age: Milliseconds = Field(7 * 86_400_000, description="older readings are quarantined as too_old")
     max_open: Milliseconds = Field(
-        300_000, description="a window is open for at most so long, by arrival, beyond its own length, grace and idle"
+        300_000, description="how long, by arrival time, a window may stay open beyond its length, grace and idle time"
     )
     max_record_bytes: int = Field(
-        8 << 20, ge=1 << 20, le=64 << 20, description="a longer Kafka record is set aside as oversized, and not parsed"
+        8 << 20,
+        ge=1 << 20,
+        le=64 << 20,
+        description="a larger Kafka record is quarantined as oversized, and not parsed",
     )
     max_batch_bytes: int = Field(
         32 << 20,
         ge=1 << 20,
         le=256 << 20,
-        description="a record batch that opens to more is set aside, still compressed",
+        description="a record batch that decompresses to more is quarantined, still compressed",
     )
-    close_every: Milliseconds = Field(250, description="how often open windows are looked through")
-    stall_after: Milliseconds = Field(120_000, description="a worker without progress for so long ends itself")
+    close_every: Milliseconds = Field(250, description="how often open windows are checked for closing")
+    stall_after: Milliseconds = Field(120_000, description="a worker that makes no progress for so long exits")
 
     @model_validator(mode="after")
     def _record_in_batch(self) -> Telemetry:
         if self.max_batch_bytes < self.max_record_bytes:
-            raise ValueError("`max_batch_bytes` must not be below `max_record_bytes`: a record comes in a batch")
+            raise ValueError(
+                "`max_batch_bytes` must not be below `max_record_bytes`, because a batch contains whole records"
+            )
         return self
 
 
 class LedgerKeeping(_Section):
-    """How long the ledger keeps what has come to its end."""
+    """How long the ledger retains terminal operations."""
 
-    keep_evidence: Milliseconds = Field(90 * DAY_MS, description="what was sent and answered at each attempt")
+    keep_evidence: Milliseconds = Field(90 * DAY_MS, description="requests and responses of each attempt")
     keep_operations: Milliseconds = Field(400 * DAY_MS, description="charted, failed and quarantined operations")
 
     @model_validator(mode="after")
     def _longer_than_a_replay(self) -> LedgerKeeping:
         if self.keep_operations <= WINDOWS_KEPT_MS:
             raise ValueError(
-                f"`keep_operations` must exceed {WINDOWS_KEPT_MS // DAY_MS}d, for which windows are kept on Kafka:"
-                " a replay would chart again what was forgotten"
+                f"`keep_operations` must exceed {WINDOWS_KEPT_MS // DAY_MS}d, the retention of windows on Kafka:"
+                " a replay would chart an expired operation again"
             )
         if self.keep_evidence > self.keep_operations:
             raise ValueError("`keep_evidence` must not exceed `keep_operations`")
@@ -222,7 +227,7 @@ class Config(_Section):
     @field_validator("vitals", mode="before")
     @classmethod
     def _with_built_in(cls, given: object) -> object:
-        """Built-in vitals are always there; what the file says of one overrides its defaults."""
+        """Built-in vitals are always configured; the file overrides their defaults."""
         if not isinstance(given, dict):
             return given
         merged: dict[str, object] = dict(_default_vitals())
@@ -249,7 +254,7 @@ class Config(_Section):
         return self
 
     def understood(self, consent: Consent) -> Consent:
-        """The consent, where denials of vitals or endpoints that are not configured deny all of them."""
+        """The consent, in which a denial of a vital or endpoint that is not configured denies all of them."""
         return consent.with_denials_understood({*self.vitals, *PANELS}, self.endpoints)
 
     def vital_type(self, name: str) -> VitalType:

@@ -1,4 +1,4 @@
-"""A charted result in doubt: what a person must look at in the chart after a pairing or a patient was corrected."""
+"""Charted results to review in the chart after a pairing or a patient was corrected."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 
 class Correction(BaseModel):
-    """One charted result that today's reference data would not have put there (`vitals.corrections`).
+    """A charted result that contradicts the current reference data (`vitals.corrections`).
 
-    Vitalwire takes nothing out of a chart: a person corrects it there, by this list.
+    Vitalwire removes nothing from a chart; clinical staff correct it there, working from this list.
     """
 
     model_config = ConfigDict(frozen=True)
 
     tenant_id: str
-    patient_id: str = Field(description="whose chart it was meant for")
+    patient_id: str = Field(description="the patient for whom it was charted")
     operation_id: str
     endpoint: str
-    subject_id: str = Field(description="the FHIR Patient id under which it stands at the endpoint")
-    resource_id: str | None = Field(default=None, description="what the EHR calls it, where it said so")
+    subject_id: str = Field(description="the FHIR Patient id that it refers to at the endpoint")
+    resource_id: str | None = Field(default=None, description="its id in the EHR, if the EHR returned one")
     device_id: str
-    type: str = Field(description="the vital; of a panel blood_pressure")
+    type: str = Field(description="the vital, or its panel: blood_pressure")
     first_time: AwareDatetime
     last_time: AwareDatetime
     cause: Literal["pairing_changed", "subject_changed"]

@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, BaseModel
 
 
 class Heartbeat(BaseModel):
-    """A worker lives (`ops.heartbeats`)."""
+    """A worker is alive (`ops.heartbeats`)."""
 
     role: str
     instance: str

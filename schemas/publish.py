@@ -46,7 +46,7 @@ VALUES: dict[str, TypeAdapter[Any]] = {
     topics.AUDIT.name: TypeAdapter(AuditEvent),
     topics.HEARTBEATS.name: TypeAdapter(Heartbeat),
 }
-"""Topic name → model of its value. A dead-letter topic has none: it holds the bytes as they were."""
+"""Topic name → model of its value. A dead-letter topic has none: it contains the original bytes."""
 
 
 class RoleTopics(Protocol):
@@ -72,27 +72,27 @@ _WITH_OFFSET = r"(Z|z|[+-][0-9]{2}:[0-9]{2})$"
 
 
 def json_schema(topic: TopicSpec) -> Document:
-    """The JSON Schema of one topic's value. Every date-time must carry an offset, as the models demand."""
+    """The JSON Schema of one topic's value. Every date-time must have an offset, as the models require."""
     schema = VALUES[topic.name].json_schema(by_alias=True)
-    _demand_offsets(schema)
+    _require_offsets(schema)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:vitalwire:schema:{topic.name}",
         "title": f"Value of {topic.name}",
-        "description": topic.about,
+        "description": topic.description,
         **{key: value for key, value in schema.items() if key not in {"title", "description"}},
     }
 
 
 def asyncapi(version: str, roles: Iterable[RoleTopics]) -> Document:
-    """The AsyncAPI document: every topic as a channel with key, clean-up and retention; what each role does with it."""
+    """The AsyncAPI document: every topic as a channel with key, clean-up and retention; and which role receives or sends it."""
     return {
         "asyncapi": "3.0.0",
         "info": {
             "title": "Vitalwire",
             "version": version,
             "description": (
-                "Every Kafka topic of Vitalwire. A topic prefix may stand before every address. "
+                "Every Kafka topic of Vitalwire. A deployment may prefix every address. "
                 "A channel without an operation is a reserved contract: no role of this version reads or writes it."
             ),
             "license": {"name": "Apache-2.0"},
@@ -110,20 +110,20 @@ def asyncapi(version: str, roles: Iterable[RoleTopics]) -> Document:
 
 
 def files(version: str, roles: Iterable[RoleTopics]) -> dict[str, Document]:
-    """File name → document: all that is published."""
+    """File name → published document."""
     schemas = {f"{topic.name}.json": json_schema(topic) for topic in topics.ALL if topic.name in VALUES}
     return schemas | {"asyncapi.yaml": asyncapi(version, roles)}
 
 
-def _demand_offsets(node: Any) -> None:
+def _require_offsets(node: Any) -> None:
     if isinstance(node, dict):
         if node.get("format") == "date-time":
             node["pattern"] = _WITH_OFFSET
         for child in node.values():
-            _demand_offsets(child)
+            _require_offsets(child)
     elif isinstance(node, list):
         for child in node:
-            _demand_offsets(child)
+            _require_offsets(child)
 
 
 def _identifier(topic: TopicSpec) -> str:
@@ -136,14 +136,14 @@ def _channel(topic: TopicSpec) -> Document:
     name = _identifier(topic)
     return {
         "address": topic.name,
-        "description": topic.about,
+        "description": topic.description,
         "messages": {name: {"$ref": f"#/components/messages/{name}"}},
         "bindings": {"kafka": {"topicConfiguration": _topic_configuration(topic), "bindingVersion": "0.5.0"}},
     }
 
 
 def _topic_configuration(topic: TopicSpec) -> Document:
-    """Settings as the Kafka binding wants them: clean-up as a list, numbers as numbers."""
+    """Settings in the form of the Kafka binding: the clean-up policy as a list, numbers as numbers."""
     known: Document = {}
     for key, value in topic.settings.items():
         if key == "cleanup.policy":
@@ -158,7 +158,7 @@ def _topic_configuration(topic: TopicSpec) -> Document:
 def _message(topic: TopicSpec) -> Document:
     message: Document = {
         "name": topic.name,
-        "summary": topic.about,
+        "summary": topic.description,
         "bindings": {"kafka": {"key": {"type": "string", "description": topic.key}, "bindingVersion": "0.5.0"}},
     }
     if topic.name in VALUES:
@@ -166,7 +166,10 @@ def _message(topic: TopicSpec) -> Document:
     else:
         message["contentType"] = "application/octet-stream"
     if topic.name.startswith("commands."):
-        bearer = {"type": "string", "description": "Bearer and a signed token: a record proves no identity by itself"}
+        bearer = {
+            "type": "string",
+            "description": "Bearer and a signed token, because a record does not prove who sent it",
+        }
         message["headers"] = {
             "type": "object",
             "required": ["authorization"],

@@ -1,4 +1,4 @@
-"""What a device sends: one reading, or a frame of many. The published contract of `telemetry.readings`."""
+"""What a device sends: a reading, or a frame of many. The published contract of `telemetry.readings`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from schemas.reasons import Reason
 
 MOST_MEASUREMENTS = 10_000
-"""A frame with more is set aside as a whole (`oversized`), by every version alike."""
+"""A frame with more is quarantined as a whole (`oversized`)."""
 
 Key = Annotated[str, Field(min_length=1, max_length=256)]
 EpochMs = Annotated[int, Field(description="milliseconds since 1970-01-01T00:00:00Z")]
 
 
 class Measurement(BaseModel):
-    """One vital as measured. Units: UCUM or a documented alias; never guessed."""
+    """One measured value. Its unit is UCUM or a documented alias, and never guessed."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
@@ -28,11 +28,11 @@ class Measurement(BaseModel):
 
 
 class Reading(Measurement):
-    """One measurement of one device. The device, not the payload, decides whose it is: see the pairing."""
+    """One measurement of one device. The device's pairing, not the payload, determines the patient."""
 
     tenant_id: Key = "default"
     device_id: Key
-    patient_id: Key | None = Field(default=None, description="only ever a cross-check against the pairing")
+    patient_id: Key | None = Field(default=None, description="only compared with the pairing")
 
 
 class Frame(BaseModel):
@@ -47,7 +47,7 @@ class Frame(BaseModel):
 
 
 class SourceRecord(BaseModel):
-    """Where a reading stands in the log; `index` is its place in a frame. Unique for every reading ever received."""
+    """The position of a reading in the log; `index` is its position in a frame. Unique for every reading."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -56,7 +56,8 @@ class SourceRecord(BaseModel):
     offset: int
     index: int = 0
     last_offset: int | None = Field(
-        default=None, description="where one batch of records, which could not be opened, was set aside as a whole"
+        default=None,
+        description="the last offset of a record batch that could not be decompressed and was quarantined as a whole",
     )
 
 
@@ -71,13 +72,13 @@ class SetAside(BaseModel):
     device_id: str | None = None
     source: SourceRecord
     arrived: EpochMs = Field(description="the broker's append time of the record")
-    reading: Any = Field(description="the reading as sent; null where `raw` holds it")
+    reading: Any = Field(description="the reading as sent; null if `raw` contains it")
     raw: str | None = Field(
         default=None,
-        description="base64 of bytes that are not JSON, or not JSON that every parser takes (1e400, 300 levels deep), "
-        "or of the beginning of a reading over 2 MiB or an oversized one",
+        description="base64 of bytes that are not JSON, or not JSON that every parser accepts (1e400, 300 levels deep), "
+        "or of the beginning of a reading that is oversized or larger than 2 MiB",
     )
     whole_bytes: int | None = Field(
-        default=None, description="length of a reading of which `raw` is only the beginning; `source` says where it is"
+        default=None, description="length of a reading of which `raw` is only the beginning; `source` locates it"
     )
-    endpoint: str | None = Field(default=None, description="of a window: the endpoint it was refused for")
+    endpoint: str | None = Field(default=None, description="for a window: the endpoint that it was refused for")

@@ -1,4 +1,4 @@
-"""Why a reading or a window is kept but never charted: machine-readable codes and a sentence for a person."""
+"""Why a reading or a window is quarantined: machine-readable codes, each with an explanation."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ class Reason(StrEnum):
 
 
 LATE = "late"
-"""The reason on `vitals.late`: the reading's window had closed. It is not a quarantine; it is amended from the lake."""
+"""The reason on `vitals.late`: the window had closed. A late reading is not quarantined; it is amended from the lake."""
 
 EXPLANATIONS: dict[Reason, str] = {
-    Reason.MALFORMED: "The bytes are not a reading: not JSON, or a field is missing or of the wrong kind.",
+    Reason.MALFORMED: "The record is not a reading: it is not JSON, or a field is missing or of the wrong type.",
     Reason.UNKNOWN_TYPE: "No vital of this name is configured. Add it under `vitals:` or correct the sender.",
-    Reason.UNKNOWN_UNIT: "The unit is missing or is not a UCUM unit this vital accepts. Units are never guessed.",
-    Reason.UNIT_MISMATCH: "The unit is known but measures something else than this vital.",
-    Reason.OUT_OF_RANGE: "The value is outside the configured plausible range: probably an artefact of the sensor.",
-    Reason.CLOCK_AHEAD: "The device's clock is ahead of the broker's by more than the allowed skew. Set the device's clock.",
+    Reason.UNKNOWN_UNIT: "The unit is missing or is not a UCUM unit that this vital accepts. Units are never guessed.",
+    Reason.UNIT_MISMATCH: "The unit is known but belongs to another quantity than this vital.",
+    Reason.OUT_OF_RANGE: "The value is outside the configured plausible range; it is probably a sensor artefact.",
+    Reason.CLOCK_AHEAD: "The device's clock is ahead of the broker's by more than the permitted skew. Set the device's clock.",
     Reason.NO_TIME_ZONE: "The time has no offset, so the instant is unknown. Send RFC 3339 with an offset, or epoch ms.",
     Reason.TOO_OLD: "The reading is older than the configured age limit. Check the device's clock or back-fill it.",
     Reason.UNPAIRED: "No patient was paired with the device when it measured.",
-    Reason.AMBIGUOUS_PAIRING: "Two patients were paired with the device when it measured. Correct the pairing.",
+    Reason.AMBIGUOUS_PAIRING: "Several patients were paired with the device when it measured. Correct the pairing.",
     Reason.PATIENT_MISMATCH: "The payload names another patient than the one paired with the device.",
-    Reason.CONFLICTING_DUPLICATE: "Same device, vital and time with different values: none of them is trusted.",
+    Reason.CONFLICTING_DUPLICATE: "The device sent different values for the same vital and time. None of them is charted.",
     Reason.UNKNOWN_PATIENT: "The patient has no record, or no subject id at this endpoint, in `reference.patients`.",
     Reason.NO_CONSENT: "No active consent permits charting this vital of this patient at this endpoint.",
-    Reason.OVERSIZED: "The record is larger, or its frame holds more measurements, than is taken. Send smaller frames.",
-    Reason.UNREADABLE: "The record breaks Kafka's own format, so that no client can read it. Mend the producer.",
+    Reason.OVERSIZED: "The record is too large, or its frame has too many measurements. Send smaller frames.",
+    Reason.UNREADABLE: "The record violates Kafka's record format, so no client can read it. Correct the producer.",
 }

@@ -1,7 +1,7 @@
-"""Reference data in compacted topics: whose device it is, where the patient is known, and what the patient permits.
+"""Reference data in compacted topics: pairings of devices, the patient's ids at each endpoint, and consents.
 
-What limits a pairing or a consent is never passed over: a field that is not known there (`to` for `until`, `type` for
-`types`) may be such a limit, so a record that has one is not understood, and its key is closed.
+A limit of a pairing or a consent is never ignored: an unknown field there (`to` for `until`, `type` for `types`) may be such
+a limit, so a record that has one is not understood, and its key is closed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Purpose = Literal["vitals", "documents", "patient-info"]
 
 
 def _as_written(instant: object) -> object:
-    """A bare number is no RFC 3339 time: it does not say whether it counts seconds or milliseconds, or from when."""
+    """Refuses a bare number, because it has neither a unit nor an epoch."""
     if isinstance(instant, str) and not instant[:5].endswith("-"):
         raise ValueError("write a time as RFC 3339, e.g. 2026-01-05T08:00:00Z")
     if not isinstance(instant, str | datetime):
@@ -29,9 +29,9 @@ def _as_written(instant: object) -> object:
 
 
 def _is_nameable(name: str) -> str:
-    """A half of a surrogate pair, or a control character, is in no name: databases and files differ about what it is."""
+    """Refuses control characters and lone surrogates, which databases and files store differently."""
     if not (name.isascii() and name.isprintable()) and any(unicodedata.category(c) in {"Cc", "Cs"} for c in name):
-        raise ValueError("a name holds a character that none may hold")
+        raise ValueError("a name must not contain control characters or lone surrogates")
     return name
 
 
@@ -41,12 +41,12 @@ _LIMITING = ConfigDict(frozen=True, populate_by_name=True, extra="forbid")
 
 
 class PairingInterval(BaseModel):
-    """The device measured this patient in [from, until); `until` null means still."""
+    """The device measured this patient in [from, until); `until` is null while it still does."""
 
     model_config = _LIMITING
 
     patient_id: Name = Field(min_length=1)
-    location: str | None = Field(default=None, description="where it stood, e.g. icu-2/bed-4")
+    location: str | None = Field(default=None, description="where the device was, e.g. icu-2/bed-4")
     since: Instant = Field(alias="from")
     until: Instant | None = None
 
@@ -113,9 +113,9 @@ class Consent(BaseModel):
         )
 
     def with_denials_understood(self, types: Collection[str], endpoints: Collection[str]) -> Consent:
-        """Itself where each denial names vitals and endpoints that there are; one that does not is made to cover all.
+        """The consent, in which a denial of an unknown vital or endpoint denies all of them.
 
-        A name that nobody knows would deny nothing. Only who has the configuration can tell, and calls this.
+        An unknown name would deny nothing. Which names are known is in the configuration, so the caller passes them.
         """
         denies = [
             denial.model_copy(
@@ -146,7 +146,7 @@ _VITAL_NAME = re.compile(r"[a-z][a-z0-9_]*|\*")
 
 
 def _denies(denial: Provision, purpose: Purpose, scope: str, endpoint: str) -> bool:
-    """A denial that is not understood covers everything: types that are no names of vitals, or none, or no endpoint."""
+    """A denial that is not understood covers everything: types that are not names of vitals, no types, or no endpoints."""
     endpoints = {name.strip().casefold() for name in denial.endpoints}
     is_understood = bool(denial.types) and all(_VITAL_NAME.fullmatch(name) for name in denial.types)
     return (

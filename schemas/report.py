@@ -1,4 +1,4 @@
-"""The reconciliation report: where every reading went."""
+"""The reconciliation report: it accounts for every reading."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 
 class ReconciliationReport(BaseModel):
-    """Counts over topics, as far as all of them are kept, and the ledger. `balanced` is counted, never assumed.
+    """Counts over the ledger and the topics, as far back as all of them are retained. `balanced` is computed, never assumed.
 
     readings = duplicates + quarantined + late + in windows + in_open_windows, and
-    windows = windows_not_published + quarantined windows + those in intents; and nothing was removed unread.
+    windows = windows_not_published + quarantined windows + windows in intents; and no record was removed unread.
     """
 
-    readings: int = Field(description="measurements read so far from telemetry.readings, as far as they are kept")
+    readings: int = Field(description="measurements read so far from telemetry.readings, as far as they are retained")
     since: AwareDatetime | None = Field(
         default=None,
-        description="readings appended from here on are counted: what became of earlier ones is no longer kept; null: all",
+        description="only readings appended since then are counted, because outcomes of earlier ones have expired; null: all",
     )
     removed: int = Field(default=0, description="records that retention has removed from telemetry.readings")
     removed_unread: int = Field(
-        default=0, description="of these: not judged yet, or needed by a window still open. They are lost"
+        default=0, description="of these: not processed yet, or needed by an open window. They are lost"
     )
     unread: int = Field(default=0, description="records on the topic that no worker has read yet")
     duplicates: int
@@ -27,19 +27,19 @@ class ReconciliationReport(BaseModel):
     in_open_windows: int
     quarantined: dict[str, int] = Field(description="by reason; readings, then windows, by the same codes")
     quarantined_readings: int
-    quarantined_windows: int = Field(description="windows that every endpoint refused")
+    quarantined_windows: int = Field(description="windows that were quarantined for every endpoint")
     windows_refused_somewhere: int = Field(
-        default=0, description="windows in an intent for one endpoint that another endpoint refused"
+        default=0, description="windows in an intent for one endpoint that were quarantined for another"
     )
     late: int
     superseded: int = Field(
         default=0,
-        description="readings in windows that an earlier run had set aside; they count in their windows alone",
+        description="readings in windows that an earlier run had quarantined; they count in their windows only",
     )
-    contradictions: int = Field(default=0, description="windows that came out in two ways")
+    contradictions: int = Field(default=0, description="windows with two different results")
     dead_letters: int = Field(default=0, description="records in dead-letter topics")
     unreadable: int = Field(
-        default=0, description="records on vitals.windows, vitals.quarantine and vitals.late that cannot be read back"
+        default=0, description="records on vitals.windows, vitals.quarantine and vitals.late that cannot be parsed"
     )
     windows: int
     windows_not_published: int
@@ -53,4 +53,4 @@ class ReconciliationReport(BaseModel):
     held: int = 0
     operations_quarantined: int = 0
     balanced: bool
-    explanations: list[str] = Field(default_factory=list, description="what does not add up, and where to look")
+    explanations: list[str] = Field(default_factory=list, description="which counts do not balance, and where to look")

@@ -1,4 +1,4 @@
-"""Every Kafka topic: its name, key, and the broker settings that keep its promises."""
+"""Every Kafka topic: its name, key, and the broker settings that its guarantees depend on."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ HOUR_MS = 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """A topic as `vitalwire topics` creates and verifies it. `partitions=None` takes the deployment's default."""
+    """A topic as `vitalwire topics` creates and verifies it. `partitions=None` means the deployment's default."""
 
     name: str
     key: str
-    about: str
+    description: str
     settings: dict[str, str] = field(default_factory=dict, hash=False)
     partitions: int | None = None
 
@@ -28,14 +28,14 @@ def _kept(days: int) -> dict[str, str]:
 
 
 _COMPACTED = {"cleanup.policy": "compact", "delete.retention.ms": str(30 * DAY_MS)}
-# Of two records for one key the one appended last is true, whatever partition it is in: so the broker dates them.
-# A tombstone that compaction removed would let an older record in another partition be true again: so it stays.
+# Of two records with one key the one appended last is valid, in whatever partition: so the broker sets the timestamps.
+# If compaction removed a tombstone, an older record in another partition would become valid again: so it is retained.
 _REFERENCE = _COMPACTED | {"message.timestamp.type": "LogAppendTime", "delete.retention.ms": str(36_500 * DAY_MS)}
 _RESTRICTED = {"cleanup.policy": "delete", "retention.ms": str(90 * DAY_MS)}
-# A record set aside is the record as it came and more: the largest that the broker takes must still fit.
+# A quarantine record contains the original record: the largest that the broker accepts must still fit.
 _WRAPS_OTHERS = {"max.message.bytes": str(4 * 1024 * 1024)}
-# What was set aside of readings since an instant is found by it: so the broker dates it, as it dates the readings.
-_SET_ASIDE = _RESTRICTED | _WRAPS_OTHERS | {"message.timestamp.type": "LogAppendTime"}
+# Reconciliation looks quarantine records up by append time: so the broker sets their timestamps, as it does for readings.
+_QUARANTINED = _RESTRICTED | _WRAPS_OTHERS | {"message.timestamp.type": "LogAppendTime"}
 
 READINGS = TopicSpec(
     "telemetry.readings",
@@ -44,10 +44,12 @@ READINGS = TopicSpec(
     _kept(7) | {"message.timestamp.type": "LogAppendTime"},
 )
 WINDOWS_KEPT_MS = 30 * DAY_MS
-"""For so long windows can be read again; the ledger must remember what became of them for longer."""
+"""How long windows can be read again; the ledger must retain their operations for longer."""
 WINDOWS = TopicSpec("vitals.windows", "tenant_id|patient_id", "every closed window", _kept(WINDOWS_KEPT_MS // DAY_MS))
-LATE_READINGS = TopicSpec("vitals.late", "device_id", "readings whose window had closed", _SET_ASIDE)
-QUARANTINE = TopicSpec("vitals.quarantine", "device_id", "what was refused, with its reason", _SET_ASIDE)
+LATE_READINGS = TopicSpec("vitals.late", "device_id", "readings whose window had closed", _QUARANTINED)
+QUARANTINE = TopicSpec(
+    "vitals.quarantine", "device_id", "quarantined readings and windows, with the reason", _QUARANTINED
+)
 PROGRESS = TopicSpec(
     "vitals.progress",
     "tenant_id|device_id",
@@ -62,15 +64,17 @@ CONSENTS = TopicSpec("reference.consents", "tenant_id|patient_id", "what the pat
 CORRECTIONS = TopicSpec(
     "vitals.corrections",
     "tenant_id|patient_id",
-    "charted results that a corrected pairing or patient puts in doubt",
+    "charted results that contradict a corrected pairing or patient",
     _RESTRICTED,
 )
 COMMANDS_VITALS = TopicSpec("commands.vitals", "tenant_id|patient_id", "vitals to chart at once", _kept(7))
 COMMANDS_DOCUMENTS = TopicSpec("commands.documents", "tenant_id|patient_id", "documents to file", _kept(7))
-COMMANDS_PATIENT_INFO = TopicSpec("commands.patient-info", "tenant_id|patient_id", "patient data asked for", _kept(7))
-REPLIES_VITALS = TopicSpec("replies.vitals", "command_id", "answers to vitals commands", _kept(7))
-REPLIES_DOCUMENTS = TopicSpec("replies.documents", "command_id", "answers to document commands", _kept(7))
-REPLIES_PATIENT_INFO = TopicSpec("replies.patient-info", "command_id", "answers with patient data", _kept(7))
+COMMANDS_PATIENT_INFO = TopicSpec(
+    "commands.patient-info", "tenant_id|patient_id", "requests for patient data", _kept(7)
+)
+REPLIES_VITALS = TopicSpec("replies.vitals", "command_id", "replies to vitals commands", _kept(7))
+REPLIES_DOCUMENTS = TopicSpec("replies.documents", "command_id", "replies to document commands", _kept(7))
+REPLIES_PATIENT_INFO = TopicSpec("replies.patient-info", "command_id", "replies with patient data", _kept(7))
 ALERTS = TopicSpec(
     "alerts.events", "tenant_id|patient_id", "alerts raised, escalated, acknowledged, cleared", _kept(30)
 )
@@ -78,14 +82,14 @@ AUDIT = TopicSpec("audit.events", "tenant_id", "who did what to whose data, hash
 HEARTBEATS = TopicSpec(
     "ops.heartbeats",
     "role|instance",
-    "which workers live",
+    "which workers are alive",
     {"cleanup.policy": "compact,delete", "retention.ms": str(HOUR_MS)},
 )
 DLQ_TELEMETRY = TopicSpec(
-    "dlq.telemetry", "as it was", "records the telemetry role could not take", _kept(30) | _WRAPS_OTHERS
+    "dlq.telemetry", "unchanged", "records that the telemetry role could not process", _kept(30) | _WRAPS_OTHERS
 )
 DLQ_CLINICAL = TopicSpec(
-    "dlq.clinical", "as it was", "records the clinical role could not take", _kept(30) | _WRAPS_OTHERS
+    "dlq.clinical", "unchanged", "records that the clinical role could not process", _kept(30) | _WRAPS_OTHERS
 )
 
 ALL: tuple[TopicSpec, ...] = (

@@ -1,7 +1,7 @@
-"""The built-in vitals: LOINC codes, canonical UCUM units, plausible ranges. Data, one row a vital.
+"""The built-in vitals as data: LOINC codes, canonical UCUM units, plausible ranges.
 
-Sources: US Core 9.0.0 vital-sign profiles; HL7 CGM IG 1.0.0 for glucose. Ranges are what a sensor can mean at all, not
-what is normal: outside of them a value is an artefact.
+A range is what a sensor can measure, not what is normal: a value outside it is an artefact.
+Sources: US Core 9.0.0 vital-sign profiles; HL7 CGM IG 1.0.0 for glucose.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ class Code(BaseModel):
 
 
 class VitalType(BaseModel):
-    """What a vital is: its codes, the unit it is kept in, what a unit's dimension must be, its plausible range."""
+    """The definition of a vital: its codes, its canonical unit, its plausible range, and the panel that it belongs to."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    codes: list[Code] = Field(min_length=1, description="the first is sent where an EHR takes only one")
+    codes: list[Code] = Field(min_length=1, description="the first is sent if an EHR accepts only one")
     unit: str = Field(description="canonical UCUM code")
-    unit_text: str = Field(description="unit as a person reads it")
+    unit_text: str = Field(description="the unit as displayed")
     range: tuple[float, float]
     panel: str | None = None
 

@@ -10,7 +10,7 @@ Cause = Literal["schedule", "threshold", "change", "late"]
 
 
 class Coordinates(BaseModel):
-    """Where one reading stands in the window's partition of the readings topic: its record, and its place in a frame."""
+    """One reading in the window's partition of the readings topic: the offset of its record, and its index in a frame."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -19,7 +19,7 @@ class Coordinates(BaseModel):
 
 
 class WindowSource(BaseModel):
-    """The records a window was made of: its first and last offset in one partition of the readings topic."""
+    """The records that a window was computed from: first and last offset in one partition of the readings topic."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -32,8 +32,8 @@ class WindowSource(BaseModel):
 class Window(BaseModel):
     """One closed window, half-open [start, end). Statistics are exact to 1e-6 of `unit` (canonical UCUM).
 
-    `window_id` is a keyed hash of tenant, patient, device, type, start and end, so that a changed mapping amends and never
-    duplicates; `content_hash` covers the statistics, so that a replay is recognised.
+    `window_id` is a keyed hash of tenant, patient, device, type, start and end, so that a changed mapping amends a result
+    instead of duplicating it; `content_hash` covers the statistics, so that a replay is recognised.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -48,11 +48,11 @@ class Window(BaseModel):
     start: AwareDatetime
     end: AwareDatetime
     first_time: AwareDatetime | None = Field(
-        default=None, description="when its first reading was measured; null from versions that did not say"
+        default=None, description="when its first reading was measured; null in windows of earlier versions"
     )
     last_time: AwareDatetime | None = Field(default=None, description="when its last reading was measured")
-    count: int = Field(ge=1, description="readings after dedupe")
-    duplicates: int = Field(default=0, ge=0, description="readings dropped as exact repeats")
+    count: int = Field(ge=1, description="readings after deduplication")
+    duplicates: int = Field(default=0, ge=0, description="readings dropped as exact duplicates")
     mean: float
     median: float
     min: float
@@ -69,5 +69,5 @@ class Window(BaseModel):
     source: WindowSource
     supersedes: list[Coordinates] = Field(
         default_factory=list,
-        description="its readings that an earlier run had set aside, e.g. before their pairing came: they count here",
+        description="its readings that an earlier run had quarantined, e.g. before they were paired: they count here",
     )

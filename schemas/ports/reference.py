@@ -1,4 +1,4 @@
-"""What the core asks of the reference topics: pairings, patient records and consents."""
+"""Reference data as the core reads it: pairings, patient records and consents."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ class ReferenceData(Protocol):
     """Reference topics, read to the end before the first use and kept current. Fails closed."""
 
     def version(self) -> int:
-        """Grows with every change of a pairing or a patient's record; a consent is asked for each time, and is none of it.
+        """Increases with every change of a pairing or patient record; consents are read each time and do not count.
 
-        Read it before the records: what changes in between looks new again.
+        Read it before the records, so that a change in between is noticed.
         """
         ...
 
     def pairings_version(self) -> int:
-        """Grows with every change of any pairing; read it before `pairings`."""
+        """Increases with every change of a pairing; read it before `pairings`."""
         ...
 
     def pairings(self) -> Mapping[tuple[str, str], Pairing]:
-        """(tenant_id, device_id) → history. Live: look up single keys; to go through it, copy first (`list(it.items())`)."""
+        """(tenant_id, device_id) → history. Live: look up single keys; copy it before iterating (`list(it.items())`)."""
         ...
 
     def patients(self) -> Mapping[tuple[str, str], PatientRecord]:
@@ -43,9 +43,9 @@ class ReferenceData(Protocol):
         ...
 
     def consent_in_doubt(self, tenant_id: str, patient_id: str) -> bool:
-        """Whether there are records that nobody can read, or tell apart: nothing is permitted, and nothing was refused."""
+        """Whether the records are unreadable or ambiguous: nothing is permitted, and nothing was denied."""
         ...
 
     def is_current(self) -> bool:
-        """Whether the end of every reference topic was reached and is still being followed."""
+        """Whether every reference topic was read to its end and is still being followed."""
         ...
