@@ -71,7 +71,7 @@ async def test_what_was_never_written_is_not_found(ehr: Ehr, patient: str) -> No
     await connection.close()
 
 
-async def test_another_value_at_the_same_time_is_told_apart(ehr: Ehr, patient: str) -> None:
+async def test_another_value_at_the_same_time_is_another_result(ehr: Ehr, patient: str) -> None:
     connection = ehr.connect()
     intent = ehr.intent(patient, value=72)
     await connection.create(ehr.with_encounter(intent), intent)

@@ -23,7 +23,7 @@ def test_the_same_intent_again_is_a_duplicate_with_the_same_operation(ledger: Sq
     assert ledger.states() == {"north-epic": {State.PENDING: 1}}
 
 
-def test_a_duplicate_tells_the_state_its_operation_has_now(ledger: SqlLedger):
+def test_a_duplicate_returns_the_current_state_of_its_operation(ledger: SqlLedger):
     (first,) = ledger.record([intent("w1")])
     ledger.claim("north-epic", 1, LEASE_S)
     ledger.settle({first.operation_id: done()})

@@ -57,7 +57,7 @@ def test_a_stale_outcome_is_kept_as_evidence_with_what_was_sent_and_answered(led
     )  # fmt: skip
 
 
-def test_the_same_outcome_told_again_is_neither_stale_nor_a_second_attempt(ledger: SqlLedger):
+def test_the_same_outcome_reported_again_is_neither_stale_nor_a_second_attempt(ledger: SqlLedger):
     ledger.record([intent("w1")])
     operation = claim(ledger)
     outcome = {operation.operation_id: done(State.UNKNOWN, fence=operation.fence, retry_after_s=0)}
@@ -68,7 +68,7 @@ def test_the_same_outcome_told_again_is_neither_stale_nor_a_second_attempt(ledge
     assert ledger.operation(again.operation_id).fence == again.fence
 
 
-def test_every_claim_and_release_takes_the_operation_from_whoever_had_it(ledger: SqlLedger):
+def test_every_claim_and_release_takes_the_operation_from_its_previous_holder(ledger: SqlLedger):
     ledger.record([intent("w1")])
     first = claim(ledger)
     ledger.settle({first.operation_id: done(State.HELD, fence=first.fence)})
@@ -99,7 +99,7 @@ def test_doubt_stays_once_a_worker_died_with_an_operation(ledger: SqlLedger, clo
     assert (third.state, third.in_doubt) == (State.IN_PROGRESS, True)
 
 
-def test_what_a_worker_sends_late_by_its_own_clock_is_judged_by_the_databases(postgres: str):
+def test_leases_ages_and_retry_times_follow_the_databases_clock(postgres: str):
     """Lease, age and retry time come from PostgreSQL, though this process's clock is five minutes ahead, then behind."""
     migrate(postgres)
     subprocess.run([sys.executable, "-c", _WRONG_CLOCKS, postgres], check=True)
@@ -169,7 +169,7 @@ def test_a_readdressed_result_is_audited_with_the_change_and_one_that_is_not_lea
     assert {operation.intent.subject_id, address.subject_id}.isdisjoint(event.model_dump().values())
 
 
-def test_nobody_readdresses_what_another_holds_or_what_may_have_been_sent(ledger: SqlLedger, clock: HandClock):
+def test_no_worker_readdresses_what_another_holds_or_what_may_have_been_sent(ledger: SqlLedger, clock: HandClock):
     paused, under_way = taken_over(ledger, clock)
     for holder in (paused, under_way):
         assert not ledger.readdress(holder.operation_id, holder.fence, corrected(holder.intent))
@@ -210,7 +210,7 @@ def test_what_was_reviewed_is_remembered_until_it_changes_or_goes(ledger: SqlLed
     assert (ledger.reviewed("pairing"), ledger.reviewed("patient")) == ({"a": "2"}, {"a": "9"})
 
 
-def test_what_is_to_be_told_once_goes_out_once_however_many_workers_tell_it(ledger: SqlLedger) -> None:
+def test_an_event_to_be_published_once_is_published_once_by_any_number_of_workers(ledger: SqlLedger) -> None:
     def told(*names: str) -> dict[str, tuple[str, Beside]]:
         return {name: ("pairing_changed", Beside("delivery", records=[_record(name)])) for name in names}
 

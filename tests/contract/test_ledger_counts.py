@@ -27,7 +27,9 @@ def record(ledger: SqlLedger, *numbers: int) -> None:
     ledger.record([intent(f"w{n}", patient=f"p{n}") for n in numbers])
 
 
-def test_what_a_worker_of_before_settled_is_counted_right_from_the_next_start(ledger: SqlLedger, database_url: str):
+def test_operations_settled_by_a_worker_of_an_earlier_version_are_counted_from_the_next_start(
+    ledger: SqlLedger, database_url: str
+):
     record(ledger, *range(30))
     settle_as_a_worker_of_before(database_url, State.HELD)
     assert ledger.states() == {"north-epic": {State.PENDING: 30}}
@@ -36,7 +38,7 @@ def test_what_a_worker_of_before_settled_is_counted_right_from_the_next_start(le
     assert ledger.states() == {"north-epic": {State.HELD: 30}}
 
 
-def test_what_a_worker_of_before_settles_later_is_counted_right_within_a_quarter_of_an_hour(
+def test_operations_settled_later_by_a_worker_of_an_earlier_version_are_counted_within_fifteen_minutes(
     ledger: SqlLedger, database_url: str, clock: HandClock
 ):
     record(ledger, *range(30))
@@ -50,7 +52,7 @@ def test_what_a_worker_of_before_settles_later_is_counted_right_within_a_quarter
     assert ledger.states() == {"north-epic": {State.HELD: 30}}
 
 
-def test_counts_are_exact_where_workers_count_anew_while_others_settle(database_url: str, clock: HandClock):
+def test_counts_are_exact_where_workers_recount_while_others_settle(database_url: str, clock: HandClock):
     migrate(database_url)
     workers = [ledger_at(database_url, clock) for _ in range(4)]
     record(workers[0], *range(60))

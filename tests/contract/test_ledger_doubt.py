@@ -64,7 +64,7 @@ def test_a_release_sends_only_what_cannot_have_been_written_or_was_searched_for_
     assert again.in_doubt is in_doubt
 
 
-def test_doubt_once_told_is_kept_by_every_later_outcome(ledger: AnyLedger) -> None:
+def test_an_operation_once_in_doubt_stays_in_doubt_through_every_later_outcome(ledger: AnyLedger) -> None:
     before = held(ledger, "forbidden", in_doubt=True)
     ledger.release([before.operation_id])
     taken = claim(ledger)

@@ -223,7 +223,7 @@ async def test_a_record_refused_for_good_waits_at_the_head_of_its_topic_and_hold
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-async def test_the_age_of_what_waits_is_told_while_kafka_does_not_answer(ledger: SqlLedger, clock: HandClock):
+async def test_the_age_of_the_outbox_is_published_while_kafka_does_not_answer(ledger: SqlLedger, clock: HandClock):
     observer = PrometheusObserver()
     ledger.record([], None, lambda _none: said("window.quarantined"))
     async with published(OutboxPublisher(ledger, Silent(), observer, "a worker"), last_within_s=0):

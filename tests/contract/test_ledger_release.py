@@ -14,7 +14,7 @@ def held(ledger: SqlLedger, event: str, *, patient: str = "p-9", code: str = "fo
     return operation.operation_id
 
 
-def test_a_released_operation_is_pending_again_without_its_trouble_and_is_claimed(ledger: SqlLedger):
+def test_a_released_operation_is_pending_again_without_its_error_and_can_be_claimed(ledger: SqlLedger):
     operation_id = held(ledger, "w1")
     assert claimed_events(ledger) == []
 

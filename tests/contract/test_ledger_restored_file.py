@@ -69,7 +69,7 @@ def take_up(url: str) -> tuple[bool, int]:
 
 
 @pytest.mark.parametrize("more", [3, 60, 150])
-def test_a_backup_put_beside_the_log_of_a_killed_worker_is_refused_with_the_remedy_which_helps(
+def test_a_backup_next_to_a_killed_workers_log_is_refused_with_a_remedy_that_helps(
     file: Path, url: str, backup: Path, more: int
 ):
     worker(url, 20, 20 + more, "killed")
@@ -95,7 +95,8 @@ def test_a_damaged_file_is_refused(file: Path, url: str, backup: Path):
         require_sound(url)
 
 
-def test_a_ledger_that_is_not_there_yet_and_one_in_memory_are_sound(url: str):
+def test_a_ledger_that_does_not_exist_yet_and_one_in_memory_are_accepted(file: Path, url: str):
     require_sound(url)
+    assert not file.exists(), "looking at it does not make it"
     require_sound("sqlite:///:memory:")
     require_sound("sqlite://")

@@ -90,7 +90,7 @@ def test_an_event_is_forgotten_with_all_that_was_written_of_it_or_not_at_all(led
     assert ledger.states() == {}
 
 
-def test_a_patient_of_whom_all_was_forgotten_begins_anew(ledger: SqlLedger, clock: HandClock):
+def test_a_patient_whose_state_was_forgotten_starts_from_nothing(ledger: SqlLedger, clock: HandClock):
     settled(ledger, "w1", State.SUCCEEDED, "a")
     clock.now += timedelta(days=401)
     ledger.tidy(KEEPING)
@@ -107,7 +107,7 @@ def test_much_is_forgotten_in_small_batches(ledger: SqlLedger, clock: HandClock)
     assert ledger.states() == {}
 
 
-def test_states_are_told_without_looking_at_the_operations(ledger: SqlLedger):
+def test_states_are_counted_without_reading_the_operations(ledger: SqlLedger):
     settled(ledger, "w1", State.SUCCEEDED, "a")
     asked: list[str] = []
     event.listen(ledger._engine, "before_cursor_execute", lambda _c, _k, statement, *_more: asked.append(statement))

@@ -188,14 +188,14 @@ def test_an_empty_ledger_where_offsets_were_committed_has_lost_everything(ledger
     assert ledger.operation(again.operation_id).in_doubt
 
 
-def test_a_ledger_of_the_version_before_begins_where_kafka_stands(ledger: SqlLedger):
+def test_a_ledger_of_the_previous_version_begins_at_the_committed_offsets(ledger: SqlLedger):
     ledger.record([intent("w1")])
     assert not take_up(ledger, 20, 30)
     assert ledger.positions(WINDOWS) == {0: 20}
     assert ledger.states() == {"north-epic": {State.PENDING: 1}}
 
 
-def test_a_topic_that_was_made_anew_is_no_loss(ledger: SqlLedger):
+def test_a_recreated_topic_counts_no_reading_as_lost(ledger: SqlLedger):
     take_up(ledger, None)
     ledger.record([intent("w1")], at(700))
     assert not take_up(ledger, None, 3)

@@ -4,7 +4,7 @@ import json
 from datetime import datetime
 from pathlib import Path
 
-from adapters.ledger import SqlLedger, migrate, open_ledger
+from adapters.ledger import SqlLedger, open_ledger
 from adapters.metrics import PrometheusObserver
 from mappings.observation.mapper import ObservationMapper
 from schemas.audit import AuditEvent
@@ -12,7 +12,7 @@ from schemas.config import Config
 from schemas.operation import Intent, Operation
 from schemas.topics import QUARANTINE
 from streams.clinical.role import ClinicalPorts, ClinicalRole
-from tests.doubles.ledgers import audited
+from tests.doubles.ledgers import audited, migrated_file
 from tests.doubles.ports import MemoryProducer, StaticReference, fixed_clock
 
 CONFIG = Config.model_validate(
@@ -30,9 +30,7 @@ class ClinicalHarness:
     """A clinical role with its surroundings."""
 
     def __init__(self, folder: Path, hold_s: float = 60.0) -> None:
-        url = f"sqlite:///{folder / 'ledger.db'}"
-        migrate(url)
-        self.ledger: SqlLedger = open_ledger(url, None)
+        self.ledger: SqlLedger = open_ledger(migrated_file(folder), None)
         self.producer = MemoryProducer()
         self.reference = StaticReference()
         self.reference.admit("p-9", north_fhir="fhir-9", north_epic="epic-9")

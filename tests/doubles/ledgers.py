@@ -1,10 +1,13 @@
 """Ledgers whose clock a test holds, and the intents, operations and outcomes to fill them with."""
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from sqlalchemy import Connection
 
-from adapters.ledger import SqlLedger, open_ledger
+from adapters.ledger import SqlLedger, migrate, open_ledger
 from schemas.audit import AuditEvent
 from schemas.instants import epoch_us
 from schemas.operation import Intent, Operation, Outcome, Source, State
@@ -25,6 +28,21 @@ class HandClock:
 
     def __call__(self, _db: Connection) -> int:
         return epoch_us(self.now)
+
+
+def migrated_file(folder: Path) -> str:
+    """URL of a new SQLite ledger in this folder: a copy of one that was migrated, since migrating takes far longer."""
+    file = folder / "ledger.db"
+    file.write_bytes(_migrated())
+    return f"sqlite:///{file}"
+
+
+@cache
+def _migrated() -> bytes:
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "ledger.db"
+        migrate(f"sqlite:///{file}")
+        return file.read_bytes()
 
 
 def ledger_at(url: str, clock: HandClock, key: bytes | None = KEY) -> SqlLedger:

@@ -26,7 +26,7 @@ async def test_a_token_that_the_ehr_forgets_is_replaced_once_and_nobody_notices(
         assert_chart_agrees(ehr, ledger)
 
 
-async def test_a_token_first_refused_after_many_other_troubles_is_tried_again(tmp_path: Path) -> None:
+async def test_a_token_first_refused_after_many_other_failures_is_tried_again(tmp_path: Path) -> None:
     with sandbox_ehr("oracle-health", tmp_path) as ehr:
         ehr.seed("p0")
         ledger = MemoryLedger()
@@ -39,7 +39,7 @@ async def test_a_token_first_refused_after_many_other_troubles_is_tried_again(tm
         assert len(ehr.observations("p0")) == 1
 
 
-async def test_a_token_refused_again_and_again_is_a_matter_for_a_person(
+async def test_a_token_refused_repeatedly_holds_the_operation_for_manual_review(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("streams.delivery.verdict.UNAUTHORIZED_ATTEMPTS", 3)

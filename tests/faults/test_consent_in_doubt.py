@@ -59,7 +59,7 @@ async def test_what_waits_for_a_consent_nobody_can_read_goes_on_when_it_is_corre
         assert len(ehr.observations("p0")) == (ends is State.SUCCEEDED)
 
 
-def test_what_is_closed_is_told_from_what_is_not_there(topics: ReferenceTopics) -> None:
+def test_a_closed_key_is_distinguished_from_a_missing_key(topics: ReferenceTopics) -> None:
     topics.create(2)
     topics.write(CONSENTS, "p0", UNREADABLE)
     topics.write(CONSENTS, "p1", consent("p1"))

@@ -31,7 +31,7 @@ async def test_undisturbed_results_are_charted_once_and_in_order(ehr: Ehr) -> No
         "slow",
     ],
 )
-async def test_what_the_ehr_has_or_plainly_has_not_ends_in_the_chart_once(ehr: Ehr, kind: str) -> None:
+async def test_a_write_that_the_ehr_has_or_definitely_refused_ends_in_the_chart_once(ehr: Ehr, kind: str) -> None:
     ledger = MemoryLedger()
     record_results(ehr, ledger)
     ehr.sandbox.sandbox.faults.put([Fault(kind=kind, count=4, after=2, retry_after="0")])
@@ -59,7 +59,7 @@ async def test_a_lost_request_is_sent_again_only_where_the_ehr_refuses_repeats(e
 
 
 @pytest.mark.parametrize("kind", ["forbidden", "redirect"])
-async def test_what_a_person_must_put_right_is_held_and_not_repeated(ehr: Ehr, kind: str) -> None:
+async def test_a_failure_that_needs_manual_review_is_held_and_not_repeated(ehr: Ehr, kind: str) -> None:
     ledger = MemoryLedger()
     ledger.record([ehr.intent("p0")])
     ehr.sandbox.sandbox.faults.put([Fault(kind=kind)])

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,14 @@ import pytest
 import streams.delivery.attempt
 import streams.delivery.role
 from adapters.ehr.fhir import FhirEndpoint
-from adapters.ledger import SqlLedger, migrate, open_ledger
+from adapters.ledger import SqlLedger, open_ledger
 from schemas.ehr import EhrResponse
 from schemas.errors import RetryLater
 from schemas.operation import Intent, Operation, State
 from streams.delivery.review import review
 from testbed.sandbox_ehr.faults import Fault
 from tests.delivering import RESTING, deliver_until, delivery
+from tests.doubles.ledgers import migrated_file
 from tests.doubles.ports import StaticReference
 from tests.ehrs import NAME, Ehr, now, sandbox_ehr
 from vitalwire.release_review import compared
@@ -40,11 +42,8 @@ def patient_only_for_moments(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    migrate(url)
-    opened = open_ledger(url, bytes(32))
-    yield opened
-    opened.close()
+    with closing(open_ledger(migrated_file(tmp_path), bytes(32))) as opened:
+        yield opened
 
 
 @pytest.fixture(params=["oracle-health", "fhir"])
@@ -118,7 +117,7 @@ def test_a_lost_answer_whose_search_is_refused_is_searched_again_when_it_is_rele
     assert result.charted() == (1, 0)
 
 
-def test_what_may_stand_in_one_chart_is_never_released_to_another(result: SingleResult) -> None:
+def test_a_result_that_may_be_in_one_chart_is_never_released_to_another(result: SingleResult) -> None:
     strike(result.ehr, LOST, *REFUSED_SEARCHES["forbidden"])
     held = result.deliver()
     strike(result.ehr)

@@ -99,7 +99,7 @@ async def test_consent_revoked_while_the_connection_is_made_is_honoured(
         assert (server.requests, server.observations) == ([], [])
 
 
-async def test_a_write_kept_back_at_the_wire_leaves_no_byte_and_harms_no_other(tmp_path: Path) -> None:
+async def test_a_write_stopped_before_its_first_byte_sends_nothing_and_harms_no_other_write(tmp_path: Path) -> None:
     with sandbox_ehr("fhir", tmp_path) as ehr:
         ehr.seed("p0")
         connection = ehr.connect()

@@ -66,7 +66,7 @@ def test_hostile_values_in_quarantine_can_be_read_back_and_the_report_goes_on(be
     assert bedside.installation.reconcile()["balanced"]
 
 
-def test_readings_set_aside_in_an_open_window_are_counted_once_when_their_pairing_came_before_the_replay(
+def test_readings_refused_in_an_open_window_are_counted_once_when_their_pairing_came_before_the_replay(
     bedside: Bedside,
 ) -> None:
     for patient in ("p-0", "p-1"):
@@ -90,7 +90,9 @@ def test_readings_set_aside_in_an_open_window_are_counted_once_when_their_pairin
     assert report.balanced
 
 
-def test_a_reading_in_an_open_window_is_told_when_its_pairing_is_gone_before_the_replay(bedside: Bedside) -> None:
+def test_a_reading_in_an_open_window_is_reported_when_its_pairing_is_removed_before_the_replay(
+    bedside: Bedside,
+) -> None:
     bedside.pair("d-0", "p-0")
     bedside.pair("d-1", "p-1")
     with slow_to_close(bedside):

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from adapters.kafka.producer import KafkaProducer
 from adapters.kafka.topic_reader import KafkaTopicReader
 from adapters.kafka.topics import create_or_verify
-from adapters.ledger import SqlLedger, migrate, open_ledger
+from adapters.ledger import SqlLedger, open_ledger
 from adapters.metrics import PrometheusObserver
 from schemas.audit import AuditEvent, Step
 from schemas.ports.kafka import Outgoing
@@ -22,17 +22,15 @@ from streams.audit.verification import broken_links
 from streams.runtime.outbox import OutboxPublisher, published
 from testbed.brokers import Broker
 from tests.conditions import wait_until
+from tests.doubles.ledgers import migrated_file
 
 WITHIN_S = 60.0
 
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    migrate(url)
-    opened = open_ledger(url, None)
-    yield opened
-    opened.close()
+    with closing(open_ledger(migrated_file(tmp_path), None)) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def test_readings_that_retention_removed_unread_are_counted_once_over_restarts_a
     assert removed_steps(bedside) == [(TENANT, f"{topic}/0/3-7", "failure")]
 
 
-def test_where_everything_unread_is_gone_it_is_counted_and_the_place_moves_on(bedside: Bedside) -> None:
+def test_where_every_unread_record_is_gone_it_is_counted_and_the_position_moves_on(bedside: Bedside) -> None:
     bedside.send(*(reading("d", second) for second in range(6)))
     removed_before(bedside, 6)
 

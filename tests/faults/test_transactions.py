@@ -44,7 +44,7 @@ def test_aborted_readings_are_in_no_window_and_a_marker_at_the_end_of_the_log_de
         monitor.site.wait_until_taken("telemetry", READINGS)
 
 
-def test_an_open_transaction_is_told_and_what_waits_behind_it_comes_late_for_nothing(
+def test_an_open_transaction_is_reported_and_no_reading_behind_it_becomes_late(
     broker: Broker, topic_prefix: str, tmp_path: Path
 ):
     with monitor_at(broker, topic_prefix, tmp_path, idle_s=1) as monitor:

@@ -112,7 +112,7 @@ def test_a_bomb_stops_neither_the_next_start_nor_the_report(monitor: Monitor):
     assert report.unread == 0
 
 
-def test_a_record_of_a_million_tiny_headers_is_set_aside_unparsed(monitor: Monitor):
+def test_a_record_of_a_million_tiny_headers_is_refused_unparsed(monitor: Monitor):
     (worker,) = monitor.site.start("telemetry")
     many = record(1, b"{}", b"k", [(b"", None)] * 1_000_000)
     send_raw(

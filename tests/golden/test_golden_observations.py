@@ -30,7 +30,7 @@ def test_a_window_becomes_the_observation_on_file(case: Path) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_every_observation_on_file_is_sound_fhir_and_us_core(case: Path) -> None:
+def test_every_golden_observation_is_valid_fhir_and_us_core(case: Path) -> None:
     config = Config.model_validate(yaml.safe_load((case / "config.yaml").read_text()))
     resource = json.loads((case / "observation.json").read_text())
 

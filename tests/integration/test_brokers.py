@@ -148,7 +148,7 @@ def test_a_given_address_is_used_and_never_ended(broker: Broker, monkeypatch: py
     assert AdminClient({"bootstrap.servers": broker.bootstrap_servers}).list_topics(timeout=10).brokers
 
 
-def test_a_given_address_where_nobody_answers_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_an_address_that_does_not_answer_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("VITALWIRE_KAFKA", f"127.0.0.1:{free_port()}")
     monkeypatch.setattr("testbed.brokers.given.ANSWER_TIMEOUT_S", 1.0)
 

@@ -64,7 +64,7 @@ def test_every_reading_and_every_window_of_the_demo_is_accounted_for(
     assert report.unread == report.in_open_windows == report.pending == report.unknown == 0
 
 
-def test_the_demo_charts_something_and_sets_the_private_and_the_unknown_patient_aside(
+def test_the_demo_charts_results_and_quarantines_the_private_and_the_unknown_patient(
     ended: tuple[int, str, str, ReconciliationReport],
 ) -> None:
     report = ended[3]
@@ -80,7 +80,7 @@ def test_what_the_ehr_holds_is_what_was_charted(ended: tuple[int, str, str, Reco
     assert int(held[1]) == int(held[2]) == report.charted
 
 
-def test_every_injected_trouble_is_explained(ended: tuple[int, str, str, ReconciliationReport]) -> None:
+def test_every_injected_anomaly_is_explained(ended: tuple[int, str, str, ReconciliationReport]) -> None:
     for trouble in ("duplicate", "unpaired_device", "two_patients", "clock_ahead", "no_time_zone", "late"):
         assert trouble in ended[1]
 

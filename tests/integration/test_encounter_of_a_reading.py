@@ -37,7 +37,7 @@ async def test_the_last_window_before_a_stay_is_not_filed_under_it(tmp_path: Pat
         assert [o["encounter"]["reference"] for o in ehr.observations("p0")] == ["Encounter/day"]
 
 
-async def test_what_was_looked_up_before_a_stay_began_does_not_tell_of_readings_after_it(tmp_path: Path) -> None:
+async def test_an_encounter_looked_up_before_a_stay_began_is_not_used_for_later_readings(tmp_path: Path) -> None:
     with sandbox_ehr("epic", tmp_path) as ehr:
         begins = now() + timedelta(seconds=30)
         ehr.sandbox.seed("p0", encounter_id="visit", started=(begins - timedelta(hours=1)).isoformat())

@@ -82,9 +82,7 @@ async def test_partition_headers_and_tombstones_arrive_as_given(kafka: str, topi
     consumer.close()
 
 
-async def test_sends_at_the_same_time_are_each_told_of_their_own_records(
-    kafka: str, topic_prefix: str, producer: KafkaProducer
-):
+async def test_concurrent_sends_each_confirm_their_own_records(kafka: str, topic_prefix: str, producer: KafkaProducer):
     await asyncio.gather(*(producer.send(windows(37)) for _ in range(20)))
     assert sum(1 for _ in KafkaTopicReader(kafka, prefix=topic_prefix).read(WINDOWS)) == 20 * 37
 

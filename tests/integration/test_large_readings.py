@@ -102,7 +102,7 @@ async def test_the_largest_readings_the_broker_takes_arrive_in_quarantine_as_the
     assert [letter.value for letter in telemetry.reader.read(DLQ_TELEMETRY)] == [not_json]
 
 
-async def test_a_reading_larger_than_any_topic_takes_is_told_by_its_beginning_and_holds_nobody_up(telemetry: Telemetry):
+async def test_a_reading_larger_than_any_topic_accepts_is_reported_truncated_and_delays_no_other(telemetry: Telemetry):
     huge = os.urandom(6 * 1024 * 1024)
     records = [
         Record(0, 1_767_607_200_000, DEVICE, huge, ()),

@@ -156,7 +156,7 @@ def test_a_server_that_is_never_ready_is_ended(tmp_path: Path):
     assert not is_alive(server.pid)
 
 
-def test_a_command_that_does_not_exist_is_told_with_its_log(tmp_path: Path):
+def test_a_command_that_does_not_exist_is_reported_with_its_log_file(tmp_path: Path):
     with pytest.raises(Misconfigured, match="could not be started"):
         ServerProcess("A test server", ["/nowhere/at-all"], log_file=tmp_path / "log")
 
@@ -175,7 +175,7 @@ def test_a_server_that_will_not_stop_is_killed(tmp_path: Path):
     assert not is_alive(server.pid)
 
 
-def test_the_guard_itself_being_killed_takes_the_server_along(tmp_path: Path):
+def test_killing_the_guard_ends_the_server(tmp_path: Path):
     server = ServerProcess("A test server", ["/bin/sleep", "60"], log_file=tmp_path / "log")
 
     server._guard.kill()

@@ -46,7 +46,7 @@ async def written(servers: str, prefix: str, *records: tuple[bytes, bytes | None
     await asyncio.to_thread(producer.close)
 
 
-async def test_the_furthest_progress_counts_whoever_wrote_last(servers, topic_prefix):
+async def test_the_furthest_progress_counts_whichever_worker_wrote_last(servers, topic_prefix):
     stale = WHOLE.model_copy(update={"position": 2}).model_dump_json().encode()
     whole = (b"#partition", WHOLE.model_dump_json().encode())
     records = (whole, (b"#partition", stale), (b"m", device(9, 60)), (b"m", device(4, 30)))
@@ -56,7 +56,7 @@ async def test_the_furthest_progress_counts_whoever_wrote_last(servers, topic_pr
     assert [d.offset for d in devices] == [9]
 
 
-async def test_what_was_set_aside_of_readings_that_come_again_is_found(servers, topic_prefix):
+async def test_earlier_refusals_of_readings_that_come_again_are_found(servers, topic_prefix):
     create_or_verify(servers, topic_prefix, 2, 1, [QUARANTINE, LATE_READINGS])
     producer = KafkaProducer(servers, prefix=topic_prefix)
     asides = [Aside(reason, "n", "m", n, n % 2, 5, b"1e400") for n in range(6) for reason in (Reason.UNPAIRED, LATE)]
@@ -76,7 +76,7 @@ def batched(flat: array[int]) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("servers", ["broker"], indirect=True)
-async def test_what_was_set_aside_long_before_a_reading_came_is_not_read_again(servers, topic_prefix):
+async def test_readings_refused_long_before_a_reading_arrived_are_not_read_again(servers, topic_prefix):
     create_or_verify(servers, topic_prefix, 2, 1, [QUARANTINE, LATE_READINGS])
     producer = KafkaProducer(servers, prefix=topic_prefix)
     await producer.send([aside_record(Aside(LATE, "n", "m", 3, 0, 5, b"1"), READINGS.name, 1)])
@@ -90,7 +90,7 @@ async def test_a_partition_without_progress_gives_none(servers, topic_prefix):
 
 
 @pytest.mark.parametrize("servers", ["broker"], indirect=True)
-async def test_a_readings_topic_made_anew_is_not_taken_for_read(servers, topic_prefix):
+async def test_a_recreated_readings_topic_does_not_count_as_read(servers, topic_prefix):
     await written(servers, topic_prefix, (b"#partition", WHOLE.model_dump_json().encode()), readings=1)
     with pytest.raises(Unsafe, match="made anew"):
         await ProgressReader(servers, topic_prefix).load(1)

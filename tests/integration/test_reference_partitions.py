@@ -96,7 +96,7 @@ def test_an_older_value_read_later_does_not_revive_a_removed_key(topics: Referen
         assert active(topics.followed()) == []
 
 
-def test_a_consent_that_a_topic_made_anew_does_not_hold_vanishes(topics: ReferenceTopics):
+def test_a_consent_missing_from_a_recreated_topic_is_removed(topics: ReferenceTopics):
     topics.create(2)
     for patient in ("p-1", "p-2"):
         topics.write(CONSENTS, patient, consent(patient))
@@ -114,7 +114,7 @@ def test_a_consent_that_a_topic_made_anew_does_not_hold_vanishes(topics: Referen
     assert reference.version() > version
 
 
-def test_a_topic_made_anew_between_two_looks_is_known_by_its_id(topics: ReferenceTopics):
+def test_a_topic_recreated_between_two_reads_is_recognised_by_its_id(topics: ReferenceTopics):
     """The new one has as many partitions and records as the old one had, so that only its id tells."""
     topics.create(1)
     topics.write(CONSENTS, "p-1", consent("p-1"))

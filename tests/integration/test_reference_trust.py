@@ -117,7 +117,7 @@ def test_a_consent_counts_when_its_transaction_is_committed_and_not_before_or_el
     assert again.consent("north", "p-aborted") is None
 
 
-def test_what_stands_behind_an_open_transaction_may_be_a_revocation_so_nothing_is_current(topics: ReferenceTopics):
+def test_no_consent_is_current_while_an_open_transaction_may_hide_a_revocation(topics: ReferenceTopics):
     topics.create(1)
     topics.write(CONSENTS, "p-1", consent("p-1"))
     writer = Producer({"bootstrap.servers": topics.bootstrap, "transactional.id": f"{topics.prefix}hangs"})

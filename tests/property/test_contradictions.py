@@ -104,14 +104,14 @@ def test_of_a_field_given_twice_neither_is_taken(name):
 @pytest.mark.parametrize(
     "element", [b"1", b"{}", b"[" + b"1," * 700_000 + b"1]"], ids=["numbers", "empty", "one huge element"]
 )
-def test_a_frame_of_more_than_is_taken_is_set_aside_once(element):
+def test_a_frame_of_too_many_readings_is_refused_once(element):
     times = 1 if len(element) > 2 else MOST_MEASUREMENTS + 1
     value = b'{"tenant_id":"north","device_id":"d0","readings":[' + b",".join([element] * times) + b"]}"
     (aside,) = judged(value).rejected
     assert (aside.reason, aside.device_id, aside.place, aside.text) == (Reason.OVERSIZED, "d0", 0, value)
 
 
-def test_the_largest_frame_that_is_taken_is_judged_reading_by_reading():
+def test_the_largest_accepted_frame_is_validated_reading_by_reading():
     elements = [{**ELEMENT, "time": BASE_MS - at} for at in range(MOST_MEASUREMENTS)]
     found = judged(json.dumps({"tenant_id": "north", "device_id": "d0", "readings": elements}).encode())
     assert found.opened == MOST_MEASUREMENTS

@@ -125,7 +125,7 @@ def test_open_readings_whose_patient_is_no_longer_known_leave_with_their_place_i
     assert left[2].arrived_ms == BASE_MS + 2000
 
 
-def test_an_open_reading_that_names_the_old_patient_itself_leaves_as_a_mismatch():
+def test_an_open_reading_that_names_the_previous_patient_is_refused_as_a_mismatch():
     plain = measured(0, BASE_MS)
     naming = plain._replace(offset=1, value=orjson.dumps(orjson.loads(plain.value) | {"patient_id": "p0", "seq": 1}))
     windows, closed = _kept_and_left([plain, naming], paired("d0", ("p7", 0, None)))

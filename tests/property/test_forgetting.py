@@ -79,7 +79,7 @@ def test_a_device_that_measured_is_known_again_after_thousands_that_did_not(monk
     assert (window["count"], window["source"]["first_offset"], window["source"]["last_offset"]) == (2, 0, 200)
 
 
-def test_frames_of_very_many_refusals_are_judged_one_after_the_other():
+def test_frames_of_very_many_refusals_are_validated_one_after_the_other():
     frame = b'{"tenant_id":"north","device_id":"d0","readings":[' + b",".join([b"1"] * 10_000) + b"]}"
     log = [Record(at, BASE_MS, b"d", frame, ()) for at in range(3)] + [measured(3, BASE_MS)]
     kernel = PartitionKernel("telemetry.readings", 0, TABLE, KEY)

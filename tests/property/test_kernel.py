@@ -205,7 +205,7 @@ def test_a_replay_sees_the_same_arrival_clock_where_the_broker_clock_stepped_bac
     assert not second.rejected, "by the broker's own clock it was measured a minute ahead"
 
 
-def test_a_device_whose_clock_stands_holds_nothing_back_for_long():
+def test_a_device_whose_clock_stopped_delays_no_window_for_long():
     """Two devices send each second for ten minutes; the clock of one stands. Longest open: 10 + 3 + 15 + 5 s."""
     r, offset, most_open = new_run(), 0, 0
     for second in range(600):
@@ -224,7 +224,7 @@ def test_a_device_whose_clock_stands_holds_nothing_back_for_long():
     assert sum(w["count"] for w in windows if w["device_id"] == "d3") >= 580
 
 
-def test_both_halves_of_a_blood_pressure_close_together_where_the_clock_stands():
+def test_both_members_of_a_blood_pressure_close_together_where_the_clock_stopped():
     """Diastolic began later; with the systolic half it is closed, by a closing pass as by the next reading."""
     stuck = [
         measured(i, BASE_MS, vital=vital, value=61)._replace(timestamp_ms=BASE_MS + i * 12_000)

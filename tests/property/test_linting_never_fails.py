@@ -46,7 +46,7 @@ def replaced(data: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 @given(st.sampled_from(places(EXAMPLE)), ODD)
 @settings(max_examples=60, deadline=None)
-def test_a_configuration_with_anything_anywhere_is_judged(path: tuple[Any, ...], value: Any) -> None:
+def test_a_configuration_with_anything_anywhere_is_linted_without_failing(path: tuple[Any, ...], value: Any) -> None:
     text = yaml.safe_dump(replaced(EXAMPLE, path, value), allow_unicode=True)
     findings = check_config(text, "vitalwire.yaml", lambda _: BUILT_IN_TEMPLATE)
     assert all(finding.line >= 1 and finding.message and finding.remedy for finding in findings)
@@ -58,7 +58,7 @@ def test_a_configuration_with_anything_anywhere_is_judged(path: tuple[Any, ...],
 
 @given(st.sampled_from(places(TEMPLATE)), ODD)
 @settings(max_examples=60, deadline=None)
-def test_a_template_with_anything_anywhere_is_judged(path: tuple[Any, ...], value: Any) -> None:
+def test_a_template_with_anything_anywhere_is_linted_without_failing(path: tuple[Any, ...], value: Any) -> None:
     text = yaml.safe_dump(replaced(TEMPLATE, path, value), allow_unicode=True)
     config = 'endpoints: {a: {kind: fhir, base_url: "http://127.0.0.1/fhir", template: t.yaml}}'
     findings = check_config(config, "vitalwire.yaml", {"t.yaml": text}.get)
@@ -66,7 +66,7 @@ def test_a_template_with_anything_anywhere_is_judged(path: tuple[Any, ...], valu
 
 
 @given(st.text(max_size=60))
-def test_any_text_is_judged(text: str) -> None:
+def test_any_text_is_linted_without_failing(text: str) -> None:
     findings = check_config(text, "vitalwire.yaml", lambda _: None)
     assert all(str(finding).startswith("vitalwire.yaml:") for finding in findings)
     if not findings:

@@ -48,7 +48,7 @@ def offsets(items: list) -> list[int]:
 
 
 @anyhow
-def test_a_header_name_that_is_no_utf8_sets_its_record_aside_and_none_beside_it(codec: str):
+def test_a_header_name_that_is_not_utf8_refuses_its_record_and_no_other(codec: str):
     bad = record(1, b"bad", b"key", [(b"\xff\xfe", b"x")])
     first, aside, last = read(packed([record(0, b"a"), bad, record(2, b"c", None, [(b"trace", b"1")])], codec))
     assert (first.value, last.value, last.offset) == (b"a", b"c", 2)
@@ -58,13 +58,13 @@ def test_a_header_name_that_is_no_utf8_sets_its_record_aside_and_none_beside_it(
 
 
 @anyhow
-def test_sound_batches_come_as_the_clients_own_records(codec: str):
+def test_valid_batches_are_read_as_the_client_reads_them(codec: str):
     items = read(packed([record(n, b"v%d" % n) for n in range(5)], codec) + batch([record(0, b"w")], base_offset=5), 2)
     assert [i.value for i in items] == [b"v2", b"v3", b"v4", b"w"]
     assert offsets(items) == [2, 3, 4, 5]
 
 
-def test_a_wrong_checksum_sets_the_batch_aside_with_its_bytes():
+def test_a_wrong_checksum_refuses_the_batch_with_its_bytes():
     broken = bytearray(batch([record(0, b"a"), record(1, b"b")]))
     broken[-1] ^= 1
     aside, sound = read(bytes(broken) + batch([record(0, b"c")], base_offset=2))
@@ -81,7 +81,7 @@ def test_a_checksum_is_wrong_in_the_very_length_of_the_batch_and_no_record_after
 
 
 @pytest.mark.parametrize("magic", [0, 1, 3, 127])
-def test_a_format_nobody_knows_is_set_aside(magic: int):
+def test_an_unknown_format_is_refused(magic: int):
     other = bytearray(batch([record(0, b"a")]))
     other[16] = magic
     aside, sound = read(bytes(other) + batch([record(0, b"c")], base_offset=1))
@@ -89,7 +89,7 @@ def test_a_format_nobody_knows_is_set_aside(magic: int):
 
 
 @pytest.mark.parametrize("codec", [1, 2, 3, 4, 5, 7])
-def test_compression_that_is_broken_or_unknown_sets_the_batch_aside(codec: int):
+def test_compression_that_is_broken_or_unknown_refuses_the_batch(codec: int):
     aside, sound = read(
         batch([record(0, b"a"), record(1, b"b")], codec=codec) + batch([record(0, b"c")], base_offset=2)
     )
@@ -106,7 +106,7 @@ def test_a_batch_that_opens_to_more_than_is_taken_stays_closed(codec: str):
     assert sound.value == b"c"
 
 
-def test_a_record_longer_than_is_taken_is_set_aside_by_its_beginning():
+def test_a_record_that_is_too_long_is_refused_and_truncated():
     small, aside, last = read(packed([record(0, b"a"), record(1, b" " * (9 << 20), b"k"), record(2, b"c")], "lz4"))
     assert (aside.reason, aside.offset, aside.key, aside.whole_bytes) == (Reason.OVERSIZED, 1, b"k", (9 << 20) + 1)
     assert (small.value, last.value) == (b"a", b"c")
@@ -197,7 +197,7 @@ def with_headers(delta: int, count: int, last: tuple[bytes, bytes | None] = EMPT
 
 
 @anyhow
-def test_a_record_of_too_many_headers_is_set_aside_with_its_bytes_and_none_beside_it(codec: str):
+def test_a_record_of_too_many_headers_is_refused_with_its_bytes_and_no_other_record(codec: str):
     many = with_headers(1, MOST_HEADERS + 1)
     first, aside, last = read(packed([with_headers(0, MOST_HEADERS), many, record(2, b"c")], codec))
     assert (len(first.headers), last.value) == (MOST_HEADERS, b"c")

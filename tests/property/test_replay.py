@@ -66,7 +66,7 @@ def successor(
 
 @given(logs(), st.lists(st.tuples(st.integers(0, 60), st.sampled_from(PAIRINGS)), min_size=1, max_size=3))
 @settings(deadline=None, max_examples=150)
-def test_whatever_pairings_each_run_knew_every_reading_stands_in_one_place(log, history):
+def test_every_reading_has_one_outcome_whatever_pairings_each_run_knew(log, history):
     runs: list[Run] = []
     for crash, known in history:
         end = crash % len(log) + 1
@@ -109,7 +109,7 @@ def test_readings_whose_pairing_came_later_are_named_by_the_window_that_counts_t
     assert not second.rejected
 
 
-def test_a_reading_of_an_open_window_that_the_next_run_refuses_is_told():
+def test_a_reading_of_an_open_window_that_the_next_run_refuses_is_reported():
     log = [measured(i, BASE_MS + i * 1000) for i in range(3)]
     first = new_run()
     first.add(first.kernel.ingest(log, pairings(), 1))
@@ -152,7 +152,7 @@ def standing(runs: list[Run]) -> int:
     return sum(w["count"] + w["duplicates"] for w in windows) + len(set_aside(*runs) - named)
 
 
-def test_a_reading_that_was_open_and_that_a_corrected_pairing_makes_late_is_told():
+def test_an_open_reading_that_a_corrected_pairing_makes_late_is_reported():
     """An earlier reading of its window counts now, so that its device was silent before it for the idle time."""
     beside = [placed(offset, second, device="d3") for offset, second in ((1, 0.5), (3, 15), (4, 30), (5, 44))]
     log = sorted([placed(0, -10), placed(2, 1), placed(6, 45), *beside])
@@ -170,7 +170,7 @@ def test_a_reading_that_was_open_and_that_a_corrected_pairing_makes_late_is_told
     assert second.late == [(6, 0)]
 
 
-def test_readings_of_a_window_that_was_open_and_that_a_shorter_grace_closes_are_told_as_late():
+def test_readings_of_an_open_window_that_a_shorter_grace_closes_are_reported_as_late():
     log = [placed(2 * s + at, s, vital) for s in range(65) for at, vital in enumerate(["spo2", "heart_rate"])]
     first, second = (
         VitalTable(

@@ -47,7 +47,7 @@ texts = st.one_of(st.binary(), values, nested, values.map(lambda text: b'{"readi
 @example(text=b"[" * 250 + b"]" * 250, reason=Reason.MALFORMED)
 @example(text=b"[" * 900 + b"]" * 900, reason=Reason.MALFORMED)
 @example(text=b'{"value": 1, "value": 2}', reason=Reason.CONFLICTING_DUPLICATE)
-def test_any_bytes_set_aside_can_be_read_by_every_reader(text: bytes, reason: Reason | str) -> None:
+def test_any_refused_bytes_can_be_read_by_every_consumer(text: bytes, reason: Reason | str) -> None:
     aside = Aside(reason, "north", 'mon-1",reading":', offset=7, place=2, arrived_ms=1_767_607_200_000, text=text)
 
     record = aside_record(aside, "telemetry.readings", 3)
@@ -64,7 +64,7 @@ def test_any_bytes_set_aside_can_be_read_by_every_reader(text: bytes, reason: Re
 
 
 @given(value=st.one_of(st.none(), texts))
-def test_bytes_that_nobody_of_ours_wrote_are_told_to_be_unreadable_and_raise_nothing(value: bytes | None) -> None:
+def test_bytes_that_no_version_of_ours_wrote_are_reported_as_unreadable_and_raise_nothing(value: bytes | None) -> None:
     assert aside_head.head(value) is None
 
 

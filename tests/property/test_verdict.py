@@ -24,7 +24,7 @@ def test_any_answer_gives_a_verdict_and_never_an_exception(question: AttemptCont
 
 
 @given(asked, answers)
-def test_no_words_of_the_ehr_reach_a_person_unread(question: AttemptContext, given_answer: EhrResponse) -> None:
+def test_no_text_of_the_ehr_is_shown_in_a_verdict(question: AttemptContext, given_answer: EhrResponse) -> None:
     verdict = judge(question, "Observation", given_answer, NOW)
     assert verdict.message is None or verdict.message in MESSAGES.values()
     assert verdict.code is None or verdict.code.replace("_", "").replace("-", "").isalnum()
@@ -65,9 +65,7 @@ def test_whatever_an_ehr_answers_can_be_written_to_the_ledger(
 
 
 @given(asked, odd_bodies)
-def test_whatever_stands_in_the_chart_can_be_written_to_the_ledger(
-    question: AttemptContext, body: dict[str, Any]
-) -> None:
+def test_whatever_is_in_the_chart_can_be_written_to_the_ledger(question: AttemptContext, body: dict[str, Any]) -> None:
     verdict = judge_search(question, "no_answer", compare(body | MEANT, [body | MEANT]))
     assert storable(verdict.resource_id)
     assert storable(verdict.version)

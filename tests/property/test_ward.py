@@ -53,7 +53,7 @@ def test_the_same_seed_and_start_play_the_same_bytes(ward: Ward) -> None:
 
 @given(wards)
 @settings(max_examples=10, deadline=None)
-def test_messages_come_in_order_of_time_and_carry_one_fate_a_measurement(ward: Ward) -> None:
+def test_messages_come_in_order_of_time_and_carry_one_outcome_a_measurement(ward: Ward) -> None:
     played = _played(ward)
     assert [s.at for s in played] == sorted(s.at for s in played)
     for sent in played:
@@ -64,7 +64,7 @@ def test_messages_come_in_order_of_time_and_carry_one_fate_a_measurement(ward: W
 
 @given(wards)
 @settings(max_examples=5, deadline=None)
-def test_messages_keep_the_published_schema_unless_the_trouble_is_to_break_it(ward: Ward) -> None:
+def test_messages_keep_the_published_schema_unless_the_anomaly_breaks_it(ward: Ward) -> None:
     for sent in _played(ward):
         if sent.topic is not topics.READINGS or NOT_OF_THE_CONTRACT & set(sent.fates) or sent.trouble == "missing_unit":
             continue
@@ -113,7 +113,7 @@ def test_the_moved_monitor_measures_each_patient_only_while_paired_with_them(war
             assert abs(measured.time_ms - moved_ms) >= 3000
 
 
-def test_twenty_five_seconds_show_every_kind_of_trouble() -> None:
+def test_twenty_five_seconds_show_every_kind_of_anomaly() -> None:
     shown = {sent.trouble for sent in _played(admit(seed=1, started_at=START))}
     assert {trouble.name for trouble in TROUBLES} <= shown
 

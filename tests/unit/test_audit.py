@@ -45,7 +45,7 @@ def test_a_changed_event_is_found(steps: list[Step], data: st.DataObject):
 
 
 @given(STEPS, st.data())
-def test_a_changed_event_with_a_hash_made_anew_is_found_by_the_one_after_it(steps: list[Step], data: st.DataObject):
+def test_a_changed_event_with_a_recomputed_hash_is_found_by_the_event_after_it(steps: list[Step], data: st.DataObject):
     events = chained([*steps, *steps])
     at = data.draw(st.integers(0, len(steps) - 1))
     forged = events[at].model_copy(update={"action": "changed"})
@@ -63,7 +63,9 @@ def test_a_missing_event_is_found_by_the_one_after_it(steps: list[Step], data: s
 
 
 @given(STEPS, st.data())
-def test_a_chain_whose_beginning_retention_took_holds_and_tells_where_it_begins(steps: list[Step], data: st.DataObject):
+def test_a_chain_whose_beginning_was_removed_by_retention_is_valid_and_reports_where_it_begins(
+    steps: list[Step], data: st.DataObject
+):
     events = chained([*steps, *steps])
     kept = events[data.draw(st.integers(0, len(events) - 1)) :]
     assert broken_links(kept) == []

@@ -25,7 +25,7 @@ def test_one_slow_run_does_not_move_the_median() -> None:
     assert summary(runs).per_s == 100
 
 
-def test_the_spread_tells_how_far_runs_lie_apart() -> None:
+def test_the_spread_is_the_distance_between_runs() -> None:
     runs = [Run("ours", 100, seconds, cpu_seconds=1) for seconds in (1, 2, 0.5)]
     assert summary(runs).spread == pytest.approx((200 - 50) / 100)
 
@@ -38,7 +38,7 @@ def test_contestants_are_summed_up_apart_from_each_other() -> None:
     assert (summaries["theirs"].per_s, summaries["theirs"].per_cpu_s) == (5, 2.5)
 
 
-def test_the_best_variant_is_chosen_for_each_number_by_itself() -> None:
+def test_the_best_variant_is_chosen_for_each_number_separately() -> None:
     quick, frugal = Summary(300, 100, 0.1), Summary(200, 150, 0.2)
     assert best([quick, frugal]) == Summary(300, 150, 0.2)
 

@@ -42,7 +42,7 @@ def chart() -> list[dict[str, Any]]:
     return [observation(place, values) for place, values in RECORDING.results().items()]
 
 
-def test_a_true_chart_passes(chart: list[dict[str, Any]]) -> None:
+def test_a_correct_chart_passes(chart: list[dict[str, Any]]) -> None:
     assert_chart_is_true(chart, RECORDING)
 
 

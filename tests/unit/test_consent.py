@@ -84,7 +84,7 @@ def test_a_denied_vital_is_denied_and_the_others_stay_permitted() -> None:
     assert permits(consent, "spo2")
 
 
-def test_denying_one_pressure_denies_the_panel_that_would_tell_it() -> None:
+def test_denying_one_pressure_denies_the_panel_that_contains_it() -> None:
     consent = nested({"type": "deny", "code": loinc("8462-4")})
     assert not permits(consent, "diastolic_bp")
     assert not permits(consent, "blood_pressure")

@@ -56,7 +56,7 @@ def test_a_record_that_fits_is_kept_whole(key: bytes, value: bytes, headers: tup
     ],
     ids=["key", "headers", "value", "very many headers"],
 )
-def test_what_is_too_long_is_cut_and_its_length_told(
+def test_a_text_that_is_too_long_is_truncated_and_its_length_reported(
     key: bytes, value: bytes, headers: tuple[tuple[str, bytes], ...], cut: dict[str, int]
 ):
     letter = letter_of(key, value, headers)
@@ -86,7 +86,7 @@ def refusal(offset: int, text: bytes) -> Outgoing:
     return aside_record(Aside(Reason.OUT_OF_RANGE, "north", "mon-1", offset, 2, 99, text), "telemetry.readings", 3)
 
 
-async def test_of_what_kafka_refuses_for_good_place_and_reason_are_kept_and_its_neighbours_whole():
+async def test_a_record_that_kafka_refuses_keeps_its_source_and_reason_and_other_records_are_sent_whole():
     producer = SmallTopics(1_000)
     long = orjson.dumps({"device_id": "mon-1", "waveform": "x" * 2_000})
     whole = [refusal(offset, b'{"value":1}') for offset in range(5)]

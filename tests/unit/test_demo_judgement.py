@@ -56,7 +56,7 @@ def _observation(subject: str, value: float, end: str = "2026-01-05T10:00:05Z", 
 TRUTH = truth_of([_heart_rate("p-1", 0, 70), _heart_rate("p-1", 1000, 73), _heart_rate("p-2", 0, 90)], CONFIG)
 
 
-def test_a_measurement_set_aside_for_the_expected_reason_is_as_expected() -> None:
+def test_a_measurement_refused_for_the_expected_reason_is_as_expected() -> None:
     place = Place(0, 7)
     rows = outcomes(
         {place: _sent("window", Reason.UNIT_MISMATCH, trouble="bad_in_frame")}, [_aside(place, "unit_mismatch", 1)]
@@ -66,25 +66,25 @@ def test_a_measurement_set_aside_for_the_expected_reason_is_as_expected() -> Non
 
 
 @pytest.mark.parametrize("reason", [Reason.OUT_OF_RANGE, "late"])
-def test_a_measurement_set_aside_for_another_reason_is_told_as_such(reason: Reason | str) -> None:
+def test_a_measurement_refused_for_an_unexpected_reason_is_reported(reason: Reason | str) -> None:
     place = Place(0, 7)
     rows = outcomes({place: _sent(Reason.UNPAIRED, trouble="unpaired_device")}, [_aside(place, reason)])
     assert rows[0].otherwise == (f"1 {reason}",)
     assert not all_as_expected(rows)
 
 
-def test_an_ordinary_reading_that_was_set_aside_is_found_out() -> None:
+def test_an_ordinary_reading_that_was_refused_is_reported() -> None:
     place = Place(1, 0)
     rows = outcomes({place: _sent("window")}, [_aside(place, Reason.UNPAIRED)])
     assert rows[0].trouble == ORDINARY
     assert not all_as_expected(rows)
 
 
-def test_a_trouble_that_nobody_set_aside_is_found_out() -> None:
+def test_an_anomaly_that_was_not_refused_is_reported() -> None:
     assert not all_as_expected(outcomes({Place(0, 0): _sent(Reason.MALFORMED, trouble="cut_off")}, []))
 
 
-def test_something_set_aside_that_the_ward_never_sent_is_found_out() -> None:
+def test_a_refused_reading_that_the_simulator_never_sent_is_reported() -> None:
     rows = outcomes({}, [_aside(Place(3, 9), Reason.MALFORMED)])
     assert not all_as_expected(rows)
 
@@ -164,6 +164,6 @@ def test_the_screen_shows_beds_values_reasons_and_the_ledger() -> None:
         assert expected in shown
 
 
-def test_every_reason_and_every_trouble_can_be_explained_on_the_screen() -> None:
+def test_every_reason_and_every_anomaly_can_be_explained_on_the_screen() -> None:
     assert {str(reason) for reason in Reason} <= set(screen.WHY)
     assert "late" in screen.WHY

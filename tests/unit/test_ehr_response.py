@@ -44,7 +44,7 @@ def test_retry_after_is_read_in_seconds_or_as_a_date_and_nonsense_is_ignored(tex
         ("Observation/../../Patient", (None, None)),
     ],
 )
-def test_the_place_of_a_new_observation_is_read_from_a_relative_or_absolute_location(
+def test_the_id_of_a_new_observation_is_read_from_a_relative_or_absolute_location(
     location: str, expected: tuple[str | None, str | None]
 ) -> None:
     assert written(answer(201, Location=location), "Observation") == ResourceVersion(*expected)

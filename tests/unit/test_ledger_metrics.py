@@ -21,7 +21,7 @@ async def come_true(condition: Callable[[], bool]) -> None:
     await asyncio.to_thread(wait_until, condition, 20)
 
 
-async def test_every_state_of_every_endpoint_is_told_and_what_was_emptied_is_told_to_be_empty():
+async def test_every_state_of_every_endpoint_is_published_and_an_emptied_state_is_published_as_zero():
     ledger, observer, stop = MemoryLedger(), PrometheusObserver(), asyncio.Event()
     ledger.record([intent()])
     (claimed,) = ledger.claim("north-epic", 1, 60)

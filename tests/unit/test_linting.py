@@ -63,7 +63,7 @@ endpoints:
     assert check_config(text, "vitalwire.yaml", lambda _: BUILT_IN_TEMPLATE) == []
 
 
-def test_a_sound_configuration_is_loaded() -> None:
+def test_a_valid_configuration_is_loaded() -> None:
     config = load_config(EXAMPLE.read_text(), EXAMPLE.name, beside(EXAMPLE))
     assert config.endpoints["north-epic"].matrix.observation.codings == "one"
 

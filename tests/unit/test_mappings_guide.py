@@ -50,6 +50,6 @@ def test_examples_in_docstrings_are_true(module: str) -> None:
 @pytest.mark.parametrize(
     "code", [code.code for vital in BUILT_IN.values() for code in vital.codes] + [c.code for c in PANEL_CODES.values()]
 )
-def test_every_built_in_loinc_code_has_a_true_check_digit(code: str) -> None:
+def test_every_built_in_loinc_code_has_a_valid_check_digit(code: str) -> None:
     digits, _, last = code.partition("-")
     assert check_digit(digits) == int(last)

@@ -66,7 +66,7 @@ def read(records: list[Wrote]) -> Any:
         ([Wrote(0, 100, UNREADABLE), Wrote(0, 200, "a")], "a"),
     ],
 )
-def test_the_record_appended_last_is_true_and_a_tie_or_doubt_closes_the_key(records: list[Wrote], true: str | None):
+def test_the_record_appended_last_is_current_and_a_tie_or_doubt_closes_the_key(records: list[Wrote], true: str | None):
     assert read(records) == true
 
 
@@ -179,7 +179,7 @@ class Counting(dict):
     copy = items = values = keys = __or__  # type: ignore[assignment]
 
 
-def test_a_second_record_of_a_key_is_judged_without_the_first_one_being_kept():
+def test_a_second_record_of_a_key_is_compared_without_keeping_the_first():
     claims = Claims((Claim(0, Appended(1, 1), "a"),))
     for at in range(2, 50):
         claims = claims.with_next(Claim(at % 3, Appended(at, at), at))

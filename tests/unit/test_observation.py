@@ -62,7 +62,7 @@ def test_a_value_is_a_json_number_without_float_noise(value: float, text: str) -
     st.integers(0, 3),
 )
 @settings(deadline=None)
-def test_every_window_becomes_sound_fhir_and_us_core(
+def test_every_window_becomes_valid_fhir_and_us_core(
     endpoint: str, windows: list[Window], micro: int, count: int, revision: int
 ) -> None:
     changed = [w.model_copy(update={"median": micro / 1e6, "count": count, "revision": revision}) for w in windows]
@@ -105,7 +105,7 @@ def test_epic_gets_one_coding_and_nothing_that_it_does_not_keep() -> None:
     assert charted.keys().isdisjoint({"identifier", "device", "contained", "method", "effectivePeriod", "encounter"})
 
 
-def test_oracle_health_gets_a_performer_who_stands_behind_the_vital() -> None:
+def test_oracle_health_gets_a_performer_for_the_vital() -> None:
     performer = ObservationMapper(config(), "oracle").render([window()], "x1")["performer"][0]
     assert performer["reference"] == "Practitioner/11938004"
     assert performer["extension"][0]["valueCodeableConcept"]["coding"][0]["code"] == "LA"
@@ -207,7 +207,7 @@ def test_a_site_may_chart_another_unit_if_the_number_agrees() -> None:
     assert quantity["valueQuantity"]["code"] == "[degF]"
 
 
-def test_a_refused_rendering_tells_no_patient_data() -> None:
+def test_a_refused_rendering_shows_no_patient_data() -> None:
     mapper = ObservationMapper(config(), "plain", BUILT_IN_TEMPLATE.replace('code: "{{ %vital.unit }}"', "code: bpm"))
     with pytest.raises(Misconfigured) as refused:
         mapper.render([window(median=123.456, device_id="mon-secret")], "subject-secret")

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from adapters.ledger import SqlLedger, migrate, open_ledger
+from adapters.ledger import SqlLedger, open_ledger
 from schemas.operation import Outcome, Source, State
 from schemas.ports.kafka import Stored
 from schemas.progress import PartitionProgress
@@ -21,7 +22,7 @@ from schemas.topics import (
 )
 from schemas.window import Coordinates, Window
 from streams.reconcile import reconcile
-from tests.doubles.ledgers import intent
+from tests.doubles.ledgers import intent, migrated_file
 from tests.doubles.windows import window
 
 APPENDED_MS = 1_767_607_200_000
@@ -82,11 +83,8 @@ def log() -> Log:
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    migrate(url)
-    opened = open_ledger(url, None)
-    yield opened
-    opened.close()
+    with closing(open_ledger(migrated_file(tmp_path), None)) as opened:
+        yield opened
 
 
 def chart(ledger: SqlLedger, *windows: Window, endpoint: str = "fhir", state: State = State.SUCCEEDED) -> None:
@@ -122,7 +120,7 @@ def test_an_empty_system_balances(log: Log, ledger: SqlLedger):
     assert reconcile(log, ledger).balanced
 
 
-def test_a_lost_reading_is_told(log: Log, ledger: SqlLedger):
+def test_a_lost_reading_is_reported(log: Log, ledger: SqlLedger):
     log.add(READINGS, READING)
     log.progress(1)
     report = reconcile(log, ledger)
@@ -130,7 +128,7 @@ def test_a_lost_reading_is_told(log: Log, ledger: SqlLedger):
     assert report.explanations[0].startswith("1 readings are nowhere")
 
 
-def test_a_reading_counted_twice_is_told(log: Log, ledger: SqlLedger):
+def test_a_reading_counted_twice_is_reported(log: Log, ledger: SqlLedger):
     log.add(READINGS, READING)
     log.progress(1, open_readings=1)
     log.aside(QUARANTINE, "unpaired", 0)
@@ -139,7 +137,7 @@ def test_a_reading_counted_twice_is_told(log: Log, ledger: SqlLedger):
     assert report.explanations[0].startswith("1 readings are in two places")
 
 
-def test_a_window_the_clinical_role_did_not_take_is_told(log: Log, ledger: SqlLedger):
+def test_a_window_that_the_clinical_role_did_not_process_is_reported(log: Log, ledger: SqlLedger):
     log.add(READINGS, READING)
     log.progress(1)
     log.window(window(count=1))
@@ -194,7 +192,9 @@ def test_an_amendment_is_no_second_window_and_repeats_no_reading(log: Log, ledge
     assert report.balanced
 
 
-def test_a_window_refused_by_one_endpoint_and_taken_by_another_is_counted_once_and_told(log: Log, ledger: SqlLedger):
+def test_a_window_refused_by_one_endpoint_and_charted_by_another_is_counted_once_and_reported(
+    log: Log, ledger: SqlLedger
+):
     log.add(READINGS, READING)
     log.progress(1)
     taken = window(count=1)
@@ -231,7 +231,7 @@ def test_operations_are_counted_by_what_became_of_them(log: Log, ledger: SqlLedg
     assert report.operations_quarantined == 1
 
 
-def test_records_that_cannot_be_read_are_counted_and_told_and_hide_nothing_else(log: Log, ledger: SqlLedger):
+def test_records_that_cannot_be_read_are_counted_and_reported_and_hide_nothing_else(log: Log, ledger: SqlLedger):
     log.add(READINGS, READING)
     log.progress(1)
     for topic in (QUARANTINE, LATE_READINGS, WINDOWS):
@@ -246,7 +246,7 @@ def test_records_that_cannot_be_read_are_counted_and_told_and_hide_nothing_else(
 
 
 @pytest.mark.parametrize("reading", [b"1e400", b"9" * 400, b"[" * 930 + b"]" * 930, b'{"a":1,"a":"\\u0000"}'])
-def test_what_earlier_versions_set_aside_as_it_came_is_read(log: Log, ledger: SqlLedger, reading: bytes):
+def test_refused_readings_written_by_earlier_versions_are_read(log: Log, ledger: SqlLedger, reading: bytes):
     log.add(READINGS, b"\xff")
     log.progress(1)
     log.add(
@@ -260,7 +260,7 @@ def test_what_earlier_versions_set_aside_as_it_came_is_read(log: Log, ledger: Sq
     assert report.explanations == []
 
 
-def test_a_reading_set_aside_and_then_taken_by_a_window_that_names_it_is_counted_once(log: Log, ledger: SqlLedger):
+def test_a_refused_reading_that_a_later_window_supersedes_is_counted_once(log: Log, ledger: SqlLedger):
     for _ in range(3):
         log.add(READINGS, READING)
     log.progress(3)

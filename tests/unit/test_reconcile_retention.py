@@ -91,7 +91,9 @@ def test_readings_removed_unread_never_balance_after_workers_went_on(log: Log, l
     assert not report.balanced
 
 
-def test_what_was_removed_unread_is_not_told_as_judged_and_the_advice_promises_nothing(log: Log, ledger: SqlLedger):
+def test_records_removed_unread_are_not_reported_as_processed_and_the_advice_promises_nothing(
+    log: Log, ledger: SqlLedger
+):
     for _ in range(10):
         log.add(READINGS, reading(0))
     log.window(closed(0, 2, 3))
@@ -105,7 +107,7 @@ def test_what_was_removed_unread_is_not_told_as_judged_and_the_advice_promises_n
     assert judged.startswith("retention has taken 3 records that were judged before")
 
 
-def test_where_all_that_is_gone_was_lost_nothing_is_told_of_judged_records(log: Log, ledger: SqlLedger):
+def test_where_every_removed_record_was_lost_no_processed_record_is_reported(log: Log, ledger: SqlLedger):
     for _ in range(3):
         log.add(READINGS, reading(0))
     log.retain(READINGS, 3)
@@ -152,7 +154,7 @@ def test_the_windows_of_two_patients_in_one_span_are_counted_together_where_rete
         assert (report.readings, report.in_windows, report.balanced) == (6 - first, 6 - first, True)
 
 
-def test_a_lost_reading_beside_the_cut_is_still_told(log: Log, ledger: SqlLedger):
+def test_a_reading_lost_next_to_the_cut_is_still_reported(log: Log, ledger: SqlLedger):
     for offset in range(6):
         log.add(READINGS, reading(offset))
     log.window(closed(0, 3, 4))
@@ -185,7 +187,7 @@ def test_readings_older_than_what_is_kept_of_the_quarantine_are_left_out(log: Lo
     assert (report.readings, report.quarantined_readings, report.balanced) == (2, 2, True)
 
 
-def test_a_frame_or_a_batch_set_aside_as_one_counts_as_one(log: Log, ledger: SqlLedger):
+def test_a_frame_or_a_batch_refused_as_one_counts_as_one(log: Log, ledger: SqlLedger):
     frame = {"device_id": "m", "readings": [json.loads(reading(n)) for n in range(20)]}
     log.add(READINGS, json.dumps(frame).encode())
     for offset in range(1, 5):

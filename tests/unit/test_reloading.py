@@ -36,14 +36,14 @@ def reloads(observer: PrometheusObserver, outcome: str) -> float:
     return observer.registry.get_sample_value(name, {"outcome": outcome}) or 0
 
 
-async def test_a_sound_change_is_taken(config_file):
+async def test_a_valid_configuration_change_is_applied(config_file):
     changed, observer = watching(config_file)
     config_file.write_text(CHANGED)
     await asyncio.wait_for(changed, 10)
     assert reloads(observer, "accepted") == 1
 
 
-async def test_a_bad_change_is_refused_and_told_once_until_it_is_mended(config_file, caplog):
+async def test_an_invalid_configuration_change_is_refused_and_logged_once_until_it_is_corrected(config_file, caplog):
     changed, observer = watching(config_file)
     config_file.write_text(BAD)
     await asyncio.to_thread(wait_until, lambda: reloads(observer, "refused") == 1, 10)

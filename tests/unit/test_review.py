@@ -185,7 +185,7 @@ def test_a_consent_that_nobody_can_read_defers_and_refuses_nothing(reference: St
     assert review(recorded(), reference, NOW) == NO_CONSENT
 
 
-def test_a_consent_that_is_mended_between_two_looks_refuses_nothing(
+def test_a_consent_corrected_between_two_reads_refuses_nothing(
     reference: StaticReference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def mended(*_key: str) -> bool:

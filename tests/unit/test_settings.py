@@ -14,14 +14,14 @@ from vitalwire.settings import from_environment
 KEY = "0123456789abcdef" * 4
 
 
-def test_the_ledger_is_sqlite_in_the_data_directory_unless_told_otherwise(tmp_path: Path) -> None:
+def test_the_ledger_is_sqlite_in_the_data_directory_by_default(tmp_path: Path) -> None:
     settings = from_environment({"VITALWIRE_DATA": str(tmp_path)})
     assert settings.database == f"sqlite:///{tmp_path / 'ledger.sqlite'}"
     other = from_environment({"VITALWIRE_DATABASE": "postgresql+psycopg://ledger@db/vitalwire"})
     assert other.database == "postgresql+psycopg://ledger@db/vitalwire"
 
 
-def test_metrics_are_served_on_loopback_unless_told_otherwise() -> None:
+def test_metrics_are_served_on_loopback_by_default() -> None:
     assert from_environment({}).metrics_host == "127.0.0.1"
 
 

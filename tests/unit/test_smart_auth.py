@@ -195,7 +195,9 @@ def test_no_authentication_is_none() -> None:
         (httpx.Response(403), "no_token"),
     ],
 )
-async def test_a_client_that_the_token_endpoint_refuses_is_told_by_code_alone(given: httpx.Response, code: str) -> None:
+async def test_a_client_refused_by_the_token_endpoint_is_reported_by_its_error_code_only(
+    given: httpx.Response, code: str
+) -> None:
     ehr, clock = FakeEhr(), Clock()
     ehr.token_answer = lambda: given
     async with client(ehr, clock) as http:

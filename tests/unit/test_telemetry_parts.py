@@ -19,7 +19,7 @@ REFUSALS = 100_000
 FRAME = b'{"device_id":"d1","readings":[' + b",".join([b"1"] * 5_000) + b"]}"
 
 
-async def test_more_refusals_than_can_be_judged_at_once_are_judged_in_parts_with_the_loop_turning_in_between(
+async def test_many_refusals_are_validated_in_parts_between_which_the_event_loop_runs(
     telemetry: TelemetryHarness,
 ):
     """Bounded is the work of one step; how long it takes is the machine's."""
@@ -51,7 +51,7 @@ async def test_more_refusals_than_can_be_judged_at_once_are_judged_in_parts_with
     assert kernel.position == len(frames) + 1
 
 
-async def test_nothing_settles_between_the_parts_of_what_is_set_aside(telemetry: TelemetryHarness):
+async def test_no_offset_settles_between_the_parts_of_many_refused_readings(telemetry: TelemetryHarness):
     """A closing pass may come at any moment; a settled reading that is on no topic yet would be lost with the worker."""
     frame = orjson.dumps({"device_id": "d1", "readings": [1] * 5_000})
     frames = [Record(n, BASE_MS, b"d1", frame, ()) for n in range(6)]

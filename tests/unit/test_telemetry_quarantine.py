@@ -47,7 +47,9 @@ async def test_a_late_reading_goes_to_its_own_topic(telemetry):
     assert [aside["reason"] for aside in telemetry.sent(LATE_READINGS)] == ["late"]
 
 
-async def test_what_an_earlier_owner_set_aside_is_not_set_aside_again_and_a_window_names_what_it_takes(telemetry):
+async def test_readings_refused_by_an_earlier_owner_are_not_refused_again_and_a_window_lists_those_it_supersedes(
+    telemetry,
+):
     telemetry.kept.set_aside = [(0, 0), (1, 0)]
     await telemetry.role.take(
         Batch(TOPIC, 0, [measured(0, BASE_MS, "d2"), measured(1, BASE_MS), measured(2, BASE_MS + 1000)])

@@ -74,7 +74,7 @@ ROWS = [
 
 
 @pytest.mark.parametrize(("kind", "action", "given_answer", "state", "code"), ROWS)
-def test_each_row_of_the_table_is_judged_as_the_ehrs_behave(
+def test_each_row_of_the_table_has_the_verdict_that_the_ehrs_behaviour_asks_for(
     kind: str, action: str, given_answer: EhrResponse, state: State, code: str | None
 ) -> None:
     verdict = judge(ask(kind, action), "Observation", given_answer, NOW)
@@ -86,7 +86,7 @@ def test_a_racing_conditional_create_is_tried_again() -> None:
     assert (verdict.state, verdict.code) == (State.DEFERRED, "race")
 
 
-def test_a_token_refused_ten_times_is_a_matter_for_a_person() -> None:
+def test_a_token_refused_ten_times_holds_the_operation_for_manual_review() -> None:
     assert judge(ask(refusals=8), "Observation", answer(401), NOW).state is State.DEFERRED
     assert judge(ask(refusals=9), "Observation", answer(401), NOW).state is State.HELD
 
@@ -103,7 +103,7 @@ def test_epic_codes_of_another_system_mean_nothing() -> None:
     assert judge(ask("epic"), "Observation", answer(400, body), NOW).state is State.FAILED
 
 
-def test_trouble_of_the_endpoint_is_told_apart_from_trouble_of_the_result() -> None:
+def test_a_failure_of_the_endpoint_is_distinguished_from_a_failure_of_the_result() -> None:
     whole = [
         judge(ask(), "Observation", a, NOW).whole_endpoint for a in (answer(429), answer(None, sent=False), answer(401))
     ]

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from adapters.ledger import SqlLedger, migrate, open_ledger
+from adapters.ledger import SqlLedger, open_ledger
 from schemas.instants import epoch_us
 from tests.doubles.ledger_commands import Everyone
+from tests.doubles.ledgers import migrated_file
 from tests.doubles.ports import fixed_clock
 from vitalwire import release_review
 
 
 @pytest.fixture
 def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqlLedger]:
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    url = migrated_file(tmp_path)
     monkeypatch.setenv("VITALWIRE_DATABASE", url)
     monkeypatch.delenv("VITALWIRE_LEDGER_KEY_FILE", raising=False)
-    migrate(url)
     opened = open_ledger(url, None, lambda _db: epoch_us(fixed_clock()))
     yield opened
     opened.close()

@@ -80,7 +80,7 @@ def charted_after_a_pause(ledger: SqlLedger) -> str:
     return second.operation_id
 
 
-def test_a_person_at_the_chart_is_told_where_to_look_and_what_each_attempt_brought(
+def test_a_held_operation_shows_where_to_look_in_the_chart_and_the_outcome_of_each_attempt(
     ledger: SqlLedger, capsys: pytest.CaptureFixture[str]
 ):
     held = charted_after_a_pause(ledger)

@@ -49,7 +49,7 @@ def test_of_ids_only_those_that_are_held_are_released_and_the_others_named(
     assert len(audited(ledger)) == 1
 
 
-def test_what_the_records_speak_against_is_not_released_and_the_reason_told(
+def test_an_operation_that_the_records_contradict_is_not_released_and_the_reason_is_reported(
     ledger: SqlLedger, reference: Everyone, capsys: pytest.CaptureFixture[str]
 ):
     refused, free = (settled(ledger, State.HELD, "forbidden") for _ in range(2))
