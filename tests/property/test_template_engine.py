@@ -105,13 +105,13 @@ def test_folding_known_variables_changes_nothing(template: Any, variables: dict[
 
 
 @given(st.sampled_from(["{{ %on }}", "{[ %parts ]}", "{% if %on %}", "{{ now() }}", "}}", "{{"]))
-def test_data_that_looks_like_a_template_stays_data(name: str) -> None:
+def test_data_that_looks_like_a_template_remains_data(name: str) -> None:
     template = compile_template({"one": "{{ %name }}", "all": "{[ %name ]}", "text": "a {{ %name }} b"})
     rendered = template.render({"name": name})
     assert rendered == {"one": name, "all": [name], "text": f"a {name} b"}
 
 
-def test_two_renderings_share_nothing_that_can_be_changed() -> None:
+def test_two_renderings_share_no_mutable_value() -> None:
     folded = compile_template({"category": [{"code": "{{ %a }}"}], "value": "{{ %b }}"}).fold({"a": "x"})
     first = folded.render({"b": 1})
     first["category"][0]["code"] = "changed"
@@ -132,12 +132,12 @@ def test_two_renderings_share_nothing_that_can_be_changed() -> None:
         ({"{{ %a }}": {"b": 1}}, "not a block"),
     ],
 )
-def test_a_template_that_cannot_be_meant_is_refused_when_it_is_loaded(template: Any, words: str) -> None:
+def test_a_meaningless_template_is_refused_at_start(template: Any, words: str) -> None:
     with pytest.raises(InvalidTemplate, match=words):
         compile_template(template)
 
 
-def test_a_failing_expression_names_its_place_and_never_the_data() -> None:
+def test_the_error_of_a_failing_expression_has_its_path_and_never_the_data() -> None:
     template = compile_template({"a": [{"b": "{{ %name + 1 }}"}]})
     with pytest.raises(Misconfigured, match=r"a\.0\.b") as failed:
         template.render({"name": "Jane Doe"})

@@ -61,7 +61,7 @@ def test_a_permission_without_limits_permits_everything_in_its_period() -> None:
     assert not permits(consent, at=datetime(2027, 1, 1, tzinfo=UTC))
 
 
-def test_a_day_without_a_time_counts_at_its_shortest_on_earth() -> None:
+def test_a_day_without_a_time_is_interpreted_as_the_shortest_one_on_earth() -> None:
     consent = read()
     assert consent.since == datetime(2026, 1, 1, 12, tzinfo=UTC)
     assert consent.until == datetime(2026, 12, 31, 10, tzinfo=UTC)
@@ -104,7 +104,7 @@ def test_a_denied_endpoint_is_denied_and_the_others_stay_permitted() -> None:
     assert permits(consent, site="north-epic")
 
 
-def test_a_resource_type_says_the_purpose() -> None:
+def test_a_resource_type_determines_the_purpose() -> None:
     consent = nested({"type": "permit", "class": classes("Observation", "Condition")}, root="deny")
     assert permits(consent)
     assert consent.allows("patient-info", "Condition", "north-epic", NOW)
@@ -161,16 +161,16 @@ def test_a_denial_that_is_not_understood_denies_everything(element: dict[str, An
     assert not consent.allows("documents", "*", "north-epic", NOW)
 
 
-def test_an_exception_of_a_kind_nobody_knows_denies_everything() -> None:
+def test_an_exception_of_an_unknown_type_denies_everything() -> None:
     assert not permits(nested({"type": "forbid", "code": loinc("29463-7")}))
     assert not permits(nested({"code": loinc("29463-7")}))
 
 
-def test_a_passing_permission_in_a_denial_is_not_taken_for_a_lasting_one() -> None:
+def test_a_temporary_permission_in_a_denial_is_not_interpreted_as_a_permanent_one() -> None:
     assert not permits(nested({"type": "permit", "period": {"end": "2026-01-02"}}, root="deny"))
 
 
-def test_exceptions_of_a_narrowed_denial_are_not_taken_out_of_it() -> None:
+def test_exceptions_of_a_narrowed_denial_permit_nothing() -> None:
     assert not permits(nested({"type": "permit"}, root="deny", **{"class": classes("Observation")}))
 
 
@@ -188,7 +188,9 @@ def test_exceptions_of_a_narrowed_denial_are_not_taken_out_of_it() -> None:
         ({"resourceType": "Contract"}, "resourceType"),
     ],
 )
-def test_a_consent_that_is_not_understood_permits_nothing_and_says_why(changes: dict[str, Any], element: str) -> None:
+def test_a_consent_that_is_not_understood_permits_nothing_and_names_the_element(
+    changes: dict[str, Any], element: str
+) -> None:
     consent = read(**changes)
     assert consent.status == f"not understood: {element}"
     assert consent.permits == []
@@ -204,11 +206,11 @@ JSON = st.recursive(
 
 
 @given(st.sampled_from(sorted(PERMIT_ALL)), JSON)
-def test_any_element_replaced_by_anything_gives_a_consent_and_no_crash(name: str, value: Any) -> None:
+def test_any_element_replaced_by_any_value_results_in_a_consent(name: str, value: Any) -> None:
     assert isinstance(read(**{name: value}), Consent)
 
 
 @given(st.sampled_from(["type", "period", "class", "code", "actor", "purpose", "provision"]), JSON)
-def test_any_element_of_a_provision_replaced_by_anything_gives_a_consent_and_no_crash(name: str, value: Any) -> None:
+def test_any_element_of_a_provision_replaced_by_any_value_results_in_a_consent(name: str, value: Any) -> None:
     assert isinstance(nested({"type": "deny", name: value}, root="permit"), Consent)
     assert isinstance(read(provision={"type": "permit", name: value}), Consent)

@@ -15,7 +15,7 @@ BROKEN = sorted(path for path in (Path(__file__).parents[1] / "data" / "broken")
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "config" / "vitalwire.example.yaml"
 
 
-def beside(config: Path) -> Callable[[str], str | None]:
+def files_next_to(config: Path) -> Callable[[str], str | None]:
     def read_file(name: str) -> str | None:
         path = config.parent / name
         return path.read_text(encoding="utf-8") if path.is_file() else None
@@ -23,7 +23,7 @@ def beside(config: Path) -> Callable[[str], str | None]:
     return read_file
 
 
-def marked_wrong(folder: Path) -> tuple[str, int]:
+def line_marked_wrong(folder: Path) -> tuple[str, int]:
     for file in ("template.yaml", "vitalwire.yaml"):
         path = folder / file
         for number, line in enumerate(path.read_text().splitlines() if path.is_file() else [], start=1):
@@ -37,11 +37,11 @@ def test_a_mistake_is_found_at_its_line_with_a_remedy(folder: Path) -> None:
     expected = yaml.safe_load((folder / "expected.yaml").read_text())
     config = folder / "vitalwire.yaml"
 
-    findings = check_config(config.read_text(), config.name, beside(config))
+    findings = check_config(config.read_text(), config.name, files_next_to(config))
 
-    there = [finding for finding in findings if (finding.file, finding.line) == marked_wrong(folder)]
+    there = [finding for finding in findings if (finding.file, finding.line) == line_marked_wrong(folder)]
     assert any(expected["message"] in found.message and expected["remedy"] in found.remedy for found in there), findings
-    assert {finding.file for finding in findings} == {marked_wrong(folder)[0]}
+    assert {finding.file for finding in findings} == {line_marked_wrong(folder)[0]}
 
 
 def test_at_least_twenty_broken_files_are_tried() -> None:
@@ -49,7 +49,7 @@ def test_at_least_twenty_broken_files_are_tried() -> None:
 
 
 def test_the_example_configuration_has_no_findings() -> None:
-    assert check_config(EXAMPLE.read_text(), EXAMPLE.name, beside(EXAMPLE)) == []
+    assert check_config(EXAMPLE.read_text(), EXAMPLE.name, files_next_to(EXAMPLE)) == []
 
 
 def test_the_built_in_template_passes_its_own_check_at_every_kind_of_endpoint() -> None:
@@ -64,7 +64,7 @@ endpoints:
 
 
 def test_a_valid_configuration_is_loaded() -> None:
-    config = load_config(EXAMPLE.read_text(), EXAMPLE.name, beside(EXAMPLE))
+    config = load_config(EXAMPLE.read_text(), EXAMPLE.name, files_next_to(EXAMPLE))
     assert config.endpoints["north-epic"].matrix.observation.codings == "one"
 
 
@@ -78,8 +78,10 @@ def test_loading_a_broken_configuration_names_every_finding_at_once() -> None:
 
 def test_a_secret_in_the_file_is_never_repeated_in_a_finding() -> None:
     config = next(folder for folder in BROKEN if folder.name == "secret-inline") / "vitalwire.yaml"
-    told = "\n".join(str(finding) for finding in check_config(config.read_text(), config.name, beside(config)))
-    assert "swordfish" not in told
+    reported = "\n".join(
+        str(finding) for finding in check_config(config.read_text(), config.name, files_next_to(config))
+    )
+    assert "swordfish" not in reported
 
 
 @pytest.mark.parametrize("text", ["[]", "just words", "3", "endpoints: [a]", "vitals: {spo2: 3}", "tenants: {a: {}}"])

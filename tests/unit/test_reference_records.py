@@ -19,18 +19,18 @@ def pairing(**more: Any) -> Pairing:
     return Pairing.model_validate({"tenant_id": "north", "device_id": "mon-17", "intervals": [INTERVAL | more]})
 
 
-def test_a_pairing_may_say_where_the_device_stood() -> None:
+def test_a_pairing_may_contain_the_location_of_the_device() -> None:
     assert pairing(location="icu-2/bed-4", until=None).intervals[0].patient_id == "p-9"
 
 
 @pytest.mark.parametrize("name", ["to", "end", "since", "valid_until", "Until"])
-def test_a_pairing_that_may_end_by_another_name_is_not_taken_for_one_without_end(name: str) -> None:
+def test_a_pairing_that_may_end_by_another_name_is_not_interpreted_as_unlimited(name: str) -> None:
     with pytest.raises(ValidationError):
         pairing(**{name: "2026-01-06T08:00:00Z"})
 
 
 @pytest.mark.parametrize("number", [0, 1767600000, "1767600000", 1.5])
-def test_a_bare_number_is_no_time(number: object) -> None:
+def test_a_bare_number_is_not_a_time(number: object) -> None:
     with pytest.raises(ValidationError):
         pairing(until=number)
     with pytest.raises(ValidationError):
@@ -48,14 +48,14 @@ def test_a_bare_number_is_no_time(number: object) -> None:
     ],
     ids=lambda more: next(iter(more)),
 )
-def test_a_consent_with_a_limit_that_is_not_known_is_not_taken_for_one_without_it(more: dict[str, Any]) -> None:
+def test_a_consent_with_an_unknown_limit_is_not_interpreted_as_unlimited(more: dict[str, Any]) -> None:
     assert Consent.model_validate(CONSENT).permits
     with pytest.raises(ValidationError):
         Consent.model_validate(CONSENT | more)
 
 
 @pytest.mark.parametrize("odd", ["\ud800", "no\0rth", "north\n", "\x7f", "\x85"])
-def test_a_name_that_no_database_takes_is_refused(odd: str) -> None:
+def test_a_name_that_databases_refuse_is_refused(odd: str) -> None:
     subject_ids = [{odd: "a"}, {"north": odd}]
     for names in subject_ids:
         with pytest.raises(ValidationError):
@@ -67,7 +67,7 @@ def test_a_name_that_no_database_takes_is_refused(odd: str) -> None:
         pairing(patient_id=odd)
 
 
-def test_names_in_any_script_are_taken() -> None:
+def test_names_in_any_script_are_accepted() -> None:
     names = {"Nord-Ø": "Jürgen", "北": "患者 1"}
     record = {"tenant_id": "عيادة", "patient_id": "नमस्ते", "subject_ids": names}
     assert PatientRecord.model_validate(record).subject_ids == names
@@ -125,7 +125,7 @@ def charts(denial: dict[str, Any], vital_type: str = "heart_rate", endpoint: str
     ],
     ids=str,
 )
-def test_a_denial_of_what_nobody_knows_denies_everything(denial: dict[str, Any]) -> None:
+def test_a_denial_of_an_unknown_name_denies_everything(denial: dict[str, Any]) -> None:
     assert not charts(denial)
 
 

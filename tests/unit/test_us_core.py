@@ -100,7 +100,7 @@ def test_a_missing_value_with_its_reason_passes() -> None:
     assert validate(resource) == []
 
 
-def test_pulse_oximetry_needs_both_codings_unless_the_endpoint_takes_one() -> None:
+def test_pulse_oximetry_requires_both_codings_unless_the_endpoint_accepts_only_one() -> None:
     resource = example("heart-rate")
     resource["code"]["coding"] = [{"system": "http://loinc.org", "code": "59408-5"}]
     resource["valueQuantity"] |= {"unit": "%", "code": "%"}
@@ -115,14 +115,14 @@ def test_pulse_oximetry_needs_both_codings_unless_the_endpoint_takes_one() -> No
         (put("note", [{"text": "x" * 255}]), "note"),
     ],
 )
-def test_what_epic_refuses_is_found_before_it_is_sent(change: Callable[[Resource], None], path: str) -> None:
+def test_what_epic_refuses_is_found_before_sending(change: Callable[[Resource], None], path: str) -> None:
     resource = example("heart-rate")
     change(resource)
     assert validate(resource) == []
     assert [finding.path for finding in validate(resource, DEFAULTS["epic"].observation)] == [path]
 
 
-def test_a_performer_is_asked_for_where_the_endpoint_needs_one() -> None:
+def test_a_missing_performer_is_found_if_the_endpoint_requires_one() -> None:
     capabilities = DEFAULTS["oracle-health"].observation.model_copy(update={"performer": "Practitioner/1"})
     resource = example("heart-rate")
     del resource["performer"]
@@ -134,8 +134,8 @@ def test_a_finding_never_repeats_a_value_of_the_patient() -> None:
     resource["subject"]["reference"] = "Jane Doe"
     resource["valueQuantity"]["value"] = "seventy-two"
     resource["effectiveDateTime"] = "noon"
-    told = repr(validate(resource)) + repr(structure(resource))
-    assert not any(secret in told for secret in ("Jane", "seventy", "noon"))
+    reported = repr(validate(resource)) + repr(structure(resource))
+    assert not any(secret in reported for secret in ("Jane", "seventy", "noon"))
 
 
 def published_profiles() -> list[Profile]:
