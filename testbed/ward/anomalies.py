@@ -1,7 +1,7 @@
-"""The troubles of a real ward, put into ordinary readings one after another, each with what should become of it.
+"""Anomalies of a real ward, injected into ordinary readings one after another, each with its expected outcome.
 
-A trouble takes one ordinary message and gives the messages that are sent in its place. Troubles that send at another instant
-use odd milliseconds; the replay uses even ones, so that a trouble never becomes a duplicate by accident.
+An anomaly replaces one ordinary message by the messages that are sent in its place. Anomalies that send at another instant
+use odd milliseconds; the replay uses even ones, so that an anomaly never becomes a duplicate by accident.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from schemas.instants import rfc3339_from_ms
 from schemas.reasons import Reason
 from testbed.ward.plan import LOOSE_DEVICE, TWICE_DEVICE
 from testbed.ward.replay import Ordinary
-from testbed.ward.sending import Fate, Measured, Sent, encode, frame, measurement, number, reading
+from testbed.ward.sending import Measured, Outcome, Sent, encode, frame, measurement, number, reading
 
 HOUR_MS = 3_600_000
 SOON = timedelta(milliseconds=150)
@@ -27,8 +27,8 @@ Alter = Callable[[Ordinary, int], list[Sent]]
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """One kind of trouble: its name, what it is in plain words, which messages it can befall, and what it does."""
+class Anomaly:
+    """One kind of anomaly: its name, a description, which messages it applies to, and how it changes them."""
 
     name: str
     about: str
@@ -36,10 +36,10 @@ class Trouble:
     type: str = "heart_rate"
     frames: bool = False
 
-    def suits(self, ordinary: Ordinary) -> bool:
-        """Whether it can befall this message: untroubled, of the right vital, from a bed without a story of its own."""
+    def applies_to(self, ordinary: Ordinary) -> bool:
+        """Whether the message is unchanged so far, of the right vital, and from a plain bed."""
         sent = ordinary.sent
-        if sent.trouble is not None or any(fate != "window" for fate in sent.fates) or not ordinary.bed.plain:
+        if sent.anomaly is not None or any(outcome != "window" for outcome in sent.outcomes) or not ordinary.bed.plain:
             return False
         return ordinary.bed.frames == self.frames and (self.frames or ordinary.samples[0].type == self.type)
 
@@ -50,12 +50,12 @@ def _fields(ordinary: Ordinary) -> dict[str, Any]:
 
 
 def _wrong(reason: Reason, **changes: Any) -> Alter:
-    """The same reading with some fields wrong (a field set to None is left out): refused for `reason`."""
+    """The same reading with some wrong fields (None leaves a field out): quarantined for `reason`."""
 
     def alter(ordinary: Ordinary, _: int) -> list[Sent]:
         fields = {k: v for k, v in (_fields(ordinary) | changes).items() if v is not None}
         payload = encode(reading(ordinary.bed.tenant_id, ordinary.bed.device_id, fields))
-        return [replace(ordinary.sent, value=payload, fates=(reason,), truth=())]
+        return [replace(ordinary.sent, value=payload, outcomes=(reason,), truth=())]
 
     return alter
 
@@ -77,7 +77,7 @@ def _wrong_time(reason: Reason, write: Callable[[int], object]) -> Alter:
 
 
 def _repeat(ordinary: Ordinary, _: int) -> list[Sent]:
-    again = replace(ordinary.sent, at=ordinary.sent.at + SOON, fates=("duplicate",), truth=())
+    again = replace(ordinary.sent, at=ordinary.sent.at + SOON, outcomes=("duplicate",), truth=())
     return [ordinary.sent, again]
 
 
@@ -90,7 +90,7 @@ def _contradict(ordinary: Ordinary, _: int) -> list[Sent]:
             ordinary.sent,
             at=ordinary.sent.at + delay,
             value=encode(reading(bed.tenant_id, bed.device_id, said)),
-            fates=(Reason.CONFLICTING_DUPLICATE,),
+            outcomes=(Reason.CONFLICTING_DUPLICATE,),
             truth=(),
         )
         for said, delay in ((fields, timedelta(0)), (other, SOON))
@@ -115,67 +115,70 @@ def _fahrenheit(ordinary: Ordinary, _: int) -> list[Sent]:
 
 def _cut_off(ordinary: Ordinary, _: int) -> list[Sent]:
     value = ordinary.sent.value[: len(ordinary.sent.value) // 2] + b"\xff"
-    return [replace(ordinary.sent, value=value, fates=(Reason.MALFORMED,), truth=())]
+    return [replace(ordinary.sent, value=value, outcomes=(Reason.MALFORMED,), truth=())]
 
 
 def _late(ordinary: Ordinary, late_ms: int) -> list[Sent]:
-    """A reading whose upload took so long that its window had closed. Odd milliseconds: it repeats nothing."""
+    """A reading uploaded after its window had closed. Odd milliseconds, so that it duplicates nothing."""
     time_ms = ordinary.time_ms - late_ms - 1
     sample = ordinary.samples[0]
     fields = measurement(sample.type, number(sample.value), sample.unit, rfc3339_from_ms(time_ms))
     payload = encode(reading(ordinary.bed.tenant_id, ordinary.bed.device_id, fields))
-    return [ordinary.sent, replace(ordinary.sent, at=ordinary.sent.at + SOON, value=payload, fates=("late",), truth=())]
+    return [
+        ordinary.sent,
+        replace(ordinary.sent, at=ordinary.sent.at + SOON, value=payload, outcomes=("late",), truth=()),
+    ]
 
 
 def _bad_in_frame(ordinary: Ordinary, _: int) -> list[Sent]:
-    """A frame whose first measurement has a wrong unit: it is refused alone."""
+    """A frame whose first measurement has a wrong unit: only that one is quarantined."""
     bed = ordinary.bed
     parts = [measurement(s.type, number(s.value), s.unit, ordinary.time_ms) for s in ordinary.samples]
     parts[0]["unit"] = "mmol/L"
-    fates: tuple[Fate, ...] = (Reason.UNIT_MISMATCH, *ordinary.sent.fates[1:])
+    outcomes: tuple[Outcome, ...] = (Reason.UNIT_MISMATCH, *ordinary.sent.outcomes[1:])
     payload = encode(frame(bed.tenant_id, bed.device_id, ordinary.patient_id, parts))
-    return [replace(ordinary.sent, value=payload, fates=fates, truth=ordinary.sent.truth[1:])]
+    return [replace(ordinary.sent, value=payload, outcomes=outcomes, truth=ordinary.sent.truth[1:])]
 
 
-TROUBLES: tuple[Trouble, ...] = (
-    Trouble("late", "a reading whose window had closed when it came", _late, frames=True),
-    Trouble("duplicate", "the network delivered a reading twice", _repeat),
-    Trouble("wrong_unit", "a heart rate in mmHg", _wrong(Reason.UNIT_MISMATCH, unit="mmHg")),
-    Trouble("fahrenheit", "a thermometer set to °F: converted exactly", _fahrenheit, type="body_temperature"),
-    Trouble(
+ANOMALIES: tuple[Anomaly, ...] = (
+    Anomaly("late", "a reading whose window had closed when it came", _late, frames=True),
+    Anomaly("duplicate", "the network delivered a reading twice", _repeat),
+    Anomaly("wrong_unit", "a heart rate in mmHg", _wrong(Reason.UNIT_MISMATCH, unit="mmHg")),
+    Anomaly("fahrenheit", "a thermometer set to °F: converted exactly", _fahrenheit, type="body_temperature"),
+    Anomaly(
         "unpaired_device", "a monitor that nobody paired with a patient", _other_device(LOOSE_DEVICE, Reason.UNPAIRED)
     ),
-    Trouble(
+    Anomaly(
         "two_patients",
         "a monitor paired with two patients at once",
         _other_device(TWICE_DEVICE, Reason.AMBIGUOUS_PAIRING),
     ),
-    Trouble(
+    Anomaly(
         "other_patient",
         "a payload naming another patient than the paired one",
         _wrong(Reason.PATIENT_MISMATCH, patient_id="p-other"),
     ),
-    Trouble("contradiction", "two different values for the same instant", _contradict),
-    Trouble(
+    Anomaly("contradiction", "two different values for the same instant", _contradict),
+    Anomaly(
         "clock_ahead",
         "a device clock one hour ahead",
         _wrong_time(Reason.CLOCK_AHEAD, lambda ms: rfc3339_from_ms(ms + HOUR_MS)),
     ),
-    Trouble(
+    Anomaly(
         "no_time_zone",
         "a time without offset",
         _wrong_time(Reason.NO_TIME_ZONE, lambda ms: rfc3339_from_ms(ms).rstrip("Z")),
     ),
-    Trouble("unit_alias", "a heart rate in bpm: understood", _alias),
-    Trouble("unknown_vital", "a vital that is not configured", _wrong(Reason.UNKNOWN_TYPE, type="cuff_pressure")),
-    Trouble("unknown_unit", "a unit that nobody knows", _wrong(Reason.UNKNOWN_UNIT, unit="beats")),
-    Trouble("missing_unit", "no unit at all", _wrong(Reason.UNKNOWN_UNIT, unit=None)),
-    Trouble("bad_in_frame", "one bad measurement in a frame: its neighbours count", _bad_in_frame, frames=True),
-    Trouble(
+    Anomaly("unit_alias", "a heart rate in bpm: understood", _alias),
+    Anomaly("unknown_vital", "a vital that is not configured", _wrong(Reason.UNKNOWN_TYPE, type="cuff_pressure")),
+    Anomaly("unknown_unit", "a unit that nobody knows", _wrong(Reason.UNKNOWN_UNIT, unit="beats")),
+    Anomaly("missing_unit", "no unit at all", _wrong(Reason.UNKNOWN_UNIT, unit=None)),
+    Anomaly("bad_in_frame", "one bad measurement in a frame: its neighbours count", _bad_in_frame, frames=True),
+    Anomaly(
         "too_old",
         "a reading a month old",
         _wrong_time(Reason.TOO_OLD, lambda ms: rfc3339_from_ms(ms - 30 * 24 * HOUR_MS)),
     ),
-    Trouble("cut_off", "a message cut off in transit", _cut_off),
+    Anomaly("cut_off", "a message cut off in transit", _cut_off),
 )
-"""In the order in which they are put in, again and again; the late one waits until something can be late."""
+"""In the order of injection, repeated; `late` waits until a window has closed."""

@@ -1,4 +1,4 @@
-"""Who lies in which bed, which device measures whom, who consented: the ward's plan and its reference data."""
+"""The ward's plan and its reference data: beds, patients, device pairings, consents."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from testbed.ward.recordings import Recording, icu_stays, monitor_stream
 PAIRED_BEFORE = timedelta(days=60)
 MOVED_AFTER = timedelta(seconds=6)
 MOVE_SILENCE = timedelta(seconds=3)
-"""The monitor that changes patients is silent so long before and after: somebody has to carry it."""
+"""The monitor that changes patients sends nothing this long before and after the change."""
 
 LOOSE_DEVICE = "mon-loose"
 TWICE_DEVICE = "mon-twice"
@@ -22,7 +22,7 @@ STREAM_DEVICE = "mon-stream"
 
 @dataclass(frozen=True, slots=True)
 class Bed:
-    """One bed: its device and patient, what is replayed there, and from which place of the recording."""
+    """One bed: its device, its patient, the recording replayed there, and the offset at which the replay begins."""
 
     name: str
     tenant_id: str
@@ -39,7 +39,7 @@ class Bed:
 
     @property
     def patients(self) -> tuple[str, ...]:
-        """Everybody this bed's device measures in the course of the demo."""
+        """Every patient whom this bed's device measures during the demo."""
         return (self.patient_id, self.moves_to) if self.moves_to else (self.patient_id,)
 
 
@@ -55,17 +55,17 @@ class Ward:
 
     @property
     def moved_at(self) -> datetime:
-        """When the pairing of the monitor that changes patients changes."""
+        """When the moved monitor gets its new pairing."""
         return self.started_at + MOVED_AFTER
 
     def subject_ids(self) -> dict[str, str]:
-        """Patient → FHIR Patient id, of those whom the EHR knows."""
+        """Patient → FHIR Patient id, for patients known to the EHR."""
         return {
             patient: f"e{self.tenant_id}-{patient}" for bed in self.beds if bed.known_to_ehr for patient in bed.patients
         }
 
     def patients(self) -> list[PatientRecord]:
-        """The ward's records for `reference.patients`; the one unknown at the EHR has no subject id there."""
+        """The ward's records for `reference.patients`; the one unknown to the EHR has no subject id."""
         known = self.subject_ids()
         return [
             PatientRecord(
@@ -78,7 +78,7 @@ class Ward:
         ]
 
     def consents(self) -> list[Consent]:
-        """The ward's records for `reference.consents`; who did not consent has none."""
+        """The ward's records for `reference.consents`; patients who did not consent have none."""
         return [
             Consent.model_validate(
                 {
@@ -95,7 +95,7 @@ class Ward:
         ]
 
     def pairings(self) -> list[Pairing]:
-        """The ward's records for `reference.pairings` as they stand when it opens."""
+        """The ward's records for `reference.pairings` when it opens."""
         since = self.started_at - PAIRED_BEFORE
         own = [self._pairing(bed.device_id, (bed.patient_id, since, None)) for bed in self.beds]
         first, second = self.beds[0].patient_id, self.beds[1].patient_id
@@ -103,7 +103,7 @@ class Ward:
         return [*own, twice]
 
     def moved_pairing(self) -> Pairing:
-        """The pairing that is published in the middle: the same monitor, now at another patient."""
+        """The pairing published during the demo: the same monitor, now at another patient."""
         bed = next(bed for bed in self.beds if bed.moves_to)
         since = self.started_at - PAIRED_BEFORE
         return self._pairing(
@@ -121,7 +121,7 @@ class Ward:
 def admit(
     *, seed: int, started_at: datetime, beds: int = 8, tenant_id: str = "north", endpoint: str = "north-epic"
 ) -> Ward:
-    """A ward of `beds` ordinary beds, one bed with a streaming monitor, and three whose patients need care in charting."""
+    """A ward of `beds` ordinary beds, one bed with a streaming monitor, and three special cases."""
     choice = random.Random(f"{seed}/{tenant_id}")  # noqa: S311 (which recordings are replayed is no secret)
     stays = choice.sample(icu_stays(), beds + 3)
     phases = [choice.randrange(stay.length_ms) for stay in stays]

@@ -1,4 +1,4 @@
-"""The recordings on the wall clock: what each bed sends by itself, artefacts included, in order of time."""
+"""The recordings on the wall clock: the messages of each bed in order of time, recorded artefacts included."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from schemas.vitals import BUILT_IN
 from testbed.ward.plan import MOVE_SILENCE, Bed, Ward
 from testbed.ward.recordings import Sample
 from testbed.ward.sending import (
-    Fate,
     Measured,
+    Outcome,
     Sent,
     encode,
     frame,
@@ -33,7 +33,7 @@ RECORDED_REPEAT = "recorded_repeat"
 
 @dataclass(frozen=True, slots=True)
 class Ordinary:
-    """One message that a bed sends by itself, with the samples it was made of, for troubles to alter."""
+    """One message of a bed as recorded, with its samples, before any anomaly is injected."""
 
     sent: Sent
     bed: Bed
@@ -43,7 +43,7 @@ class Ordinary:
 
 
 def replay(ward: Ward, speed: float) -> Iterator[Ordinary]:
-    """All beds together, without end: a recording that is over begins again."""
+    """All beds together, endlessly: each recording loops."""
     beds = [_bed(ward, bed, 1.0 if bed.frames else speed) for bed in ward.beds]
     return heapq.merge(*beds, key=lambda ordinary: (ordinary.time_ms, ordinary.sent.key))
 
@@ -61,7 +61,7 @@ def _bed(ward: Ward, bed: Bed, speed: float) -> Iterator[Ordinary]:
 
 
 def _on_wall_clock(bed: Bed, start_ms: int, speed: float) -> Iterator[tuple[int, list[Sample]]]:
-    """Samples of one recorded instant with the wall time they are sent at: even milliseconds, odd ones are for troubles."""
+    """Samples of one recorded instant with their wall time in even milliseconds; odd ones are for anomalies."""
     length_ms = bed.recording.length_ms
     grouped = [(at, list(group)) for at, group in groupby(bed.recording.samples, key=lambda s: s.offset_ms)]
     for lap in count():
@@ -72,7 +72,7 @@ def _on_wall_clock(bed: Bed, start_ms: int, speed: float) -> Iterator[tuple[int,
 
 
 def _patient(ward: Ward, bed: Bed, time_ms: int) -> str | None:
-    """Whom the bed's device measures at this instant; nobody while it is being carried to another patient."""
+    """The patient whom the bed's device measures at this instant; None while it is moved to another patient."""
     if bed.moves_to is None:
         return bed.patient_id
     moved_ms, silence_ms = epoch_ms(ward.moved_at), MOVE_SILENCE // timedelta(milliseconds=1)
@@ -85,8 +85,8 @@ def _frame(bed: Bed, patient_id: str, time_ms: int, samples: list[Sample]) -> Or
     parts = [measurement(s.type, number(s.value), s.unit, time_ms) for s in samples]
     truth = tuple(Measured(patient_id, s.type, time_ms, to_micro(Fraction(s.value))) for s in samples)
     payload = encode(frame(bed.tenant_id, bed.device_id, patient_id, parts))
-    fates: tuple[Fate, ...] = tuple("window" for _ in samples)
-    sent = Sent(from_epoch_ms(time_ms), bed.device_id, payload, bed.name, fates, truth)
+    outcomes: tuple[Outcome, ...] = tuple("window" for _ in samples)
+    sent = Sent(from_epoch_ms(time_ms), bed.device_id, payload, bed.name, outcomes, truth)
     return Ordinary(sent, bed, time_ms, patient_id, tuple(samples))
 
 
@@ -95,18 +95,20 @@ def _readings(bed: Bed, patient_id: str, time_ms: int, same: list[Sample]) -> It
     plausible = {s.value for s in same if _in_range(s)}
     seen: set[str] = set()
     for sample in same:
-        fate, trouble = _fate(sample, plausible, seen)
+        outcome, anomaly = _outcome(sample, plausible, seen)
         seen.add(sample.value)
         truth = (
-            (Measured(patient_id, sample.type, time_ms, to_micro(Fraction(sample.value))),) if fate == "window" else ()
+            (Measured(patient_id, sample.type, time_ms, to_micro(Fraction(sample.value))),)
+            if outcome == "window"
+            else ()
         )
         fields = measurement(sample.type, number(sample.value), sample.unit, rfc3339_from_ms(time_ms))
         payload = encode(reading(bed.tenant_id, bed.device_id, fields))
-        sent = Sent(from_epoch_ms(time_ms), bed.device_id, payload, bed.name, (fate,), truth, trouble)
+        sent = Sent(from_epoch_ms(time_ms), bed.device_id, payload, bed.name, (outcome,), truth, anomaly)
         yield Ordinary(sent, bed, time_ms, patient_id, (sample,))
 
 
-def _fate(sample: Sample, plausible: set[str], seen: set[str]) -> tuple[Fate, str | None]:
+def _outcome(sample: Sample, plausible: set[str], seen: set[str]) -> tuple[Outcome, str | None]:
     if not _in_range(sample):
         return Reason.OUT_OF_RANGE, ARTEFACT
     if len(plausible) > 1:

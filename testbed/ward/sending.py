@@ -1,4 +1,4 @@
-"""One message as a device sends it, with what should become of each measurement in it."""
+"""One message as a device sends it, with the expected outcome of each of its measurements."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any, Literal
 from schemas.reasons import Reason
 from schemas.topics import READINGS, TopicSpec
 
-Fate = Reason | Literal["window", "duplicate", "late"]
-"""What should become of one measurement: counted in a window, dropped as a repeat, late, or quarantined."""
+Outcome = Reason | Literal["window", "duplicate", "late"]
+"""The expected outcome of one measurement: counted in a window, dropped as a duplicate, late, or quarantined."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What is true of a measurement that belongs in a window: whose it is, and its value in the canonical unit."""
+    """A measurement that belongs in a window: its patient, and its value in the canonical unit."""
 
     patient_id: str
     type: str
@@ -27,15 +27,15 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One Kafka record of the ward. `fates` has one entry a measurement; `truth` one for each that belongs in a window."""
+    """One Kafka record of the ward. `outcomes`: one entry per measurement; `truth`: one per measurement in a window."""
 
     at: datetime
     key: str
     value: bytes
     bed: str
-    fates: tuple[Fate, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
     truth: tuple[Measured, ...] = ()
-    trouble: str | None = None
+    anomaly: str | None = None
     topic: TopicSpec = READINGS
 
 

@@ -81,8 +81,8 @@ def test_what_the_ehr_holds_is_what_was_charted(ended: tuple[int, str, str, Reco
 
 
 def test_every_injected_anomaly_is_explained(ended: tuple[int, str, str, ReconciliationReport]) -> None:
-    for trouble in ("duplicate", "unpaired_device", "two_patients", "clock_ahead", "no_time_zone", "late"):
-        assert trouble in ended[1]
+    for anomaly in ("duplicate", "unpaired_device", "two_patients", "clock_ahead", "no_time_zone", "late"):
+        assert anomaly in ended[1]
 
 
 def test_nothing_of_the_demo_runs_on_after_it(ended: tuple[int, str, str, ReconciliationReport]) -> None:

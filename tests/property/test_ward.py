@@ -15,7 +15,7 @@ from schemas import topics
 from schemas.instants import epoch_ms
 from schemas.publish import json_schema
 from schemas.reasons import Reason
-from testbed.ward.anomalies import TROUBLES
+from testbed.ward.anomalies import ANOMALIES
 from testbed.ward.plan import MOVED_DEVICE, STREAM_DEVICE, Ward, admit
 from testbed.ward.replay import ARTEFACT
 from testbed.ward.script import Pace, script
@@ -57,16 +57,20 @@ def test_messages_come_in_order_of_time_and_carry_one_outcome_a_measurement(ward
     played = _played(ward)
     assert [s.at for s in played] == sorted(s.at for s in played)
     for sent in played:
-        if sent.topic is topics.READINGS and Reason.MALFORMED not in sent.fates:
-            assert len(sent.fates) == len(_readings(sent))
-            assert len(sent.truth) == sent.fates.count("window")
+        if sent.topic is topics.READINGS and Reason.MALFORMED not in sent.outcomes:
+            assert len(sent.outcomes) == len(_readings(sent))
+            assert len(sent.truth) == sent.outcomes.count("window")
 
 
 @given(wards)
 @settings(max_examples=5, deadline=None)
 def test_messages_keep_the_published_schema_unless_the_anomaly_breaks_it(ward: Ward) -> None:
     for sent in _played(ward):
-        if sent.topic is not topics.READINGS or NOT_OF_THE_CONTRACT & set(sent.fates) or sent.trouble == "missing_unit":
+        if (
+            sent.topic is not topics.READINGS
+            or NOT_OF_THE_CONTRACT & set(sent.outcomes)
+            or sent.anomaly == "missing_unit"
+        ):
             continue
         assert SCHEMA.is_valid(json.loads(sent.value))
 
@@ -77,7 +81,7 @@ def test_measurements_that_belong_in_a_window_are_unique_and_repeats_repeat_one_
     truth = Counter[tuple[str, str, int]]()
     payloads: set[bytes] = set()
     for sent in _played(ward):
-        if sent.fates == ("duplicate",):
+        if sent.outcomes == ("duplicate",):
             assert sent.value in payloads
         payloads.add(sent.value)
         truth.update((m.patient_id, m.type, m.time_ms) for m in sent.truth)
@@ -93,7 +97,7 @@ def test_a_late_reading_comes_after_its_device_moved_past_its_window_and_grace(w
         if sent.key != STREAM_DEVICE:
             continue
         times = [_ms(r["time"]) for r in _readings(sent)]
-        if sent.fates == ("late",):
+        if sent.outcomes == ("late",):
             window_end_ms = times[0] - times[0] % 5000 + 5000
             assert window_end_ms + 2000 <= newest_ms
             late += 1
@@ -114,15 +118,15 @@ def test_the_moved_monitor_measures_each_patient_only_while_paired_with_them(war
 
 
 def test_twenty_five_seconds_show_every_kind_of_anomaly() -> None:
-    shown = {sent.trouble for sent in _played(admit(seed=1, started_at=START))}
-    assert {trouble.name for trouble in TROUBLES} <= shown
+    shown = {sent.anomaly for sent in _played(admit(seed=1, started_at=START))}
+    assert {anomaly.name for anomaly in ANOMALIES} <= shown
 
 
 def test_artefacts_of_the_recordings_stay_in_and_are_expected_to_be_refused() -> None:
-    artefacts = [s for s in _played(admit(seed=1, started_at=START), 120) if s.trouble == ARTEFACT]
+    artefacts = [s for s in _played(admit(seed=1, started_at=START), 120) if s.anomaly == ARTEFACT]
     assert artefacts
     for sent in artefacts:
-        assert sent.fates == (Reason.OUT_OF_RANGE,)
+        assert sent.outcomes == (Reason.OUT_OF_RANGE,)
         assert sent.truth == ()
 
 

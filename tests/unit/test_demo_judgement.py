@@ -1,4 +1,4 @@
-"""How the demo judges itself: fates by place in the log, and Observations recomputed from the readings as sent."""
+"""How the demo judges itself: outcomes by position in the log, and Observations recomputed from the readings as sent."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from schemas.operation import State
 from schemas.reading import SetAside, SourceRecord
 from schemas.reasons import Reason
 from testbed.ward.plan import admit
-from testbed.ward.sending import Fate, Measured, Sent
+from testbed.ward.sending import Measured, Outcome, Sent
 from vitalwire.demo import screen
 from vitalwire.demo.agreement import compare, statistic_micro, truth_of
 from vitalwire.demo.board import Board
 from vitalwire.demo.configuration import text
-from vitalwire.demo.outcomes import ORDINARY, Place, all_as_expected, outcomes
+from vitalwire.demo.outcomes import ORDINARY, LogPosition, all_as_expected, anomaly_outcomes
 
 START = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 START_MS = 1_767_607_200_000
@@ -30,12 +30,12 @@ CONFIG = Config.model_validate(
 SUBJECTS = {"e-1": "p-1", "e-2": "p-2"}
 
 
-def _sent(*fates: Fate, trouble: str | None = None, truth: tuple[Measured, ...] = ()) -> Sent:
-    return Sent(START, "mon-1", b"{}", "bed 01", fates, truth, trouble)
+def _sent(*outcomes: Outcome, anomaly: str | None = None, truth: tuple[Measured, ...] = ()) -> Sent:
+    return Sent(START, "mon-1", b"{}", "bed 01", outcomes, truth, anomaly)
 
 
-def _aside(place: Place, reason: Reason | str, index: int = 0) -> SetAside:
-    source = SourceRecord(topic="telemetry.readings", partition=place.partition, offset=place.offset, index=index)
+def _aside(position: LogPosition, reason: Reason | str, index: int = 0) -> SetAside:
+    source = SourceRecord(topic="telemetry.readings", partition=position.partition, offset=position.offset, index=index)
     return SetAside.model_validate({"reason": reason, "source": source, "arrived": 0, "reading": {}})
 
 
@@ -57,9 +57,10 @@ TRUTH = truth_of([_heart_rate("p-1", 0, 70), _heart_rate("p-1", 1000, 73), _hear
 
 
 def test_a_measurement_refused_for_the_expected_reason_is_as_expected() -> None:
-    place = Place(0, 7)
-    rows = outcomes(
-        {place: _sent("window", Reason.UNIT_MISMATCH, trouble="bad_in_frame")}, [_aside(place, "unit_mismatch", 1)]
+    position = LogPosition(0, 7)
+    rows = anomaly_outcomes(
+        {position: _sent("window", Reason.UNIT_MISMATCH, anomaly="bad_in_frame")},
+        [_aside(position, "unit_mismatch", 1)],
     )
     assert [(row.expected, row.as_expected) for row in rows] == [("unit_mismatch", 1), ("window", 1)]
     assert all_as_expected(rows)
@@ -67,25 +68,25 @@ def test_a_measurement_refused_for_the_expected_reason_is_as_expected() -> None:
 
 @pytest.mark.parametrize("reason", [Reason.OUT_OF_RANGE, "late"])
 def test_a_measurement_refused_for_an_unexpected_reason_is_reported(reason: Reason | str) -> None:
-    place = Place(0, 7)
-    rows = outcomes({place: _sent(Reason.UNPAIRED, trouble="unpaired_device")}, [_aside(place, reason)])
+    position = LogPosition(0, 7)
+    rows = anomaly_outcomes({position: _sent(Reason.UNPAIRED, anomaly="unpaired_device")}, [_aside(position, reason)])
     assert rows[0].otherwise == (f"1 {reason}",)
     assert not all_as_expected(rows)
 
 
 def test_an_ordinary_reading_that_was_refused_is_reported() -> None:
-    place = Place(1, 0)
-    rows = outcomes({place: _sent("window")}, [_aside(place, Reason.UNPAIRED)])
-    assert rows[0].trouble == ORDINARY
+    position = LogPosition(1, 0)
+    rows = anomaly_outcomes({position: _sent("window")}, [_aside(position, Reason.UNPAIRED)])
+    assert rows[0].anomaly == ORDINARY
     assert not all_as_expected(rows)
 
 
 def test_an_anomaly_that_was_not_refused_is_reported() -> None:
-    assert not all_as_expected(outcomes({Place(0, 0): _sent(Reason.MALFORMED, trouble="cut_off")}, []))
+    assert not all_as_expected(anomaly_outcomes({LogPosition(0, 0): _sent(Reason.MALFORMED, anomaly="cut_off")}, []))
 
 
 def test_a_refused_reading_that_the_simulator_never_sent_is_reported() -> None:
-    rows = outcomes({}, [_aside(Place(3, 9), Reason.MALFORMED)])
+    rows = anomaly_outcomes({}, [_aside(LogPosition(3, 9), Reason.MALFORMED)])
     assert not all_as_expected(rows)
 
 
@@ -154,8 +155,8 @@ def test_every_statistic_is_recomputed(statistic: str, expected: int) -> None:
 def test_the_screen_shows_beds_values_reasons_and_the_ledger() -> None:
     ward = admit(seed=1, started_at=START, beds=2)
     board = Board()
-    board.delivered(Place(0, 0), _sent("window", truth=(_heart_rate("p-01", 0, 72),)))
-    board.set_aside(_aside(Place(0, 1), Reason.UNPAIRED))
+    board.delivered(LogPosition(0, 0), _sent("window", truth=(_heart_rate("p-01", 0, 72),)))
+    board.set_aside(_aside(LogPosition(0, 1), Reason.UNPAIRED))
     board.ledger({"north-epic": {State.SUCCEEDED: 3}})
     drawn = Console(file=StringIO(), width=160)
     drawn.print(screen.live(ward, board.seen()))

@@ -1,4 +1,4 @@
-"""`vitalwire demo`: on a terminal a live picture, elsewhere plain lines; at the end what became of everything."""
+"""`vitalwire demo`: a live screen on a terminal, plain lines elsewhere; then a summary that accounts for every reading."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ PROBLEMS_SHOWN = 5
 
 
 class LinesStage:
-    """Where there is no terminal: a line now and then."""
+    """Output that is not a terminal: a line every few seconds."""
 
     def __init__(self) -> None:
         self._next_s = 0.0
 
     def say(self, message: str) -> None:
-        """One step."""
+        """Print one step."""
         say(message)
 
     def show(self, ward: Ward, seen: Seen) -> None:
-        """The ward as one line, every few seconds."""
+        """Print the ward's counts, every few seconds."""
         del ward
         if time.monotonic() >= self._next_s:
             self._next_s = time.monotonic() + LINE_EVERY_S
             say(screen.summary_line(seen))
 
     def draining(self, left: Mapping[str, int]) -> None:
-        """What is left."""
-        say("finishing: " + ", ".join(f"{count} {name}" for name, count in left.items()))
+        """Print what is still in progress."""
+        say("waiting for: " + ", ".join(f"{count} {name}" for name, count in left.items()))
 
 
 class LiveStage(LinesStage):
-    """On a terminal: one picture that changes."""
+    """A terminal: one live screen."""
 
     def __init__(self, live: Live) -> None:
         super().__init__()
         self._live = live
 
     def show(self, ward: Ward, seen: Seen) -> None:
-        """The whole ward."""
+        """Draw the whole ward."""
         self._live.update(screen.live(ward, seen), refresh=True)
 
 
@@ -68,10 +68,10 @@ def run_demo(*, for_: str | None, report: Path | None, broker: str, beds: int, s
                 result = run(plan, LiveStage(live), stop)
         else:
             result = run(plan, LinesStage(), stop)
-    _tell(result)
+    _report(result)
     if report is not None:
         _write(report, result)
-    err.print(f"Configuration, logs and ledger of this demo: {kept}", style="dim")
+    err.print(f"Configuration, logs and ledger of this demo are in {kept}", style="dim")
     return 0 if result.good else 1
 
 
@@ -86,25 +86,25 @@ def _seconds(text: str | None) -> float | None:
     return milliseconds / 1000
 
 
-def _tell(result: Result) -> None:
-    out.print(screen.troubles(result.troubles))
+def _report(result: Result) -> None:
+    out.print(screen.anomalies(result.anomalies))
     report, agreement = result.report, result.agreement
     say(
         f"{report.readings} readings = {report.in_windows} in {report.windows} windows + {report.duplicates} duplicates + "
         f"{report.quarantined_readings} quarantined + {report.late} late + {report.in_open_windows} in open windows"
     )
     say(
-        f"{report.windows} windows = {report.windows_not_published} not for the chart + {report.quarantined_windows} "
+        f"{report.windows} windows = {report.windows_not_published} not published + {report.quarantined_windows} "
         f"quarantined + {report.windows_in_intents} in {report.intents} intents; {report.charted} charted"
     )
-    waiting = {"held for a person": report.held, "failed": report.failed, "refused": report.operations_quarantined}
+    waiting = {"held for review": report.held, "failed": report.failed, "refused": report.operations_quarantined}
     if any(waiting.values()):
         say("not charted: " + ", ".join(f"{count} {what}" for what, count in waiting.items() if count))
     for explanation in report.explanations:
         say(f"  {explanation}")
     say(f"The report {'balances' if report.balanced else 'does NOT balance'}.")
     say(
-        f"The EHR holds {agreement.observations} Observations; {agreement.right} are of the right patient, vital, time "
+        f"The EHR holds {agreement.observations} Observations; {agreement.right} have the expected patient, vital, time "
         f"and value, recomputed from the readings as sent."
     )
     for problem in [*result.window_problems, *agreement.problems][:PROBLEMS_SHOWN]:

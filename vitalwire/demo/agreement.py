@@ -1,4 +1,4 @@
-"""Whether the EHR holds what the ward's patients really had: every Observation recomputed from the readings as sent.
+"""Whether the EHR holds exactly the expected results: every Observation is recomputed from the readings as sent.
 
 Pure, and independent of the pipeline: it knows the readings, the configuration, and what the EHR's own API returned.
 """
@@ -25,7 +25,7 @@ Truth = dict[tuple[str, str, int], list[Measured]]
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How many Observations the EHR holds, and what is wrong with any of them, in words without patient data."""
+    """The number of Observations at the EHR, how many are right, and the problems of the others, without patient data."""
 
     observations: int
     right: int
@@ -38,7 +38,7 @@ class Agreement:
 
 
 def truth_of(measured: Iterable[Measured], config: Config) -> Truth:
-    """The readings that belong in windows, window by window."""
+    """The readings that belong in windows, by window."""
     truth: Truth = defaultdict(list)
     for m in sorted(measured, key=lambda m: m.time_ms):
         width_ms = config.vitals[m.type].window
@@ -67,7 +67,7 @@ def window_problems(windows: Iterable[Window], truth: Truth, config: Config) -> 
     """Every window recomputed from the readings as sent: none missing, none twice, count and statistic the same."""
     found = {_place(window): window for window in windows if window.revision == 0}
     problems = [_window_problem(place, found.get(place), members, config) for place, members in truth.items()]
-    problems += [f"{_named(place)}: a window of readings that nobody sent" for place in found.keys() - truth.keys()]
+    problems += [f"{_named(place)}: a window of readings that were never sent" for place in found.keys() - truth.keys()]
     return [problem for problem in problems if problem is not None]
 
 
@@ -102,20 +102,20 @@ def _wrong(
     subject = str(observation.get("subject", {}).get("reference", "")).removeprefix("Patient/")
     patient = patients.get(subject)
     if patient is None:
-        return "of a patient who must not be charted here"
+        return "its patient must not be charted at this endpoint"
     values = _values(observation, config)
     if not values:
-        return "of no vital that is configured"
+        return "its code is of no configured vital"
     for vital, value in values.items():
         start_ms = _start_ms(observation, config.vitals[vital])
         if (patient, vital, start_ms) in seen:
-            return f"{vital} of this span is charted twice"
+            return f"{vital} of this window is charted twice"
         seen.add((patient, vital, start_ms))
         members = truth.get((patient, vital, start_ms))
         if members is None:
-            return f"this patient had no {vital} in this span"
+            return f"this patient had no {vital} in this window"
         if statistic_micro(members, config.vitals[vital]) != to_micro(Fraction(str(value))):
-            return f"{vital} is not what the patient's readings of this span give"
+            return f"{vital} differs from the statistic of the patient's readings in this window"
     return None
 
 

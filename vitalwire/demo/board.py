@@ -1,4 +1,4 @@
-"""All that the demo has seen so far, fed by several threads: what was sent, windows, what was set aside, the ledger."""
+"""What the demo has observed so far, fed by several threads: records sent, windows, quarantine and late records, the ledger."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from schemas.reading import SetAside
 from schemas.topics import READINGS
 from schemas.window import Window
 from testbed.ward.sending import Measured, Sent
-from vitalwire.demo.outcomes import Place
+from vitalwire.demo.outcomes import LogPosition
 
 Latest = dict[str, dict[str, int]]
 """Patient → vital → value in millionths."""
@@ -20,11 +20,11 @@ Latest = dict[str, dict[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A picture of the board at one moment, for the screen."""
+    """A snapshot of the board, for the screen."""
 
     messages: int
     measurements: int
-    troubles: int
+    anomalies: int
     latest: Latest
     charted: Latest
     published: Counter[str]
@@ -35,33 +35,33 @@ class Seen:
 
 
 class Board:
-    """What was seen. Thread-safe."""
+    """Collects observations. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._sent: dict[Place, Sent] = {}
+        self._sent: dict[LogPosition, Sent] = {}
         self._aside: list[SetAside] = []
         self._latest: Latest = defaultdict(dict)
         self._charted: Latest = defaultdict(dict)
         self._published: Counter[str] = Counter()
         self._windows: dict[tuple[str, int], Window] = {}
-        self._measurements = self._troubles = 0
+        self._measurements = self._anomalies = 0
         self._states: dict[str, dict[State, int]] = {}
 
-    def delivered(self, place: Place, sent: Sent) -> None:
-        """A reading or frame of the ward stands in the log."""
+    def delivered(self, position: LogPosition, sent: Sent) -> None:
+        """Kafka has confirmed a record of the ward."""
         with self._lock:
             if sent.topic is READINGS:
-                self._sent[place] = sent
-                self._measurements += len(sent.fates)
-            self._troubles += sent.trouble is not None
+                self._sent[position] = sent
+                self._measurements += len(sent.outcomes)
+            self._anomalies += sent.anomaly is not None
             for m in sent.truth:
                 self._latest[m.patient_id][m.type] = m.value_micro
 
     def window(self, window: Window) -> None:
         """A window closed."""
         with self._lock:
-            # a worker that starts again may give a window again: it is the same one
+            # a restarted worker may emit a window again: it is the same one
             if self._windows.setdefault((window.window_id, window.revision), window) is window and window.publish:
                 self._published[window.patient_id] += 1
                 self._charted[window.patient_id][window.type] = to_micro(window.median)
@@ -72,17 +72,17 @@ class Board:
             self._aside.append(aside)
 
     def ledger(self, states: dict[str, dict[State, int]]) -> None:
-        """How many operations stand in which state."""
+        """The number of operations in each state, by endpoint."""
         with self._lock:
             self._states = states
 
     def seen(self) -> Seen:
-        """The board now."""
+        """A snapshot of the board."""
         with self._lock:
             return Seen(
                 messages=len(self._sent),
                 measurements=self._measurements,
-                troubles=self._troubles,
+                anomalies=self._anomalies,
                 latest={patient: dict(values) for patient, values in self._latest.items()},
                 charted={patient: dict(values) for patient, values in self._charted.items()},
                 published=Counter(self._published),
@@ -92,8 +92,8 @@ class Board:
                 states={endpoint: dict(counts) for endpoint, counts in self._states.items()},
             )
 
-    def everything_sent(self) -> dict[Place, Sent]:
-        """Every record of the ward by its place in the log."""
+    def everything_sent(self) -> dict[LogPosition, Sent]:
+        """Every record of the ward by its position in the log."""
         with self._lock:
             return dict(self._sent)
 

@@ -1,6 +1,6 @@
-"""What became of every measurement the ward sent, compared with what should have become of it.
+"""The outcome of every measurement that the ward sent, compared with the expected one.
 
-Pure. The ward knows each record's place in the log from its delivery report; quarantine and late records name their source.
+Pure. Delivery reports give each record's partition and offset; quarantine and late records name them as their source.
 """
 
 from __future__ import annotations
@@ -19,48 +19,48 @@ COUNTED = "counted"
 """In a window, or dropped there as a repeat: what is neither set aside as late nor quarantined."""
 
 
-class Place(NamedTuple):
-    """Where a record stands in the log of readings."""
+class LogPosition(NamedTuple):
+    """A record's position in the readings topic."""
 
     partition: int
     offset: int
 
 
 @dataclass(frozen=True, slots=True)
-class TroubleOutcome:
-    """One kind of trouble: how many measurements met it, what each should become, and how many became just that."""
+class AnomalyOutcome:
+    """One kind of anomaly: how many measurements had it, their expected outcome, and how many had that outcome."""
 
-    trouble: str
+    anomaly: str
     expected: str
     sent: int
     as_expected: int
     otherwise: tuple[str, ...]
 
 
-def outcomes(sent: Mapping[Place, Sent], aside: Iterable[SetAside]) -> list[TroubleOutcome]:
-    """For each trouble and expected fate: sent and found. Ordinary readings come first."""
+def anomaly_outcomes(sent: Mapping[LogPosition, Sent], aside: Iterable[SetAside]) -> list[AnomalyOutcome]:
+    """For each anomaly and expected outcome: sent and found. Ordinary readings come first."""
     found = {(a.source.partition, a.source.offset, a.source.index): str(a.reason) for a in aside if a.kind == "reading"}
     total: Counter[tuple[str, str]] = Counter()
     right: Counter[tuple[str, str]] = Counter()
     wrong: dict[tuple[str, str], Counter[str]] = {}
-    for place, message in sent.items():
-        for index, fate in enumerate(message.fates):
-            row = (message.trouble or ORDINARY, str(fate))
-            became = found.pop((*place, index), COUNTED)
+    for position, message in sent.items():
+        for index, outcome in enumerate(message.outcomes):
+            row = (message.anomaly or ORDINARY, str(outcome))
+            actual = found.pop((*position, index), COUNTED)
             total[row] += 1
-            if became == _visible(str(fate)):
+            if actual == _visible(str(outcome)):
                 right[row] += 1
             else:
-                wrong.setdefault(row, Counter())[became] += 1
+                wrong.setdefault(row, Counter())[actual] += 1
     rows = [
-        TroubleOutcome(*row, total[row], right[row], tuple(f"{n} {what}" for what, n in wrong.get(row, {}).items()))
+        AnomalyOutcome(*row, total[row], right[row], tuple(f"{n} {what}" for what, n in wrong.get(row, {}).items()))
         for row in sorted(total, key=lambda row: (row[0] != ORDINARY, row))
     ]
-    return rows + [TroubleOutcome("not sent by the ward", reason, 0, 0, (f"1 {reason}",)) for reason in found.values()]
+    return rows + [AnomalyOutcome("not sent by the ward", reason, 0, 0, (f"1 {reason}",)) for reason in found.values()]
 
 
-def all_as_expected(rows: Iterable[TroubleOutcome]) -> bool:
-    """Whether every measurement became what it should."""
+def all_as_expected(rows: Iterable[AnomalyOutcome]) -> bool:
+    """Whether every measurement had its expected outcome."""
     return all(row.sent == row.as_expected and not row.otherwise for row in rows)
 
 
@@ -69,6 +69,6 @@ def quarantine_counts(aside: Iterable[SetAside]) -> Counter[str]:
     return Counter(str(a.reason) for a in aside)
 
 
-def _visible(fate: str) -> str:
+def _visible(outcome: str) -> str:
     """A repeat and a window member look the same from outside: neither is set aside."""
-    return fate if fate in set(Reason) or fate == "late" else COUNTED
+    return outcome if outcome in set(Reason) or outcome == "late" else COUNTED

@@ -33,7 +33,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What runs, and how to reach it."""
+    """The running parts, and how to reach them."""
 
     settings: Settings
     config: Config
@@ -44,7 +44,7 @@ class Parts:
 
 @contextmanager
 def start(ward: Ward, broker: Kind | Literal["auto"], directory: Path, say: Say) -> Iterator[Parts]:
-    """Everything but the ward, ready to work. `say` is told of each step."""
+    """Every part but the ward, started and ready. `say` reports each step."""
     with ExitStack() as stack:
         say("starting a Kafka broker")
         kafka = stack.enter_context(
@@ -53,7 +53,7 @@ def start(ward: Ward, broker: Kind | Literal["auto"], directory: Path, say: Say)
         say(f"{kafka.kind} broker at {kafka.bootstrap_servers}")
         ehr = stack.enter_context(SandboxEhr("epic"))
         ehr.seed(*ward.subject_ids().values())
-        say(f"sandbox EHR (Epic's manners) at {ehr.base_url}")
+        say(f"sandbox EHR (Epic profile) at {ehr.base_url}")
         environment = _environment(ward, ehr, kafka.bootstrap_servers, directory)
         settings = from_environment(environment)
         create_or_verify(settings.bootstrap_servers(), settings.topic_prefix, PARTITIONS)
@@ -63,16 +63,16 @@ def start(ward: Ward, broker: Kind | Literal["auto"], directory: Path, say: Say)
         say(f"workers: {', '.join(NAMES)}")
         workers = _start_workers(environment, directory, stack)
         yield Parts(settings, read_configuration(settings.configuration()).config, ledger, ehr, workers)
-        say("stopping everything")
+        say("stopping all parts")
 
 
 def _environment(ward: Ward, ehr: SandboxEhr, bootstrap_servers: str, directory: Path) -> dict[str, str]:
-    """What the workers are told: all of it made for this demo, secrets in files that only the owner can read."""
+    """The workers' environment, made for this demo; secrets are in files that only the owner can read."""
     config_file = directory / "vitalwire.yaml"
     config_file.write_text(text({ward.tenant_id: ward.endpoint}, {ward.endpoint: ehr.endpoint(directory)}))
     return {
         "VITALWIRE_KAFKA": bootstrap_servers,
-        # topics of its own: the broker may be one that VITALWIRE_KAFKA names, with other people's data
+        # a topic prefix of its own: the broker may be a shared one that VITALWIRE_KAFKA names
         "VITALWIRE_TOPIC_PREFIX": f"demo-{secrets.token_hex(3)}.",
         # joining a group takes half of this on the embedded broker
         "VITALWIRE_SESSION_TIMEOUT_S": "6",
@@ -91,7 +91,7 @@ def _key_file(path: Path) -> Path:
 
 
 def _start_workers(environment: Mapping[str, str], directory: Path, stack: ExitStack) -> dict[str, ServerProcess]:
-    """One process a role, each ready before the ward opens. They end with this process, however it ends."""
+    """One process per role, each ready before the ward opens. They end with this process, even if it is killed."""
     ports = {role: free_port() for role in NAMES}
     workers: dict[str, ServerProcess] = {}
     stack.callback(_stop_together, workers)
@@ -106,7 +106,7 @@ def _start_workers(environment: Mapping[str, str], directory: Path, stack: ExitS
 
 
 def _stop_together(workers: Mapping[str, ServerProcess]) -> None:
-    """Each needs seconds to leave its group in order; together they need no longer than one."""
+    """Stop them in parallel: each needs seconds to leave its consumer group."""
     with ThreadPoolExecutor(len(NAMES)) as stopping:
         list(stopping.map(ServerProcess.stop, workers.values()))
 

@@ -1,4 +1,4 @@
-"""Plays the ward's script against the clock: each message to Kafka at its instant, its place in the log noted."""
+"""Plays the ward's script in real time: each message to Kafka at its send time, with its position in the log recorded."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from confluent_kafka import KafkaError, Message, Producer
 from schemas.errors import RetryLater
 from schemas.ports.kafka import Outgoing
 from testbed.ward.sending import Sent
-from vitalwire.demo.outcomes import Place
+from vitalwire.demo.outcomes import LogPosition
 
 POLL_S = 0.05
 FLUSH_S = 30.0
 
-Delivered = Callable[[Place, Sent], None]
+Delivered = Callable[[LogPosition, Sent], None]
 
 
 class Player:
-    """A thread that plays a script until it ends or is told to stop."""
+    """A thread that plays a script until its end, or until `stop`."""
 
     def __init__(self, bootstrap_servers: str, prefix: str, delivered: Delivered) -> None:
         self._prefix = prefix
@@ -39,7 +39,7 @@ class Player:
         )
 
     def publish(self, records: Iterable[Outgoing]) -> None:
-        """Send reference data at once and wait until it is confirmed."""
+        """Send reference data and wait until Kafka confirms it."""
         for record in records:
             self._producer.produce(
                 record.topic.prefixed(self._prefix), record.value, record.key, on_delivery=self._noted
@@ -47,17 +47,17 @@ class Player:
         self._flush()
 
     def play(self, script: Iterator[Sent]) -> None:
-        """Begin to play in a thread of its own."""
+        """Start playing in a thread."""
         self._thread = Thread(target=self._play, args=(script,), name="ward", daemon=True)
         self._thread.start()
 
     @property
     def over(self) -> bool:
-        """Whether the script has come to its end."""
+        """Whether the script has ended."""
         return self._thread is not None and not self._thread.is_alive()
 
     def stop(self) -> None:
-        """Send no more, and return when everything sent is confirmed."""
+        """Stop sending, and return when Kafka has confirmed all records."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
@@ -80,7 +80,7 @@ class Player:
         def note(error: KafkaError | None, message: Message) -> None:
             self._noted(error, message)
             if error is None:
-                self._delivered(Place(message.partition() or 0, message.offset() or 0), sent)
+                self._delivered(LogPosition(message.partition() or 0, message.offset() or 0), sent)
 
         return note
 
@@ -90,4 +90,6 @@ class Player:
     def _flush(self) -> None:
         left = self._producer.flush(FLUSH_S)
         if left or self._failed is not None:
-            raise RetryLater("The broker did not confirm all that the ward sent. Its log is among the demo's files.")
+            raise RetryLater(
+                "The broker did not confirm every record of the ward. See broker.log among the demo's files."
+            )

@@ -24,7 +24,7 @@ from vitalwire.demo import parts
 from vitalwire.demo.agreement import Agreement, compare, truth_of, window_problems
 from vitalwire.demo.board import Board, Seen
 from vitalwire.demo.configuration import GRACE_S, WINDOW_S
-from vitalwire.demo.outcomes import TroubleOutcome, all_as_expected, outcomes
+from vitalwire.demo.outcomes import AnomalyOutcome, all_as_expected, anomaly_outcomes
 from vitalwire.demo.parts import Parts
 from vitalwire.demo.player import Player
 from vitalwire.demo.watcher import Watcher
@@ -38,7 +38,7 @@ OPENS_AFTER = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What kind of demo: how long (None: until told to stop), which broker, how many beds, which seed, where its files go."""
+    """The demo's options: duration (None: until SIGTERM or Ctrl-C), broker, number of beds, seed, and directory of its files."""
 
     duration_s: float | None
     broker: Kind | Literal["auto"]
@@ -49,43 +49,43 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What the demo showed, for the summary and the exit code."""
+    """The demo's result, for the summary and the exit code."""
 
     report: ReconciliationReport
-    troubles: Sequence[TroubleOutcome]
+    anomalies: Sequence[AnomalyOutcome]
     window_problems: Sequence[str]
     agreement: Agreement
     seen: Seen
 
     @property
     def good(self) -> bool:
-        """Whether the report balances, every trouble became what it should, and the EHR holds exactly what it should."""
+        """Whether the report balances, every anomaly had its expected outcome, and the EHR holds the expected results."""
         settled = not (self.report.pending or self.report.unknown or self.report.in_open_windows or self.report.unread)
-        agreed = all_as_expected(self.troubles) and not self.window_problems and self.agreement.complete
+        agreed = all_as_expected(self.anomalies) and not self.window_problems and self.agreement.complete
         return self.report.balanced and settled and agreed
 
 
 class Stage(Protocol):
-    """Where the demo is shown."""
+    """Displays the demo's progress."""
 
     def say(self, message: str) -> None:
-        """One step of starting or ending."""
+        """Report one step of starting or stopping."""
         ...
 
     def show(self, ward: Ward, seen: Seen) -> None:
-        """The ward now; called a few times a second."""
+        """Show the ward; called a few times a second."""
         ...
 
     def draining(self, left: Mapping[str, int]) -> None:
-        """What still has to be finished, by name."""
+        """Show what is still in progress, by name."""
         ...
 
 
 def run(plan: Plan, stage: Stage, stop: Event) -> Result:
-    """Start everything, play the ward, drain, reconcile, compare with the EHR, and stop everything."""
+    """Start all parts, play the ward, drain, reconcile, compare with the EHR, and stop all parts."""
     ward = admit(seed=plan.seed, started_at=datetime.now(UTC), beds=plan.beds)
     with parts.start(ward, plan.broker, plan.directory, stage.say) as running:
-        # the ward opens when everything runs; pairings hold from long before
+        # the ward opens once all parts run; its pairings began long before
         ward = admit(seed=plan.seed, started_at=_whole_ms(datetime.now(UTC) + OPENS_AFTER), beds=plan.beds)
         board = Board()
         settings = running.settings
@@ -94,7 +94,7 @@ def run(plan: Plan, stage: Stage, stop: Event) -> Result:
         player.publish(_reference_data(ward))
         watcher.start()
         try:
-            stage.say("the ward opens")
+            stage.say("the ward opens: devices send readings")
             player.play(script(ward, Pace(window_s=WINDOW_S, grace_s=GRACE_S), plan.duration_s))
             _until_over(player, running, lambda: stage.show(ward, board.seen()), stop)
             player.stop()
@@ -114,11 +114,11 @@ def _until_over(player: Player, running: Parts, show: Callable[[], None], stop: 
 def _all_run(running: Parts) -> None:
     for worker in running.workers.values():
         if not worker.is_running():
-            raise VitalwireError(f"{worker.name} ended. Its log says why: {worker.log_file}")
+            raise VitalwireError(f"{worker.name} ended unexpectedly. See its log: {worker.log_file}")
 
 
 def _drained(running: Parts, stage: Stage) -> ReconciliationReport:
-    """Reconcile until nothing is under way any more, or the deadline passes."""
+    """Reconcile until nothing is in progress, or the deadline passes."""
     deadline = time.monotonic() + DRAIN_WITHIN_S
     while True:
         report = reconciled(running.settings, running.ledger)
@@ -129,11 +129,11 @@ def _drained(running: Parts, stage: Stage) -> ReconciliationReport:
             "to be written": report.pending + report.deferred,
             "unknown": report.unknown,
         }
-        under_way = {name: count for name, count in left.items() if count}
-        if not under_way or time.monotonic() > deadline:
+        in_progress = {name: count for name, count in left.items() if count}
+        if not in_progress or time.monotonic() > deadline:
             return report
         _all_run(running)
-        stage.draining(under_way)
+        stage.draining(in_progress)
         time.sleep(DRAIN_EVERY_S)
 
 
@@ -146,7 +146,7 @@ def _result(ward: Ward, running: Parts, board: Board, report: ReconciliationRepo
     truth = truth_of(board.truth(), running.config)
     return Result(
         report,
-        outcomes(board.everything_sent(), board.everything_aside()),
+        anomaly_outcomes(board.everything_sent(), board.everything_aside()),
         window_problems(board.every_window(), truth, running.config),
         compare(_held(running.ehr.origin), patients, truth, running.config, report.charted),
         board.seen(),

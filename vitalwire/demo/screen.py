@@ -1,4 +1,4 @@
-"""The demo on the screen: the ward bed by bed, what was charted, what was set aside and why, and the ledger."""
+"""The demo on the screen: the ward bed by bed, charted results, readings kept out of the chart and why, and the ledger."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from rich.text import Text
 
 from schemas.fixed_point import MICRO
 from schemas.reasons import EXPLANATIONS, LATE
-from testbed.ward.anomalies import TROUBLES
+from testbed.ward.anomalies import ANOMALIES
 from testbed.ward.plan import Bed, Ward
 from testbed.ward.replay import ARTEFACT, RECORDED_CONFLICT, RECORDED_REPEAT
 from vitalwire.demo.board import Seen
-from vitalwire.demo.outcomes import ORDINARY, TroubleOutcome
+from vitalwire.demo.outcomes import ORDINARY, AnomalyOutcome
 
 VITALS = (
     ("HR", "heart_rate"),
@@ -25,10 +25,10 @@ VITALS = (
     ("dia", "diastolic_bp"),
 )
 WHY = {str(reason): sentence for reason, sentence in EXPLANATIONS.items()} | {
-    LATE: "Its window had closed. Kept on vitals.late; never silently dropped, never counted twice."
+    LATE: "Its window had closed. Published to vitals.late and not counted."
 }
-ABOUT = {trouble.name: trouble.about for trouble in TROUBLES} | {
-    ORDINARY: "readings without trouble",
+ABOUT = {anomaly.name: anomaly.about for anomaly in ANOMALIES} | {
+    ORDINARY: "readings without an anomaly",
     ARTEFACT: "artefacts in the recording, e.g. a temperature of -17.8 °C",
     RECORDED_CONFLICT: "two values for one instant in the recording itself",
     RECORDED_REPEAT: "a value twice in the recording itself",
@@ -41,29 +41,29 @@ def live(ward: Ward, seen: Seen) -> RenderableType:
 
 
 def summary_line(seen: Seen) -> str:
-    """One line with every count; what is printed where there is no terminal."""
+    """One line with every count, for output that is not a terminal."""
     states = ", ".join(f"{n} {s}" for counts in seen.states.values() for s, n in sorted(counts.items()) if n)
     quarantined = sum(n for name, n in seen.aside.items() if name != LATE)
     return (
-        f"sent {seen.measurements} measurements ({seen.troubles} troubles) · {seen.windows} windows · "
+        f"sent {seen.measurements} measurements ({seen.anomalies} anomalies) · {seen.windows} windows · "
         f"{seen.duplicates} duplicates · {quarantined} quarantined · {seen.aside[LATE]} late · "
         f"ledger: {states or 'empty'}"
     )
 
 
-def troubles(rows: Sequence[TroubleOutcome]) -> RenderableType:
-    """What became of each trouble, beside what should have."""
-    drawn = Table(title="What became of every measurement", title_justify="left")
-    drawn.add_column("trouble", no_wrap=True)
-    drawn.add_column("what it was")
-    drawn.add_column("should become", no_wrap=True)
-    for name in ("sent", "became so", "otherwise"):
+def anomalies(rows: Sequence[AnomalyOutcome]) -> RenderableType:
+    """The outcome of each anomaly beside the expected one."""
+    drawn = Table(title="Outcome of every measurement", title_justify="left")
+    drawn.add_column("anomaly", no_wrap=True)
+    drawn.add_column("description")
+    drawn.add_column("expected", no_wrap=True)
+    for name in ("sent", "as expected", "otherwise"):
         drawn.add_column(name)
     for row in rows:
         style = "" if row.sent == row.as_expected and not row.otherwise else "bold red"
         cells = (
-            row.trouble,
-            ABOUT.get(row.trouble, ""),
+            row.anomaly,
+            ABOUT.get(row.anomaly, ""),
             row.expected,
             row.sent,
             row.as_expected,
@@ -75,7 +75,7 @@ def troubles(rows: Sequence[TroubleOutcome]) -> RenderableType:
 
 def _ward(ward: Ward, seen: Seen) -> Table:
     drawn = Table("bed", "patient", *(name for name, _ in VITALS), "to the chart", "", title_justify="left")
-    drawn.title = f"Ward {ward.tenant_id}: latest measured, in brackets latest window for the chart"
+    drawn.title = f"Ward {ward.tenant_id}: latest reading (latest window published for the chart)"
     for bed in ward.beds:
         for patient in bed.patients:
             drawn.add_row(*_row(bed, patient, seen))
@@ -94,7 +94,7 @@ def _row(bed: Bed, patient: str, seen: Seen) -> Iterable[str]:
 
 
 def _aside(seen: Seen) -> Table:
-    drawn = Table("set aside", "how many", "why", title="Never charted", title_justify="left")
+    drawn = Table("reason", "readings", "explanation", title="Kept out of the chart", title_justify="left")
     for name, count in sorted(seen.aside.items()):
         drawn.add_row(name, str(count), WHY.get(name.removesuffix(" (window)"), ""))
     return drawn

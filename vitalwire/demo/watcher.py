@@ -1,4 +1,4 @@
-"""Watches from outside: windows, quarantine and late readings on Kafka as anyone may read them, and the ledger's counts."""
+"""Observes the running system: windows, quarantine and late readings from Kafka, and the ledger's counts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Watcher:
         self._threads = [Thread(target=t, name="watcher", daemon=True) for t in (self._follow, self._ask)]
 
     def start(self) -> None:
-        """Begin at the beginning of every topic."""
+        """Start both threads, from the beginning of every topic."""
         places = []
         for topic in (WINDOWS, QUARANTINE, LATE_READINGS):
             name = topic.prefixed(self._prefix)
@@ -50,7 +50,7 @@ class Watcher:
             thread.start()
 
     def stop(self) -> None:
-        """End both threads."""
+        """Stop both threads."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
