@@ -1,4 +1,4 @@
-"""Reading the configuration file for a role."""
+"""Reads the configuration file and the files that it names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from schemas.errors import Misconfigured
 
 
 def file_reader(config_file: Path) -> Callable[[str], str | None]:
-    """Reads files that the configuration names, relative to it; None where there is none."""
+    """A function that reads a file named by the configuration, relative to it; None if it cannot be read."""
 
     def read(name: str) -> str | None:
         try:
@@ -25,14 +25,14 @@ def file_reader(config_file: Path) -> Callable[[str], str | None]:
 
 
 class Read(NamedTuple):
-    """A checked configuration, and what was seen in each file that it was made from."""
+    """A valid configuration, and a fingerprint of each file that it was read from."""
 
     config: Config
     seen: dict[str, bytes]
 
 
 def read_configuration(config_file: Path, seen: dict[str, bytes] | None = None) -> Read:
-    """The checked configuration; Misconfigured with every finding when something is wrong, and `seen` filled all the same."""
+    """The valid configuration, or Misconfigured with every finding. `seen` is filled in either case."""
     seen = {} if seen is None else seen
     read = file_reader(config_file)
 
@@ -48,5 +48,5 @@ def read_configuration(config_file: Path, seen: dict[str, bytes] | None = None) 
 
 
 def fingerprint(text: str | None) -> bytes:
-    """Of a file's text; of none, where it cannot be read."""
+    """A hash of a file's text, or of its absence."""
     return hashlib.sha256(b"none" if text is None else b"text" + text.encode()).digest()

@@ -1,4 +1,4 @@
-"""A worker's log: standard error, one line an event, and no flood from a client library that retries."""
+"""A worker's log: standard error, one line per event, with repeated messages of client libraries suppressed."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ _FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
 class SeldomRepeated(logging.Filter):
-    """Lets a kind of message of `library` through once in a while; what differs is what is said, not the address in it.
+    """Passes each message template of `library` at most once per interval, whatever its arguments.
 
-    While Kafka is away aiokafka logs each attempt to reach it, ten a second.
+    While Kafka is down, aiokafka logs every attempt to connect, ten per second.
     """
 
     def __init__(self, library: str, now_s: Callable[[], float] = monotonic) -> None:
         super().__init__(library)
         self._now_s = now_s
-        self._told_s: dict[tuple[str, str], float] = {}
+        self._logged_s: dict[tuple[str, str], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the line is written."""
+        """Whether the record is logged."""
         if not super().filter(record):
             return True
         kind, now_s = (record.name, str(record.msg)), self._now_s()
-        if now_s - self._told_s.get(kind, -REPEATED_AFTER_S) < REPEATED_AFTER_S:
+        if now_s - self._logged_s.get(kind, -REPEATED_AFTER_S) < REPEATED_AFTER_S:
             return False
-        self._told_s[kind] = now_s
+        self._logged_s[kind] = now_s
         return True
 
 
 def log_to_standard_error() -> None:
-    """Set the process's logging up."""
+    """Configure the process's logging."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(SeldomRepeated("aiokafka"))
     logging.basicConfig(handlers=[handler], level=logging.INFO, format=_FORMAT)

@@ -1,4 +1,4 @@
-"""Reading secrets that the configuration names: a file or an environment variable, never the secret itself."""
+"""Reads secrets. The configuration names a file or an environment variable, never the secret itself."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from schemas.errors import Misconfigured
 
 
 def read_secret(secret: Secret) -> str:
-    """The secret's text, without the line end that editors add."""
+    """The secret's text, without a trailing newline."""
     if secret.env is not None:
         value = os.environ.get(secret.env)
         if not value:
-            raise Misconfigured(f"The environment variable {secret.env}, which the configuration names, is not set.")
+            raise Misconfigured(f"The environment variable {secret.env}, named by the configuration, is not set.")
         return value
     file = Path(secret.file or "")
     try:
         return file.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError):
-        raise Misconfigured(f"The secret's file {file}, which the configuration names, cannot be read.") from None
+        raise Misconfigured(f"The secret file {file}, named by the configuration, cannot be read.") from None

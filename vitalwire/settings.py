@@ -1,4 +1,4 @@
-"""Settings of one process, from the environment. What belongs to hospitals and vitals is in the configuration file."""
+"""Settings of one process, from the environment. Hospitals, endpoints and vitals are in the configuration file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HOW_TO_MAKE_A_KEY = "Make one with: python3 -c 'import secrets; print(secrets.to
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where this process finds Kafka, the database, its data and configuration. Holds no secret, only where they are."""
+    """Addresses of Kafka and the database, paths of data and configuration, and the keys as they were given."""
 
     kafka: str | None
     database: str
@@ -31,36 +31,38 @@ class Settings:
     session_timeout_s: float
 
     def __repr__(self) -> str:
-        """Without keys and without the database URL, which may hold a password."""
+        """Without keys, and without the database URL, which may contain a password."""
         return f"Settings(kafka={self.kafka!r}, data={str(self.data)!r}, topic_prefix={self.topic_prefix!r})"
 
     def bootstrap_servers(self) -> str:
-        """The Kafka brokers, or an error that says how to name them."""
+        """The Kafka brokers, or an error that says how to set them."""
         if self.kafka is None:
             raise Misconfigured(
-                "No Kafka broker is named. Set VITALWIRE_KAFKA, e.g. kafka-1:9092,kafka-2:9092; "
-                "`vitalwire broker` starts one on this machine and prints its address."
+                "No Kafka broker is set. Set VITALWIRE_KAFKA, e.g. kafka-1:9092,kafka-2:9092. "
+                "`vitalwire broker` starts a local one and prints its address."
             )
         return self.kafka
 
     def configuration(self) -> Path:
-        """The configuration file, or an error that says how to name it."""
+        """The configuration file, or an error that says how to set it."""
         if self.config_file is None:
-            raise Misconfigured("No configuration is named. Set VITALWIRE_CONFIG to your vitalwire.yaml.")
+            raise Misconfigured(
+                "No configuration file is set. Set VITALWIRE_CONFIG to the path of your vitalwire.yaml."
+            )
         return self.config_file
 
     def identity(self) -> bytes:
-        """The key of window identities. Losing or changing it would make every replay a new Observation."""
+        """The key of window identities. If it is lost or changed, every replay creates new Observations."""
         key = _key("VITALWIRE_IDENTITY_KEY", self.identity_key, self.identity_key_file)
         if key is None:
             raise Misconfigured(
-                "Window identities need a secret key that never changes. Set VITALWIRE_IDENTITY_KEY_FILE. "
+                "Window identities require a secret key that never changes. Set VITALWIRE_IDENTITY_KEY_FILE. "
                 + HOW_TO_MAKE_A_KEY
             )
         return key
 
     def ledger_encryption(self) -> bytes | None:
-        """The key that seals requests and responses kept in the ledger; None keeps them unsealed, only compressed."""
+        """The key that encrypts requests and responses in the ledger; None: they are only compressed."""
         return _key("VITALWIRE_LEDGER_KEY", self.ledger_key, self.ledger_key_file)
 
 
@@ -89,15 +91,15 @@ def _path(given: Mapping[str, str], name: str) -> Path | None:
 
 
 def _port(given: Mapping[str, str], name: str) -> int:
-    """The port of metrics and health on loopback; 0, the default, takes a free one."""
+    """The port of metrics and health checks; 0, the default, means any free port."""
     text = given.get(name, "0")
     if not text.isdecimal() or int(text) > 65_535:
-        raise Misconfigured(f"{name} must be a port number from 0 (any free one) to 65535.")
+        raise Misconfigured(f"{name} must be a port number from 0 (any free port) to 65535.")
     return int(text)
 
 
 def _seconds(given: Mapping[str, str], name: str, default: float) -> float:
-    """How long Kafka waits for a worker that fell silent before it gives its partitions to another."""
+    """A number of seconds within its limits."""
     try:
         value = float(given.get(name, default))
     except ValueError:

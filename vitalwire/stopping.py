@@ -1,4 +1,4 @@
-"""Being told to stop: Ctrl-C or SIGTERM asks for an orderly end, a second one ends at once."""
+"""Stop signals: the first Ctrl-C or SIGTERM requests a clean shutdown, the second interrupts at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def stop_requests() -> Iterator[Event]:
-    """An event that is set when the process is told to stop."""
+    """An event that is set by Ctrl-C or SIGTERM."""
     asked = Event()
 
     def ask(_signal: int, _frame: FrameType | None) -> None:

@@ -22,12 +22,12 @@ DEFAULT_PARTITIONS = 4
 
 
 def is_available() -> bool:
-    """Whether Java 17 is here, with the jars or the Maven that fetches them."""
+    """Whether Java 17 is installed, with the jars or the Maven that fetches them."""
     return java.is_available(PROGRAM)
 
 
 class ApacheBroker(ProcessBroker):
-    """Apache Kafka on a free loopback port; its log stays in the data directory from start to start."""
+    """Apache Kafka on a free loopback port; its log in the data directory survives restarts."""
 
     kind: Kind = "apache"
     name = "Apache Kafka"
@@ -35,7 +35,7 @@ class ApacheBroker(ProcessBroker):
     def __init__(self, data_directory: Path, log_file: Path, *, heap_mib: int = 512) -> None:
         self._logs = data_directory.resolve() / "kafka"
         self._properties = data_directory.resolve() / "kafka.properties"
-        # the log names the controller by its port, so data that is there keeps its ports
+        # the log names the controller by its port, so existing data keeps its ports
         port, self._controller_port = _recorded_ports(self._properties) or (free_port(), free_port())
         super().__init__(port, log_file)
         self._heap_mib = heap_mib

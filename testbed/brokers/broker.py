@@ -1,4 +1,4 @@
-"""What every kind of Kafka broker can do here, and how any of them is known to be ready."""
+"""The interface of every kind of Kafka broker, and how to tell that one is ready."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class Broker(Protocol):
     bootstrap_servers: str
 
     def start(self) -> None:
-        """Start it and return when it answers; Misconfigured when it does not."""
+        """Start it and return when it responds; Misconfigured if it does not."""
         ...
 
     def stop(self) -> None:
-        """Let it end in order."""
+        """Shut it down cleanly."""
         ...
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """Kill it, as a crash would."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -47,7 +47,7 @@ class StopsOnExit:
     """A broker as a context manager: it is stopped when the block ends."""
 
     def stop(self) -> None:
-        """Let it end in order."""
+        """Shut it down cleanly."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
@@ -60,7 +60,7 @@ class StopsOnExit:
 
 
 class ProcessBroker(StopsOnExit):
-    """A broker that is one process of ours. A kind says how it is prepared and with what command it runs."""
+    """A broker that runs as a child process. Each kind defines its preparation and command."""
 
     kind: Kind
     name: str
@@ -81,7 +81,7 @@ class ProcessBroker(StopsOnExit):
         return self._process.pid if self._process else None
 
     def start(self) -> None:
-        """Start it on its own port and return when it answers."""
+        """Start it on its port and return when it responds."""
         if self._process is not None and self._process.is_running():
             return
         process = ServerProcess(self.name, self.command(), log_file=self._log_file)
@@ -90,11 +90,11 @@ class ProcessBroker(StopsOnExit):
         process.wait_until(answering(self.bootstrap_servers), timeout_s=READY_TIMEOUT_S)
 
     def stop(self) -> None:
-        """Let it end in order."""
+        """Shut it down cleanly."""
         self._end(ServerProcess.stop)
 
     def kill(self) -> None:
-        """End it with kill -9."""
+        """Kill it with SIGKILL."""
         self._end(ServerProcess.kill)
 
     def _end(self, how: Callable[[ServerProcess], None]) -> None:
@@ -104,7 +104,7 @@ class ProcessBroker(StopsOnExit):
 
 
 def answering(bootstrap_servers: str) -> Callable[[], bool]:
-    """A question to repeat: does a broker here take part in its cluster and answer metadata requests?"""
+    """A function that tests whether a broker at this address answers metadata requests."""
     client = AdminClient(
         {"bootstrap.servers": bootstrap_servers, "reconnect.backoff.max.ms": 200, "log_level": 0, "logger": None}
     )
@@ -118,7 +118,7 @@ def answering(bootstrap_servers: str) -> Callable[[], bool]:
 
 
 def answers_within(bootstrap_servers: str, timeout_s: float) -> bool:
-    """Whether a broker that is not our process answers in this time."""
+    """Whether a broker that is no child process answers within the timeout."""
     asks, deadline = answering(bootstrap_servers), time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if asks():

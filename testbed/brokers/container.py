@@ -1,4 +1,4 @@
-"""Apache Kafka in a container, where a container engine answers. The host port is fixed, so that a restart keeps it."""
+"""Apache Kafka in a container, where a container engine runs. The host port is fixed, so that a restart keeps it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INSIDE = 9092
 
 @cache
 def is_available() -> bool:
-    """Whether testcontainers is installed and a container engine answers at once."""
+    """Whether testcontainers is installed and a container engine responds."""
     if find_spec("testcontainers") is None:
         return False
     docker = import_module("docker")  # comes with testcontainers, which is not there at run time
@@ -48,23 +48,23 @@ class ContainerBroker(StopsOnExit):
         self._container: Any = None
 
     def start(self) -> None:
-        """Start it, or start it again with what it held."""
+        """Start it, or restart it with its data."""
         if self._container is None:
             self._container = self._definition.start().get_wrapped_container()
         else:
             self._container.start()
         if not answers_within(self.bootstrap_servers, READY_TIMEOUT_S):
             raise Misconfigured(
-                f"Kafka in its container ({IMAGE}) does not answer. See `docker logs {self._container.short_id}`."
+                f"Kafka in its container ({IMAGE}) does not respond. See `docker logs {self._container.short_id}`."
             )
 
     def stop(self) -> None:
-        """Stop it; what it held stays until this process ends and testcontainers removes it."""
+        """Stop it; testcontainers removes it with its data when this process ends."""
         if self._container is not None:
             self._container.stop()
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """Kill it, as a crash would."""
         if self._container is not None:
             self._container.kill()
 

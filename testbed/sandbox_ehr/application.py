@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from schemas.errors import Misconfigured
-from testbed.sandbox_ehr import anomalies, answers
+from testbed.sandbox_ehr import fault_effects, responses
 from testbed.sandbox_ehr.faults import Fault, Faults
 from testbed.sandbox_ehr.login import Login
 from testbed.sandbox_ehr.profiles import PROFILES, Profile
@@ -49,15 +49,15 @@ class Sandbox:
         ]
 
     async def _before(self, request: Request, fault: Fault | None) -> Response | None:
-        """Access, and troubles that end a request unwritten."""
+        """Checks access and applies faults; a response ends the request before anything is written."""
         if fault is not None:
-            await anomalies.prepare(self.login, fault)
+            await fault_effects.prepare(self.login, fault)
         if not self.login.admits(request.headers.get("authorization")):
             return Response(b"", 401, {"WWW-Authenticate": "Bearer"})
         accept = request.headers.get("accept", "*/*")
         if self.profile.json_only and "json" not in accept and "*/*" not in accept:
             return Response(b"", 406)
-        return await anomalies.instead(self.profile, request, fault) if fault is not None else None
+        return await fault_effects.instead(self.profile, request, fault) if fault is not None else None
 
     def _base(self, request: Request) -> str:
         return f"http://{request.headers.get('host', '127.0.0.1')}{self.profile.base_path}"
@@ -70,21 +70,23 @@ class Sandbox:
         early = await self._before(request, fault)
         if early is not None:
             return early
-        answer = await self._create(request, fault)
-        return await anomalies.afterwards(request, fault, answer)
+        response = await self._create(request, fault)
+        return await fault_effects.afterwards(request, fault, response)
 
     async def _create(self, request: Request, fault: Fault | None) -> Response:
         base, kind = self._base(request), request.path_params["kind"]
         resource = _body(await request.body(), kind) if kind == "Observation" else None
         if resource is None:
-            return self._refuse(Refusal(400, "59105", "structure", "the body is no resource that is taken here"), base)
+            return self._refuse(
+                Refusal(400, "59105", "structure", "the body is not a resource that this server accepts"), base
+            )
         condition = request.headers.get("if-none-exist")
         if self.profile.conditional_create and condition is not None:
             matches = self._matching(kind, condition)
             if len(matches) > 1:
                 return self._refuse(Refusal(412, None, "multiple-matches", "several match"), base)
             if matches:
-                return answers.existing(self.profile, matches[0], base)
+                return responses.existing(self.profile, matches[0], base)
         stored = kept(self.profile, resource)
         wrong = self._broken_rule(resource) or self._repeat(stored, fault)
         if wrong is not None:
@@ -93,7 +95,7 @@ class Sandbox:
         if not self.profile.keeps_identifier:
             stored["identifier"] = [{"system": f"urn:sandbox:{self.profile.name}", "value": resource_id}]
         added = self.store.add(stored, resource_id)
-        return answers.created(self.profile, added, base, request.headers.get("prefer", ""))
+        return responses.created(self.profile, added, base, request.headers.get("prefer", ""))
 
     def _repeat(self, stored: Resource, fault: Fault | None) -> Refusal | None:
         claimed = fault is not None and fault.kind == "already_exists"
@@ -107,8 +109,8 @@ class Sandbox:
         early = await self._before(request, fault)
         if early is not None:
             return early
-        answer = self._update(request, _body(await request.body(), request.path_params["kind"]))
-        return await anomalies.afterwards(request, fault, answer)
+        response = self._update(request, _body(await request.body(), request.path_params["kind"]))
+        return await fault_effects.afterwards(request, fault, response)
 
     def _update(self, request: Request, resource: Resource | None) -> Response:
         base = self._base(request)
@@ -119,7 +121,7 @@ class Sandbox:
         stored = kept(self.profile, resource)
         if not self.profile.keeps_identifier:
             stored["identifier"] = current["identifier"]
-        return answers.existing(self.profile, self.store.replace(current, stored), base)
+        return responses.existing(self.profile, self.store.replace(current, stored), base)
 
     def _wrong_with_update(
         self, current: Resource | None, resource: Resource | None, expected: str | None
@@ -155,7 +157,7 @@ class Sandbox:
         if resource is None:
             return self._refuse(Refusal(404, "4102", "not-found", "no such resource"), base)
         headers = {"ETag": f'W/"{resource["meta"]["versionId"]}"'} if self.profile.etag else None
-        return answers.json(200, resource, headers)
+        return responses.json(200, resource, headers)
 
     async def search(self, request: Request) -> Response:
         """GET a search."""
@@ -175,12 +177,12 @@ class Sandbox:
         warnings = []
         if self.profile.unknown_parameter == "warn":
             warnings = [
-                answers.issue(self.profile, "4122", "not-supported", f"{n} ignored", "warning") for n in unknown
+                responses.issue(self.profile, "4122", "not-supported", f"{n} ignored", "warning") for n in unknown
             ]
             if not page:
-                warnings.append(answers.issue(self.profile, "4101", "processing", "no results", "warning"))
+                warnings.append(responses.issue(self.profile, "4101", "processing", "no results", "warning"))
         following = next_link(f"{base}/{kind}", params, offset) if offset is not None else None
-        return answers.bundle(page, base, f"{base}/{kind}?{request.url.query}", following, warnings)
+        return responses.bundle(page, base, f"{base}/{kind}?{request.url.query}", following, warnings)
 
     def _matching(self, kind: str, condition: str) -> list[Resource]:
         result = search(self.profile, self.store, kind, parse_qsl(condition))
@@ -193,7 +195,7 @@ class Sandbox:
             return Refusal(400, "59105", "structure", "an element has the wrong shape")
 
     def _refuse(self, wrong: Refusal, base: str) -> Response:
-        return answers.refused(self.profile, wrong, base)
+        return responses.refused(self.profile, wrong, base)
 
 
 def _body(content: bytes, kind: str) -> Resource | None:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from testbed.sandbox_ehr import anomalies, answers
+from testbed.sandbox_ehr import fault_effects, responses
 from testbed.sandbox_ehr.application import Sandbox
 from testbed.sandbox_ehr.faults import Fault
 from testbed.sandbox_ehr.login import CLIENT_ID, KEY_ID
@@ -58,8 +58,8 @@ async def token(request: Request) -> Response:
     sandbox = _sandbox(request)
     fault = sandbox.faults.strike("token", "")
     if fault is not None:
-        await anomalies.prepare(sandbox.login, fault)
-        early = await anomalies.instead(sandbox.profile, request, fault)
+        await fault_effects.prepare(sandbox.login, fault)
+        early = await fault_effects.instead(sandbox.profile, request, fault)
         if early is not None:
             return early
     form = dict(parse_qsl((await request.body()).decode("ascii", "replace")))
@@ -69,7 +69,7 @@ async def token(request: Request) -> Response:
 
 async def metadata(request: Request) -> Response:
     """The CapabilityStatement; open to all."""
-    return answers.json(200, answers.capability_statement(_sandbox(request).profile))
+    return responses.json(200, responses.capability_statement(_sandbox(request).profile))
 
 
 async def smart_configuration(request: Request) -> Response:
@@ -90,7 +90,7 @@ async def smart_configuration(request: Request) -> Response:
 
 
 async def put_faults(request: Request) -> Response:
-    """Replace the troubles."""
+    """Replace the faults."""
     try:
         _sandbox(request).faults.put(_FAULT_LIST.validate_json(await request.body()))
     except ValidationError as error:
@@ -99,7 +99,7 @@ async def put_faults(request: Request) -> Response:
 
 
 async def get_faults(request: Request) -> Response:
-    """How often each trouble struck."""
+    """How many requests each fault has affected."""
     return Response(orjson.dumps(_sandbox(request).faults.struck), media_type="application/json")
 
 
@@ -114,7 +114,7 @@ async def put_patients(request: Request) -> Response:
 
 
 async def resources(request: Request) -> Response:
-    """All that it holds of one type, as NDJSON."""
+    """Every stored resource of one type, as NDJSON."""
     held = list(_sandbox(request).store.by_type[request.query_params.get("type", "Observation")].values())
 
     async def lines() -> AsyncIterator[bytes]:

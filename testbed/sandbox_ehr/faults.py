@@ -1,4 +1,4 @@
-"""Troubles that tests and demos switch on in the sandbox EHR: each for a number of requests, or with a probability."""
+"""Faults that tests and demos inject into the sandbox EHR: each for a number of requests, or with a probability."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Operation = Literal["create", "update", "search", "read", "token"]
 
 
 class Fault(BaseModel):
-    """One trouble. With `count` it strikes that many requests, then ends; else it stays until faults are put anew."""
+    """One fault. With `count` it affects that many requests; without, every request until the faults are replaced."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -38,14 +38,14 @@ class Fault(BaseModel):
     operation: Operation = "create"
     resource: str = "Observation"
     count: int | None = Field(None, ge=1)
-    after: int = Field(0, ge=0, description="let so many requests pass first")
+    after: int = Field(0, ge=0, description="the number of requests that pass first")
     probability: float = Field(1.0, ge=0, le=1)
     retry_after: str | None = None
     delay_s: float = Field(0.05, ge=0, description="how long `slow` waits; `commit_then_timeout` waits for ever")
 
 
 class Faults:
-    """The troubles now set. Chance comes from a seeded source, so that a run can be repeated."""
+    """The faults in effect. Their randomness is seeded, so that runs are repeatable."""
 
     def __init__(self, seed: int = 1) -> None:
         self._chance = random.Random(seed)  # noqa: S311 (no secret)
@@ -53,12 +53,12 @@ class Faults:
         self.struck: dict[str, int] = {}
 
     def put(self, faults: list[Fault]) -> None:
-        """Replace all troubles."""
+        """Replace all faults."""
         self._set = [fault.model_copy() for fault in faults]
         self.struck = {}
 
     def strike(self, operation: Operation, resource: str) -> Fault | None:
-        """The trouble that befalls this request, if any."""
+        """The fault that affects this request, if any."""
         for fault in self._set:
             if fault.operation != operation or (operation != "token" and fault.resource != resource):
                 continue

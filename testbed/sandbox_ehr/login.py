@@ -25,7 +25,7 @@ LONGEST_JTI = 151
 
 
 class Granted(NamedTuple):
-    """The token endpoint's answer."""
+    """The token endpoint's response."""
 
     status: int
     body: dict[str, Any]
@@ -48,15 +48,15 @@ class Login:
         self._keys = KeySet.import_key_set({"keys": list(jwks["keys"])}) if jwks else None
 
     def grant(self, form: Mapping[str, str], authorization: str, token_url: str) -> Granted:
-        """Judge a token request."""
+        """Grant or refuse a token request."""
         if form.get("grant_type") != "client_credentials":
             return _refused("unsupported_grant_type")
         if self._profile.login == "assertion":
-            trouble = self._assertion_trouble(form, token_url)
+            error = self._assertion_error(form, token_url)
         else:
-            trouble = self._secret_trouble(form, authorization)
-        if trouble is not None:
-            return _refused(trouble)
+            error = self._secret_error(form, authorization)
+        if error is not None:
+            return _refused(error)
         token = secrets.token_urlsafe(32)
         self._tokens[token] = time.monotonic() + self._profile.token_life_s
         self.granted += 1
@@ -65,7 +65,7 @@ class Login:
         return Granted(200, {"access_token": token, "token_type": "bearer", "expires_in": life_s, "scope": scope})
 
     def admits(self, authorization: str | None) -> bool:
-        """Whether a request carries a token that is alive."""
+        """Whether a request carries a valid token."""
         if self._profile.login == "none":
             return True
         if authorization is None or authorization[:7].lower() != "bearer ":
@@ -73,16 +73,16 @@ class Login:
         return self._tokens.get(authorization[7:], 0.0) > time.monotonic()
 
     def forget_tokens(self) -> None:
-        """Every token is refused from now on."""
+        """Revoke every token."""
         self._tokens.clear()
 
-    def _secret_trouble(self, form: Mapping[str, str], authorization: str) -> str | None:
+    def _secret_error(self, form: Mapping[str, str], authorization: str) -> str | None:
         expected = base64.b64encode(f"{CLIENT_ID}:{self.client_secret}".encode()).decode()
         if not secrets.compare_digest(authorization, f"Basic {expected}"):
             return "invalid_client"
         return None if form.get("scope") else "invalid_scope"
 
-    def _assertion_trouble(self, form: Mapping[str, str], token_url: str) -> str | None:
+    def _assertion_error(self, form: Mapping[str, str], token_url: str) -> str | None:
         if form.get("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer":
             return "invalid_request"
         try:

@@ -11,7 +11,7 @@ ProfileName = Literal["epic", "oracle-health", "fhir"]
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One EHR's manners: where it answers, how it authenticates, what a create and a search look like."""
+    """One EHR's behaviour: its paths, its authentication, and how it handles creates, updates and searches."""
 
     name: ProfileName
     base_path: str

@@ -66,7 +66,7 @@ Body = Mapping[str, Any]
 
 
 def refusal(profile: Profile, store: Store, observation: Body) -> Refusal | None:
-    """The first rule an Observation breaks, or None."""
+    """The first rule that an Observation violates, or None."""
     found = next(_common(store, observation, profile), None)
     if found is not None:
         return found
@@ -79,7 +79,7 @@ def refusal(profile: Profile, store: Store, observation: Body) -> Refusal | None
 
 
 def kept(profile: Profile, observation: Body) -> dict[str, Any]:
-    """What the EHR stores of what it was sent."""
+    """The elements of the resource that the EHR stores."""
     if profile.name == "fhir":
         return dict(observation)
     names = EPIC_KEPT if profile.name == "epic" else ORACLE_KEPT
@@ -90,7 +90,7 @@ def kept(profile: Profile, observation: Body) -> dict[str, Any]:
 
 
 def _assume_row_unit(resource: dict[str, Any]) -> None:
-    """Epic does not look at most units: the number is filed in the row's own unit, silently."""
+    """Epic ignores most units: it files the number in the flowsheet row's own unit."""
     code = _coding(resource).get("code")
     if code in EPIC_CONVERTED or "valueQuantity" not in resource:
         return
@@ -151,7 +151,7 @@ def _epic(store: Store, observation: Body, profile: Profile) -> Iterator[Refusal
     if not any(s in EPIC_CATEGORIES and c == "vital-signs" for s, c in _categories(observation)):
         yield Refusal(400, "59111", "value", "category must be vital-signs")
     if len(_codings(observation["code"])) != 1:
-        yield Refusal(400, "59111", "value", "exactly one coding is taken")
+        yield Refusal(400, "59111", "value", "exactly one coding is allowed")
     if code not in EPIC_ROWS:
         yield Refusal(400, "59188", "business-rule", "no flowsheet row for this code")
     if not observation["subject"]["reference"].startswith("Patient/"):
@@ -215,7 +215,7 @@ def _oracle_value(observation: Body) -> Iterator[Refusal]:
     codes = {str(c.get("code")) for c in _codings(observation["code"])}
     allowed = BP_PARTS if BP in codes else OXIMETRY_PARTS if "59408-5" in codes else frozenset()
     if any(_coding(part).get("code") not in allowed for part in parts):
-        yield Refusal(422, None, "not-supported", "components are taken for blood pressure and pulse oximetry only")
+        yield Refusal(422, None, "not-supported", "components are allowed for blood pressure and pulse oximetry only")
     for quantity in [holder.get("valueQuantity") for holder in (parts if BP in codes else [observation])]:
         if not isinstance(quantity, Mapping) or quantity.get("system") != UCUM or quantity.get("value") is None:
             yield Refusal(422, None, "value", "vitals need a valueQuantity in UCUM")
@@ -225,7 +225,7 @@ def _fhir(store: Store, observation: Body, profile: Profile) -> Iterator[Refusal
     if observation["status"] not in STATUSES:
         yield Refusal(422, None, "code-invalid", "status is not of the value set")
     if not observation["code"].get("coding") and not observation["code"].get("text"):
-        yield Refusal(422, None, "required", "code says nothing")
+        yield Refusal(422, None, "required", "code has neither a coding nor a text")
     wrong = _encounter(store, observation, required=profile.encounter_required)
     if wrong is not None:
         yield wrong._replace(status=422, number=None)

@@ -1,4 +1,4 @@
-"""Searches as each profile answers them: which parameters count, what an unknown one does, pages. Source: §1, §2, §8."""
+"""Searches as each profile processes them: known and unknown parameters, pages. Source: docs/ehr-behaviour.md §1, §2, §8."""
 
 from __future__ import annotations
 

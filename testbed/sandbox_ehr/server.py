@@ -1,4 +1,4 @@
-"""Runs the sandbox EHR on a loopback port: in a thread beside tests, or as a process of its own."""
+"""Runs the sandbox EHR on a loopback port: in a thread of a test, or as its own process."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ KEEPALIVE_S = 75
 
 
 class _Connections:
-    """The open connections, so that a fault can break one."""
+    """The open connections, so that a fault can reset one."""
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, int], asyncio.Transport] = {}
 
     def protocol(self) -> type[asyncio.Protocol]:
-        """uvicorn's HTTP protocol, keeping book of its connections."""
+        """uvicorn's HTTP protocol, which registers its connections here."""
         book = self._open
 
         class Protocol(H11Protocol):
@@ -48,7 +48,7 @@ class _Connections:
         return Protocol
 
     def reset(self, request: Request) -> None:
-        """Break the request's connection with a TCP reset."""
+        """Reset the request's TCP connection."""
         if request.client is None:
             return
         transport = self._open.get((request.client.host, request.client.port))
@@ -84,7 +84,9 @@ def _listen(port: int) -> socket.socket:
         listener.bind((HOST, port))
     except OSError as error:
         listener.close()
-        raise Misconfigured(f"Port {port} cannot be opened ({error.strerror}). Give another `--port`, or 0.") from None
+        raise Misconfigured(
+            f"Port {port} cannot be opened: {error.strerror}. Choose another with `--port`, or 0 for any free port."
+        ) from None
     listener.listen(256)
     return listener
 
@@ -117,7 +119,7 @@ class SandboxEhr:
         return f"{self.origin}{TOKEN_PATH}"
 
     def start(self) -> SandboxEhr:
-        """Serve; the port already takes connections when this returns."""
+        """Start serving; the port accepts connections when this returns."""
         self._thread.start()
         return self
 
@@ -135,12 +137,12 @@ class SandboxEhr:
         self.stop()
 
     def seed(self, *patients: str, **about: Any) -> None:
-        """Make patients, each with an active encounter unless told otherwise."""
+        """Add patients, each with an active encounter by default."""
         for patient in patients:
             seed_patient(self.sandbox.store, patient, **about)
 
     def resources(self, kind: str = "Observation") -> list[Resource]:
-        """All that it holds of one type."""
+        """Every stored resource of one type."""
         return list(self.sandbox.store.by_type[kind].values())
 
     def endpoint(self, directory: Path) -> dict[str, Any]:
@@ -149,7 +151,7 @@ class SandboxEhr:
 
 
 def endpoint_section(sandbox: Sandbox, profile: str, origin: str, directory: Path) -> dict[str, Any]:
-    """What `vitalwire.yaml` says of a sandbox EHR at `origin`. Secrets go to files that only the owner can read."""
+    """The `endpoints:` entry for a sandbox EHR at `origin`. Secrets go to files that only the owner can read."""
     section: dict[str, Any] = {"kind": profile, "base_url": f"{origin}{sandbox.profile.base_path}"}
     token_url = f"{origin}{TOKEN_PATH}"
     if sandbox.profile.login == "assertion":
@@ -178,7 +180,7 @@ def _secret_file(path: Path, secret: str) -> Path:
 
 
 def main(profile: str, port: int = 0, **options: Any) -> None:
-    """Serve in this process until interrupted. The address goes to standard output, first thing."""
+    """Serve in this process until SIGTERM or Ctrl-C. Prints the address to standard output first."""
     server, sandbox = _server(profile, options)
     listener = _listen(port)
     base = f"http://{HOST}:{listener.getsockname()[1]}{sandbox.profile.base_path}"

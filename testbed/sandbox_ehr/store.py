@@ -1,4 +1,4 @@
-"""What the sandbox EHR accepted, in memory, for anybody to read. It is no store of the product."""
+"""The resources that the sandbox EHR accepted, in memory."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Store:
         self.merged: dict[str, str] = {}
 
     def new_id(self) -> str:
-        """An id as this EHR gives them."""
+        """A new id in this EHR's format."""
         self._last_id += 1
         return f"{self._prefix}{self._last_id}"
 
     def add(self, resource: Mapping[str, Any], resource_id: str | None = None) -> Resource:
-        """Keep a new resource, version 1."""
+        """Store a new resource as version 1."""
         kind = str(resource["resourceType"])
         kept = dict(resource)
         kept["id"] = resource_id or self.new_id()
@@ -44,7 +44,7 @@ class Store:
         return kept
 
     def replace(self, current: Resource, resource: Mapping[str, Any]) -> Resource:
-        """Keep the next version of a resource."""
+        """Store the next version of a resource."""
         version = str(int(current["meta"]["versionId"]) + 1)
         kept = dict(resource) | {"id": current["id"]}
         kept["meta"] = {"versionId": version, "lastUpdated": datetime.now(UTC).isoformat(timespec="milliseconds")}
@@ -76,7 +76,7 @@ def seed_patient(
     started: str = "2020-01-01T00:00:00Z",
     merged_into: str | None = None,
 ) -> None:
-    """Make a Patient and, unless `encounter` (its status) is None, an Encounter. Seeding again changes nothing."""
+    """Add a Patient and, unless `encounter` (its status) is None, an Encounter. Existing ones stay unchanged."""
     if merged_into is not None:
         store.merged[id] = merged_into
     if store.get("Patient", id) is None:

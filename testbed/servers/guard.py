@@ -1,8 +1,10 @@
-"""Runs one server as its child and ends it when whoever asked for it is gone. Standard library only: it runs as a script.
+"""Runs one server as its child and stops it when the process that asked for it is gone.
+
+Standard library only: it runs as a script.
 
 Usage: guard.py STOP_SIGNAL GRACE_S USER COMMAND…   (USER "-" keeps the user)
 
-The asker holds the other end of standard input; its end, however it comes, closes the pipe. The first line on standard
+That process holds the other end of standard input; when it ends, even by SIGKILL, the pipe closes. The first line on standard
 output is the server's pid. The server's own output goes to the guard's standard error.
 """
 
@@ -19,7 +21,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command until it ends by itself, or until standard input closes."""
+    """Run the command until it exits, or until standard input closes."""
     stop_signal, grace_s, user, *command = arguments
     child = subprocess.Popen(  # noqa: S603 (the command comes from our own code)
         command,
@@ -34,7 +36,7 @@ def main(arguments: list[str]) -> int:
     sys.stdout.write(f"{child.pid}\n")
     sys.stdout.flush()
     threading.Thread(
-        target=_end_when_forgotten, args=(child, signal.Signals[stop_signal], float(grace_s)), daemon=True
+        target=_stop_when_orphaned, args=(child, signal.Signals[stop_signal], float(grace_s)), daemon=True
     ).start()
     return child.wait()
 
@@ -46,12 +48,12 @@ def _group_of(user: str) -> int:
 
 
 def _end_with_parent() -> None:
-    """Should the guard itself be killed, Linux ends the server with it."""
+    """If the guard itself is killed, Linux kills the server with it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _end_when_forgotten(child: subprocess.Popen[bytes], stop_signal: signal.Signals, grace_s: float) -> None:
+def _stop_when_orphaned(child: subprocess.Popen[bytes], stop_signal: signal.Signals, grace_s: float) -> None:
     while os.read(sys.stdin.fileno(), 1):
         pass
     child.send_signal(stop_signal)

@@ -16,7 +16,7 @@ READY_TIMEOUT_S = 120.0
 
 
 class HapiServer:
-    """HAPI FHIR. `start` again after `stop` or `kill` keeps the address, and with a database file what it stored."""
+    """HAPI FHIR. `start` again after `stop` or `kill` keeps the address, and, with a database file, its data."""
 
     def __init__(self, log_file: Path, *, database: str = "mem", validate: bool = True, heap_mib: int = 768) -> None:
         self._port = free_port()
@@ -57,13 +57,13 @@ class HapiServer:
         self._process.wait_until(self._answers, timeout_s=READY_TIMEOUT_S)
 
     def stop(self) -> None:
-        """Let it end in order."""
+        """Shut it down cleanly."""
         process, self._process = self._process, None
         if process is not None:
             process.stop()
 
     def kill(self) -> None:
-        """End it with kill -9."""
+        """Kill it with SIGKILL."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()

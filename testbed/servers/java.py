@@ -34,19 +34,19 @@ def cache_directory() -> Path:
 
 
 def java_command() -> str:
-    """The path of a `java` that is new enough; Misconfigured where there is none."""
+    """The path of a `java` that is new enough; Misconfigured if there is none."""
     java = shutil.which("java")
     if java is None:
         raise Misconfigured(NO_JAVA)
-    told = subprocess.run([java, "-version"], capture_output=True, text=True, check=False, timeout=30).stderr  # noqa: S603
-    version = re.search(r'version "(\d+)', told)
+    output = subprocess.run([java, "-version"], capture_output=True, text=True, check=False, timeout=30).stderr  # noqa: S603
+    version = re.search(r'version "(\d+)', output)
     if version is None or int(version[1]) < NEEDED_JAVA:
         raise Misconfigured(f"Java {NEEDED_JAVA} or newer is needed; {java} is older. Put a newer one on the path.")
     return java
 
 
 def is_available(name: str) -> bool:
-    """Whether this program could run here: Java, and the jars or the Maven that fetches them."""
+    """Whether this program can run: Java, and the jars or the Maven that fetches them."""
     try:
         java_command()
     except Misconfigured:

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server of its own, from the programs Debian installs, on a free loopback port.
+"""A real PostgreSQL server with its own cluster, from Debian's package, on a free loopback port.
 
 PostgreSQL refuses to run as root; where this process is root, the server runs as the user `postgres` of its package.
 Source: PostgreSQL 15 documentation, "initdb", "Shutting Down the Server".
@@ -79,13 +79,13 @@ class PostgresServer:
         self._process.wait_until(self._accepts, timeout_s=READY_TIMEOUT_S)
 
     def stop(self) -> None:
-        """End sessions and stop in order."""
+        """Shut it down cleanly, ending its sessions (`fast`)."""
         process, self._process = self._process, None
         if process is not None:
             process.stop()
 
     def kill(self) -> None:
-        """End it with kill -9; its own processes end when they see their parent gone."""
+        """Kill it with SIGKILL; its child processes exit when their parent is gone."""
         process, self._process = self._process, None
         if process is not None:
             workers = children(process.pid)
@@ -104,7 +104,7 @@ class PostgresServer:
         return self.url(name)
 
     def standby(self, log_file: Path) -> PostgresServer:
-        """A standby made from this server as it is now, running; what this one confirms later it does not get."""
+        """A running standby made from this server as it is now. It does not receive later commits."""
         copy = PostgresServer(log_file)
         copy._password = self._password
         data = copy.home / "data"
@@ -116,7 +116,7 @@ class PostgresServer:
         return copy
 
     def promote(self) -> None:
-        """Make a standby a primary; returns when it takes writes."""
+        """Make a standby a primary; returns when it accepts writes."""
         with psycopg.connect(self._conninfo(), autocommit=True) as session:
             session.execute("SELECT pg_promote()")
 

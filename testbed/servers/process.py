@@ -1,4 +1,4 @@
-"""One server process: started with its output in a file, awaited by a condition, stopped by its pid, never left behind."""
+"""One server process: its output goes to a file, and it never outlives this process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def free_port() -> int:
-    """A TCP port nobody on loopback listens on now."""
+    """A TCP port on loopback that nothing listens on."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
@@ -35,7 +35,7 @@ def listens(port: int) -> bool:
 
 
 class ServerProcess:
-    """A running server under a guard that ends it should this process die, even by kill -9."""
+    """A running server under a guard that stops it if this process dies, even by SIGKILL."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class ServerProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                # Ctrl-C reaches the whole foreground group; only the asker decides what it means for its servers
+                # Ctrl-C reaches the whole foreground process group; this process decides what it means for its servers
                 start_new_session=True,
             )
         self.pid = self._read_pid()
@@ -73,16 +73,16 @@ class ServerProcess:
         return int(line)
 
     def is_running(self) -> bool:
-        """Whether the server has not ended."""
+        """Whether the server is still running."""
         return self._guard.poll() is None
 
     def wait_until(self, ready: Callable[[], bool], *, timeout_s: float) -> None:
-        """Return once `ready()`; stop the server and raise if it ended instead or took too long."""
+        """Return once `ready()`; kill the server and raise if it exits first or takes too long."""
         deadline = time.monotonic() + timeout_s
         while not ready():
             if not self.is_running():
                 self._reap()
-                raise Misconfigured(f"{self.name} ended while starting. Its output is in {self.log_file}.")
+                raise Misconfigured(f"{self.name} exited while starting. Its output is in {self.log_file}.")
             if time.monotonic() > deadline:
                 self.kill()
                 raise Misconfigured(
@@ -91,7 +91,7 @@ class ServerProcess:
             time.sleep(POLL_S)
 
     def stop(self) -> None:
-        """Ask the server to end; kill it if it has not within its grace."""
+        """Ask the server to stop; kill it after the grace period."""
         if self.is_running():
             self._signal(self._stop_signal)
             try:
@@ -101,7 +101,7 @@ class ServerProcess:
         self._reap()
 
     def kill(self) -> None:
-        """End the server at once, as a crash would (kill -9)."""
+        """Kill the server with SIGKILL, as a crash would."""
         if self.is_running():
             self._signal(signal.SIGKILL)
         self._reap()
@@ -118,7 +118,7 @@ class ServerProcess:
 
 
 def children(pid: int) -> list[int]:
-    """The processes this one has started, where the system tells (Linux)."""
+    """The process's children (Linux only)."""
     listed = Path(f"/proc/{pid}/task/{pid}/children")
     with contextlib.suppress(OSError):
         return [int(child) for child in listed.read_text().split()]
@@ -126,7 +126,7 @@ def children(pid: int) -> list[int]:
 
 
 def wait_until_gone(pids: Sequence[int], *, timeout_s: float) -> None:
-    """Return when none of these processes is left; kill what is left in the end."""
+    """Return when none of these processes is left; kill those that remain after the timeout."""
     deadline = time.monotonic() + timeout_s
     left = list(pids)
     while left := [pid for pid in left if _exists(pid)]:

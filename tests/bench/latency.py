@@ -1,7 +1,7 @@
 """A closed window's way into the chart, with nothing else to do: produced, durable as an intent, accepted by the EHR.
 
 The clinical and delivery roles run as processes of their own over Kafka and a ledger, PostgreSQL and SQLite in turn; the
-sandbox EHR (Epic's manners, with token and encounter) runs beside. Both durations begin at the window's record on
+sandbox EHR (Epic profile, with token and encounter) runs beside. Both durations begin at the window's record on
 `vitals.windows`; they are those that the roles observe for their metrics, exact.
 """
 

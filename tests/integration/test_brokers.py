@@ -186,7 +186,7 @@ def test_forced_apache_without_java_says_what_to_install(monkeypatch: pytest.Mon
 def test_a_broker_that_ends_while_starting_names_its_log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr("testbed.brokers.embedded._binary", lambda: Path("/bin/false"))
 
-    with pytest.raises(Misconfigured, match="ended while starting") as told:
+    with pytest.raises(Misconfigured, match="exited while starting") as told:
         start_broker("embedded", data_directory=tmp_path, log_file=tmp_path / "broker.log")
 
     assert str(tmp_path / "broker.log") in str(told.value)

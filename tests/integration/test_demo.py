@@ -24,7 +24,7 @@ def _start(*arguments: str) -> subprocess.Popen[str]:
 
 
 def _processes_of(directory: str) -> list[str]:
-    """Processes that were told to work in this directory."""
+    """Processes that work in this directory."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -75,7 +75,7 @@ def test_the_demo_charts_results_and_quarantines_the_private_and_the_unknown_pat
 
 def test_what_the_ehr_holds_is_what_was_charted(ended: tuple[int, str, str, ReconciliationReport]) -> None:
     _, out, _, report = ended
-    held = re.search(r"The EHR holds (\d+) Observations; (\d+) are of the right patient", out)
+    held = re.search(r"The EHR holds (\d+) Observations; (\d+) have the expected patient", out)
     assert held is not None, out
     assert int(held[1]) == int(held[2]) == report.charted
 

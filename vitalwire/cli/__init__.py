@@ -1,4 +1,4 @@
-"""The command `vitalwire`: `main()` runs it and turns every error into one line that says what to do next."""
+"""The command `vitalwire`: `main()` runs it and reports every error as one line that says what to do next."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run one command and end the process: 0 done, 1 failed, 2 wrong use or configuration, 130 interrupted."""
+    """Run one command and exit: 0 success, 1 failure, 2 wrong usage or configuration, 130 interrupted."""
     try:
         app(args=arguments, prog_name="vitalwire")
     except Misconfigured as error:
@@ -29,12 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(FAILED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except Exception as error:  # noqa: BLE001, RUF100 (an unforeseen error's text may hold patient data: only its kind is shown)
-        complain(f"A defect of Vitalwire: {type(error).__name__} {_place(error)}. Please report this line.")
+    except Exception as error:  # noqa: BLE001, RUF100 (an unexpected error's text may contain patient data: only its type is shown)
+        complain(f"Internal error: {type(error).__name__} {_location(error)}. Please report this line.")
         sys.exit(FAILED)
-    raise AssertionError("a command always ends the process")
+    raise AssertionError("a command always exits")
 
 
-def _place(error: Exception) -> str:
+def _location(error: Exception) -> str:
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"in {Path(last.filename).name}:{last.lineno}"

@@ -1,4 +1,4 @@
-"""The commands of `vitalwire`. Each imports what it needs when it runs, so that `--help` answers at once."""
+"""The commands of `vitalwire`. Each imports what it needs when it runs, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vitalwire.roles.registry import NAMES
 
 app = typer.Typer(
     name="vitalwire",
-    help="From a vital on Kafka to an Observation in the chart: windows, de-duplicates, checks, and writes to the EHR.",
+    help="Vitals from Kafka to the chart: windows readings, validates the results, and writes FHIR Observations to EHRs.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -21,13 +21,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 ledger_app = typer.Typer(
-    help="Look into the ledger: what should happen at each EHR, and what became of it.", no_args_is_help=True
+    help="Inspect the ledger: every operation for an EHR, its state and its attempts.", no_args_is_help=True
 )
 app.add_typer(ledger_app, name="ledger")
-audit_app = typer.Typer(help="Prove that the audit trail was not changed.", no_args_is_help=True)
+audit_app = typer.Typer(help="Verify the audit trail.", no_args_is_help=True)
 app.add_typer(audit_app, name="audit")
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, for a machine.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 def _show_version(wanted: bool) -> None:
@@ -39,28 +39,29 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and end.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Settings come from VITALWIRE_* environment variables; see the README."""
+    """Settings are read from VITALWIRE_* environment variables; see the README."""
 
 
 @app.command()
 def demo(
     for_: Annotated[
         str | None,
-        typer.Option("--for", metavar="60s", help="Stop by itself after this long; without it, Ctrl-C stops."),
+        typer.Option("--for", metavar="60s", help="Stop after this duration; without it, on Ctrl-C."),
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Write the reconciliation report to this file.")] = None,
-    broker: Annotated[
-        str, typer.Option(help="auto, container, apache or embedded: which Kafka broker to start.")
-    ] = "auto",
+    broker: Annotated[str, typer.Option(help="Kafka broker to start: auto, container, apache or embedded.")] = "auto",
     beds: Annotated[
-        int, typer.Option(min=2, max=100, help="Ordinary beds of the ward; four with a story come on top.")
+        int, typer.Option(min=2, max=100, help="Number of ordinary beds; four special ones are added.")
     ] = 8,
-    seed: Annotated[int, typer.Option(help="Which recordings are replayed, and where they begin.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed that selects the recordings and their start.")] = 1,
 ) -> None:
-    """The whole job on this machine: broker, simulated ward, all roles, a sandbox EHR, and a check of what it holds."""
+    """Run everything on this machine: broker, simulated ward, all roles, sandbox EHR; then check every Observation.
+
+    Exits with 0 only if the report accounts for every reading and the EHR holds exactly the expected Observations.
+    """
     with testbed_needed("demo"):
         from vitalwire.cli.demo import run_demo  # noqa: PLC0415
 
@@ -79,10 +80,10 @@ def worker(
 
 @app.command()
 def send(
-    file: Annotated[Path, typer.Argument(help="NDJSON (one reading or frame a line) or CSV with a header.")],
+    file: Annotated[Path, typer.Argument(help="NDJSON (one reading or frame per line) or CSV with a header.")],
     json: AsJson = False,
 ) -> None:
-    """Send the readings of a file to `telemetry.readings`."""
+    """Send the readings in a file to `telemetry.readings`. Exits with 1 if a line has no device_id."""
     from vitalwire.cli.send import run_send  # noqa: PLC0415
 
     raise typer.Exit(run_send(file, as_json_document=json))
@@ -90,7 +91,7 @@ def send(
 
 @app.command()
 def reconcile(json: AsJson = False) -> None:
-    """Where every reading went: counts over whole topics and the ledger. Ends with 1 if they do not balance."""
+    """Account for every reading, by counting all topics and the ledger. Exits with 1 if the counts do not balance."""
     from vitalwire.cli.reconcile import run_reconcile  # noqa: PLC0415
 
     raise typer.Exit(run_reconcile(as_json_document=json))
@@ -98,10 +99,10 @@ def reconcile(json: AsJson = False) -> None:
 
 @app.command()
 def check(
-    config: Annotated[Path | None, typer.Argument(help="Configuration file; VITALWIRE_CONFIG if left out.")] = None,
+    config: Annotated[Path | None, typer.Argument(help="Configuration file; by default VITALWIRE_CONFIG.")] = None,
     json: AsJson = False,
 ) -> None:
-    """Find every mistake in a configuration and its templates, with file, line and remedy."""
+    """List every mistake in a configuration and its templates, with file, line and remedy. Exits with 1 if there is one."""
     from vitalwire.cli.check import run_check  # noqa: PLC0415
 
     raise typer.Exit(run_check(config, as_json_document=json))
@@ -109,11 +110,11 @@ def check(
 
 @app.command()
 def topics(
-    partitions: Annotated[int, typer.Option(min=1, help="Partitions of topics that are created.")] = 4,
-    replication: Annotated[int, typer.Option(min=1, help="Replicas of topics that are created.")] = 1,
+    partitions: Annotated[int, typer.Option(min=1, help="Partitions of new topics.")] = 4,
+    replication: Annotated[int, typer.Option(min=1, help="Replication factor of new topics.")] = 1,
     json: AsJson = False,
 ) -> None:
-    """Create the topics that are missing, and say how the others differ from what they should be."""
+    """Create missing topics, and list how existing ones differ from their specification. Exits with 1 if one differs."""
     from vitalwire.cli.topics import run_topics  # noqa: PLC0415
 
     raise typer.Exit(run_topics(partitions, replication, as_json_document=json))
@@ -121,10 +122,10 @@ def topics(
 
 @app.command("sandbox-ehr")
 def sandbox_ehr(
-    profile: Annotated[str, typer.Option(help="epic, oracle-health or fhir: which EHR's rules and answers.")] = "epic",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port on loopback; 0 takes a free one.")] = 0,
+    profile: Annotated[str, typer.Option(help="EHR to simulate: epic, oracle-health or fhir.")] = "epic",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port on loopback; 0: any free port.")] = 0,
 ) -> None:
-    """A simulated EHR on loopback, for trying out. It accepts and refuses as the real ones do, and keeps what it accepted."""
+    """Run a simulated EHR on loopback until Ctrl-C. It validates writes as the real EHR does and stores them in memory."""
     with testbed_needed("sandbox-ehr"):
         from vitalwire.cli.servers import run_sandbox_ehr  # noqa: PLC0415
 
@@ -133,9 +134,9 @@ def sandbox_ehr(
 
 @app.command()
 def broker(
-    kind: Annotated[str, typer.Option(help="auto, container, apache or embedded.")] = "auto",
+    kind: Annotated[str, typer.Option(help="Kind of broker: auto, container, apache or embedded.")] = "auto",
 ) -> None:
-    """A Kafka broker on this machine until Ctrl-C. Prints its address."""
+    """Run a Kafka broker on this machine until Ctrl-C. Prints its address."""
     with testbed_needed("broker"):
         from vitalwire.cli.servers import run_broker  # noqa: PLC0415
 
@@ -144,9 +145,7 @@ def broker(
 
 @app.command()
 def schemas(
-    directory: Annotated[Path, typer.Option("--out", help="Where the documents are written.")] = Path(
-        "schemas/published"
-    ),
+    directory: Annotated[Path, typer.Option("--out", help="Output directory.")] = Path("schemas/published"),
 ) -> None:
     """Write the JSON Schema of every topic and the AsyncAPI document."""
     from vitalwire.cli.schemas import run_schemas  # noqa: PLC0415
@@ -156,15 +155,15 @@ def schemas(
 
 @ledger_app.command("list")
 def ledger_list(
-    state: Annotated[str | None, typer.Option(help="List the operations in this state, e.g. held.")] = None,
-    endpoint: Annotated[str | None, typer.Option(help="List the operations of this endpoint.")] = None,
+    state: Annotated[str | None, typer.Option(help="Only operations in this state, e.g. held.")] = None,
+    endpoint: Annotated[str | None, typer.Option(help="Only operations for this endpoint.")] = None,
     stale: Annotated[
-        bool, typer.Option("--stale", help="List those with an attempt that ended after its lease (stale_claim).")
+        bool, typer.Option("--stale", help="Only operations with an attempt that ended after its lease (stale_claim).")
     ] = False,
-    limit: Annotated[int, typer.Option(min=1, help="List at most this many, the earliest first.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of operations, earliest first.")] = 100,
     json: AsJson = False,
 ) -> None:
-    """Operations in a state, of an endpoint; without conditions, how many there are in which state at each endpoint."""
+    """List operations by state and endpoint; without options, count the operations in each state at each endpoint."""
     from vitalwire.cli.ledger import run_list, run_list_operations  # noqa: PLC0415
 
     if state is None and endpoint is None and not stale:
@@ -175,13 +174,15 @@ def ledger_list(
 
 @ledger_app.command("release")
 def ledger_release(
-    reason: Annotated[str, typer.Option(help="Why, for the audit trail. Name no patient.")],
+    reason: Annotated[str, typer.Option(help="Reason for the audit trail. Do not name a patient.")],
     operation_ids: Annotated[list[str] | None, typer.Argument(help="Ids of held operations.")] = None,
-    endpoint: Annotated[str | None, typer.Option(help="With --code: all held operations of this endpoint.")] = None,
-    code: Annotated[str | None, typer.Option(help="With --endpoint: those that are held for this.")] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(help="With --code: all operations held at this endpoint with this code.")
+    ] = None,
+    code: Annotated[str | None, typer.Option(help="With --endpoint: the code that they are held for.")] = None,
     json: AsJson = False,
 ) -> None:
-    """Let delivery try held operations again, after their cause was mended. Written to the audit trail with your name."""
+    """Release held operations to delivery, once their cause is resolved. The audit trail records your user name and reason."""
     from vitalwire.cli.ledger import run_release  # noqa: PLC0415
 
     raise typer.Exit(run_release(operation_ids or [], endpoint, code, reason, as_json_document=json))
@@ -189,12 +190,12 @@ def ledger_release(
 
 @ledger_app.command("show")
 def ledger_show(
-    operation_id: Annotated[str, typer.Argument(help="The operation's id, as logs and audit events give it.")],
+    operation_id: Annotated[str, typer.Argument(help="Operation id, as in logs and audit events.")],
     json: AsJson = False,
 ) -> None:
-    """One operation: where to look for it in the chart, and each attempt.
+    """Show one operation: where to find its result in the chart, and every attempt.
 
-    Names the patient (subject_id) and the device, so read it where charts may be read; it shows no values measured.
+    Shows the patient (subject_id) and the device, but no measured values. Treat the output as patient data.
     """
     from vitalwire.cli.ledger import run_show  # noqa: PLC0415
 
@@ -203,7 +204,7 @@ def ledger_show(
 
 @audit_app.command("verify")
 def audit_verify(json: AsJson = False) -> None:
-    """Follow every chain that `audit.events` keeps, from its first event to its last. Ends with 1 if one does not hold."""
+    """Verify every hash chain in `audit.events`, from its first retained event to its last. Exits with 1 if one is broken."""
     from vitalwire.cli.audit import run_verify  # noqa: PLC0415
 
     raise typer.Exit(run_verify(as_json_document=json))

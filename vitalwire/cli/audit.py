@@ -1,4 +1,4 @@
-"""`vitalwire audit verify`. What is shown holds no patient data."""
+"""`vitalwire audit verify`. Its output contains no patient data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vitalwire.settings import from_environment
 
 
 def run_verify(*, as_json_document: bool) -> int:
-    """Follow every chain that the topic keeps; 1 if one does not hold."""
+    """Verify every chain in the topic; 1 if one is broken."""
     settings = from_environment()
     return verify(
         KafkaTopicReader(settings.bootstrap_servers(), prefix=settings.topic_prefix), as_json_document=as_json_document
@@ -22,7 +22,7 @@ def run_verify(*, as_json_document: bool) -> int:
 
 
 def verify(reader: TopicReader, *, as_json_document: bool) -> int:
-    """The same with what reads the topic."""
+    """Verify the chains that `reader` finds in the topic."""
     unreadable: list[str] = []
 
     def event(stored: Stored) -> AuditEvent | None:
@@ -38,15 +38,19 @@ def verify(reader: TopicReader, *, as_json_document: bool) -> int:
         as_json({"holds": not broken, "broken": broken, "chains": [one._asdict() for one in found.chains]})
         return int(bool(broken))
     for chain in found.chains:
-        say(_told(chain))
+        say(_line(chain))
     for one in broken:
-        complain(f"the chain does not hold at {one}: changed, forged, or what came before it is missing")
-    say("Every chain holds from its first kept event to its last." if not broken else "The trail does NOT hold.")
+        complain(f"the chain is broken at {one}: an event was changed, forged, or removed before it")
+    say(
+        "Every chain is intact from its first retained event to its last."
+        if not broken
+        else "The audit trail is NOT intact."
+    )
     return int(bool(broken))
 
 
-def _told(chain: Chain) -> str:
-    begins = "" if chain.first == 0 else "; what came before is not kept: compare with the topic's retention"
+def _line(chain: Chain) -> str:
+    begins = "" if chain.first == 0 else "; earlier events were removed: compare with the topic's retention"
     return (
         f"{chain.tenant_id} {chain.writer}: events {chain.first} to {chain.last},"
         f" {chain.first_at.isoformat()} to {chain.last_at.isoformat()}{begins}"

@@ -12,7 +12,7 @@ from vitalwire.settings import from_environment
 
 
 def run_check(config: Path | None, *, as_json_document: bool) -> int:
-    """Lint a configuration and what it refers to; 1 if anything is wrong."""
+    """Lint a configuration and the files that it names; 1 if there is a finding."""
     path = config or from_environment().configuration()
     try:
         text = path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`vitalwire ledger list`, `show` and `release`. Only `show` names a patient."""
+"""`vitalwire ledger list`, `show` and `release`. Only the output of `show` is patient data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST_RELEASED = 10_000
 
 
 def run_list(*, as_json_document: bool) -> None:
-    """Operations by endpoint and state."""
+    """Count the operations by endpoint and state."""
     states = {name: {str(s): n for s, n in counts.items()} for name, counts in _ledger().states().items()}
     if as_json_document:
         as_json(states)
@@ -31,7 +31,7 @@ def run_list(*, as_json_document: bool) -> None:
 def run_list_operations(
     endpoint: str | None, state: str | None, limit: int, *, stale: bool, as_json_document: bool
 ) -> None:
-    """The earliest operations at an endpoint, in a state, with an attempt that ended after its lease."""
+    """List the earliest operations that match every given option."""
     found = _ledger().find(endpoint=endpoint, state=_state(state), stale=stale, limit=limit)
     listed = [_listed(operation) for operation in found]
     if as_json_document:
@@ -39,15 +39,17 @@ def run_list_operations(
     else:
         table("Operations", _LISTED, (one.values() for one in listed))
         if len(listed) == limit:
-            complain(f"only the earliest {limit} are listed; ask for more with --limit")
+            complain(f"only the earliest {limit} are listed; raise --limit to list more")
 
 
 def run_release(
     operation_ids: list[str], endpoint: str | None, code: str | None, reason: str, *, as_json_document: bool
 ) -> int:
-    """Free held operations, if the current records still agree. 1 when one that was named is left as it is."""
+    """Release held operations that agree with the current records. 1 if a named operation was not released."""
     if bool(operation_ids) == (endpoint is not None and code is not None) or (operation_ids and (endpoint or code)):
-        raise Misconfigured("Name operations to release by their ids, or all of one kind with --endpoint and --code.")
+        raise Misconfigured(
+            "Give the ids of the operations to release, or --endpoint and --code to release all that are held for one cause."
+        )
     ledger = _ledger()
     if not operation_ids:
         found = ledger.find(endpoint=endpoint, state=State.HELD, code=code, limit=_MOST_RELEASED)
@@ -57,26 +59,26 @@ def run_release(
     readdressed = [one for one in compared.readdressed if one in released]
     others = sorted(set(operation_ids) - set(released) - compared.kept.keys())
     if as_json_document:
-        told = {"released": released, "readdressed": readdressed, "kept": compared.kept, "not_held": others}
-        as_json(told)
+        document = {"released": released, "readdressed": readdressed, "kept": compared.kept, "not_held": others}
+        as_json(document)
     else:
-        say(_told(len(released), named=len(operation_ids), code=code))
+        say(_summary(len(released), named=len(operation_ids), code=code))
         for one in readdressed:
-            say(f"{one} will go to the patient's corrected id at the endpoint")
+            say(f"{one} will be sent to the patient's corrected id at the endpoint")
         for one, why in compared.kept.items():
             complain(f"{one} stays held ({why}): {MESSAGES[why]}")
         for other in others:
-            complain(f"{other} is not held; it was left as it is")
+            complain(f"{other} is not held; it was not changed")
     return 1 if others or compared.kept else 0
 
 
 def run_show(operation_id: str, *, as_json_document: bool) -> None:
-    """One operation and all its attempts, as a person at the chart needs them. Names the patient."""
+    """Show one operation and all its attempts. The output names the patient."""
     ledger = _ledger()
     operation = ledger.operation(operation_id)
     if operation is None:
         raise VitalwireError(
-            f"The ledger holds no operation {operation_id}. `vitalwire ledger list` shows what it holds."
+            f"The ledger has no operation {operation_id}. `vitalwire ledger list` lists its operations."
         )
     shown = showing.document(operation, ledger.attempts(operation_id))
     if as_json_document:
@@ -85,17 +87,17 @@ def run_show(operation_id: str, *, as_json_document: bool) -> None:
         showing.show(shown)
 
 
-def _told(released: int, named: int, code: str | None) -> str:
+def _summary(released: int, named: int, code: str | None) -> str:
     if not named:
-        return f"nothing is held there for {code}: nothing was released"
-    return f"{released} released" + ("; delivery takes them up by itself" if released else "")
+        return f"no operation is held at this endpoint for {code}: nothing was released"
+    return f"{released} released" + ("; delivery will attempt them again" if released else "")
 
 
 def _state(name: str | None) -> State | None:
     try:
         return None if name is None else State(name)
     except ValueError:
-        raise Misconfigured(f"There is no state '{name}'; the states are {', '.join(State)}.") from None
+        raise Misconfigured(f"There is no state '{name}'. Choose one of: {', '.join(State)}.") from None
 
 
 def _listed(operation: Operation) -> dict[str, str | None]:

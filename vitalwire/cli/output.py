@@ -12,40 +12,40 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 from rich.text import Text
 
-_WIDTH_IN_FILES = 10_000  # nothing is cut that another program reads
+_WIDTH_IN_FILES = 10_000  # wide enough that no line is cut for another program
 out = Console(highlight=False, width=None if Console().is_terminal else _WIDTH_IN_FILES)
 err = Console(stderr=True, highlight=False)
 
 
 def complain(message: str) -> None:
-    """One line on standard error, for a person."""
+    """Print an error message as one line on standard error."""
     err.print(Text(f"vitalwire: {message}"), soft_wrap=True)
 
 
 def say(message: str) -> None:
-    """One line on standard output, as it is."""
+    """Print one line on standard output, without markup."""
     out.print(Text(message), soft_wrap=True)
 
 
 def note(message: str) -> None:
-    """Progress on standard error."""
+    """Print progress on standard error."""
     err.print(Text(message, style="dim"), soft_wrap=True)
 
 
 def as_json_text(value: object) -> str:
-    """A result for a machine: one JSON document."""
+    """A result as one JSON document."""
     return json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n"
 
 
 def as_json(value: object) -> None:
-    """The same on standard output."""
+    """Print a result as one JSON document."""
     sys.stdout.write(as_json_text(value))
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-    """A result for a person."""
+    """Print a result as a table."""
     drawn = Table(title=title, title_justify="left")
-    for number, column in enumerate(columns):  # the first column names things: it is to be copied whole
+    for number, column in enumerate(columns):  # the first column holds names to copy: never wrapped
         drawn.add_column(column, no_wrap=number == 0, overflow="fold")
     for row in rows:
         drawn.add_row(*(Text(str(cell)) for cell in row))
@@ -53,12 +53,12 @@ def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> 
 
 
 def pairs(title: str, values: Mapping[str, Any]) -> None:
-    """A result of names and values."""
+    """Print names and values as a table."""
     table(title, ("", ""), values.items())
 
 
 def transfer_progress() -> Progress:
-    """A progress bar in bytes; nothing is drawn where standard error is no terminal."""
+    """A progress bar in bytes, drawn only if standard error is a terminal."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

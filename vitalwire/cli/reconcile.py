@@ -9,7 +9,7 @@ from vitalwire.settings import from_environment
 
 
 def run_reconcile(*, as_json_document: bool) -> int:
-    """Count everything; 1 if it does not add up."""
+    """Account for every reading; 1 if the counts do not balance."""
     settings = from_environment()
     report = reconciled(settings, open_ledger(settings.database, settings.ledger_encryption()))
     if as_json_document:
@@ -17,8 +17,8 @@ def run_reconcile(*, as_json_document: bool) -> int:
     else:
         shown = report.model_dump(exclude={"explanations", "quarantined", "balanced"}, exclude_none=True)
         shown |= {f"quarantined: {reason}": count for reason, count in sorted(report.quarantined.items())}
-        pairs("Where every reading went", shown)
+        pairs("Reconciliation report", shown)
         for explanation in report.explanations:
             say(explanation)
-        say("It balances." if report.balanced else "It does NOT balance.")
+        say("The report balances." if report.balanced else "The report does NOT balance.")
     return int(not report.balanced)

@@ -14,7 +14,7 @@ from vitalwire.roles.registry import ROLES
 
 
 def run_schemas(directory: Path) -> None:
-    """Write every published document; files that already say the same stay untouched."""
+    """Write every published document whose content has changed."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, document in files(__version__, ROLES).items():
         if name.endswith(".yaml"):

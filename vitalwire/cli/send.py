@@ -1,4 +1,4 @@
-"""`vitalwire send`: the readings of a file to Kafka, keyed by device, in the order of the file."""
+"""`vitalwire send`: the readings in a file to Kafka, keyed by device, in file order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the file: its number, its size in bytes, and what to send; None where it cannot be sent."""
+    """One line of the file: its number, its size in bytes, and its record; None if it cannot be sent."""
 
     number: int
     size: int
@@ -31,7 +31,7 @@ class Line:
 
 
 def run_send(file: Path, *, as_json_document: bool) -> int:
-    """Send a file; 1 if some of its lines could not be sent. A line needs a device_id; the workers judge the rest."""
+    """Send a file; 1 if a line could not be sent. A line must have a device_id; the workers validate the rest."""
     settings = from_environment()
     try:
         opened, size = file.open("rb"), file.stat().st_size
@@ -49,9 +49,9 @@ def run_send(file: Path, *, as_json_document: bool) -> int:
     else:
         say(f"{sent} sent to {READINGS.prefixed(settings.topic_prefix)}.")
     if refused and not as_json_document:
-        told = ", ".join(map(str, refused[:SHOWN])) + (", …" if len(refused) > SHOWN else "")
+        numbers = ", ".join(map(str, refused[:SHOWN])) + (", …" if len(refused) > SHOWN else "")
         complain(
-            f"{len(refused)} lines have no device_id and were not sent (line {told}). Correct them and send them alone."
+            f"{len(refused)} lines have no device_id and were not sent (line {numbers}). Correct and send only those."
         )
     return int(bool(refused))
 
@@ -81,7 +81,7 @@ def _json_lines(opened: BinaryIO) -> Iterator[Line]:
 
 
 def _record(value: bytes) -> Outgoing | None:
-    """The line as it is, keyed by its device."""
+    """The line unchanged, keyed by its device."""
     try:
         device_id = json.loads(value)["device_id"]
     except (ValueError, KeyError, TypeError):
@@ -90,7 +90,7 @@ def _record(value: bytes) -> Outgoing | None:
 
 
 def _csv_lines(file: Path, opened: BinaryIO) -> Iterator[Line]:
-    """Rows as readings. Columns: device_id, type, value, unit, time; and tenant_id, seq, patient_id where they are."""
+    """Rows as readings. Columns: device_id, type, value, unit, time; optional: tenant_id, seq, patient_id."""
     text = (raw.decode("utf-8-sig" if number == 0 else "utf-8", "replace") for number, raw in enumerate(opened))
     rows = csv.DictReader(text)
     missing = {"device_id", "type", "value", "unit", "time"} - set(rows.fieldnames or ())
@@ -104,7 +104,7 @@ def _csv_lines(file: Path, opened: BinaryIO) -> Iterator[Line]:
 
 
 def _typed(name: str, cell: str) -> Any:
-    """A cell as the contract types it: value a number, seq and an all-digit time an integer; else as text."""
+    """A cell in the contract's type: `value` a number, `seq` and an all-digit `time` an integer, others text."""
     if name in {"seq", "time"} and cell.isdecimal():
         return int(cell)
     if name == "value":

@@ -18,26 +18,26 @@ PROFILES = tuple(kind for kind in get_args(EndpointKind) if kind != "hl7v2")
 
 
 def broker_kind(name: str) -> Kind | Literal["auto"]:
-    """The kind of broker by its name, or an error that names them all."""
+    """The kind of broker of this name, or an error that lists all."""
     for kind in KINDS:
         if kind == name:
             return kind
-    raise Misconfigured(f"'{name}' is no kind of broker. Choose one of {', '.join(KINDS)}.")
+    raise Misconfigured(f"There is no kind of broker '{name}'. Choose one of: {', '.join(KINDS)}.")
 
 
 def run_broker(kind: str) -> None:
-    """Start a broker, print its address, and keep it until Ctrl-C or SIGTERM."""
+    """Run a broker until Ctrl-C or SIGTERM, and print its address."""
     chosen = broker_kind(kind)
     with stop_requests() as stop, tempfile.TemporaryDirectory(prefix="vitalwire-broker-") as directory:
-        place = Path(directory)
-        with start_broker(chosen, data_directory=place / "data", log_file=place / "broker.log") as broker:
+        files = Path(directory)
+        with start_broker(chosen, data_directory=files / "data", log_file=files / "broker.log") as broker:
             say(broker.bootstrap_servers)
-            note(f"{broker.kind} broker, until Ctrl-C; its log: {place / 'broker.log'}")
+            note(f"{broker.kind} broker running until Ctrl-C; its log is {files / 'broker.log'}")
             stop.wait()
 
 
 def run_sandbox_ehr(profile: str, port: int) -> None:
-    """Serve the sandbox EHR until Ctrl-C."""
+    """Run the sandbox EHR until Ctrl-C."""
     if profile not in PROFILES:
-        raise Misconfigured(f"'{profile}' is no profile of the sandbox EHR. Choose one of {', '.join(PROFILES)}.")
+        raise Misconfigured(f"The sandbox EHR has no profile '{profile}'. Choose one of: {', '.join(PROFILES)}.")
     serve_sandbox_ehr(profile, port)

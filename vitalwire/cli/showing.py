@@ -1,4 +1,4 @@
-"""`vitalwire ledger show`: what a person at the chart needs to find one result, and all that was tried. Names patients."""
+"""`vitalwire ledger show`: where to find one result in the chart, and every attempt. The output is patient data."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from streams.delivery.verdict import MESSAGES
 from vitalwire.cli.output import pairs, table
 
 _LATE = (
-    "It ended after its lease, when another worker had the operation: it changed nothing here, but may have written."
+    "It ended after its lease, when another worker had the operation. Its outcome was discarded; it may have written."
 )
 _ATTEMPT = ("attempt", "at", "state", "http_status", "code", "message")
 
 
 def document(operation: Operation, tried: Sequence[Attempt]) -> dict[str, Any]:
-    """One operation without what was measured: where it stands, where to look for it, and each attempt."""
+    """One operation without measured values: its state, where to find its result, and every attempt."""
     of_operation, intent = operation.model_dump(mode="json"), operation.intent.model_dump(mode="json")
     source = intent["source"]
     state = ("operation_id", "state", "code", "message", "in_doubt", "http_status")
@@ -37,11 +37,11 @@ def document(operation: Operation, tried: Sequence[Attempt]) -> dict[str, Any]:
 
 
 def show(shown: dict[str, Any]) -> None:
-    """The same for a person."""
+    """Print the document as tables."""
     several = {"window_ids": " ".join(shown["window_ids"])}
-    told: dict[str, Any] = {name: "" if value is None else value for name, value in (shown | several).items()}
-    tried = told.pop("each_attempt")
-    pairs("Operation", told)
+    rows: dict[str, Any] = {name: "" if value is None else value for name, value in (shown | several).items()}
+    tried = rows.pop("each_attempt")
+    pairs("Operation", rows)
     table("Attempts", _ATTEMPT, (["" if one[name] is None else one[name] for name in _ATTEMPT] for one in tried))
 
 

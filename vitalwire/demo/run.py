@@ -38,7 +38,7 @@ OPENS_AFTER = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The demo's options: duration (None: until SIGTERM or Ctrl-C), broker, number of beds, seed, and directory of its files."""
+    """The demo's options: duration (None: until SIGTERM or Ctrl-C), broker, number of beds, seed, directory of its files."""
 
     duration_s: float | None
     broker: Kind | Literal["auto"]

@@ -1,4 +1,4 @@
-"""A worker takes the ledger up before it does anything with it: a ledger that went back is in doubt before anything is sent."""
+"""Opening the ledger for a worker: it is migrated, then checked for lost transactions before anything is sent."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from vitalwire.settings import Settings
 
 _log = logging.getLogger(__name__)
 READER = "clinical"
-"""The role whose intents stand in the ledger, and whose committed offsets witness them."""
+"""The role that writes intents; its committed offsets show how far the ledger must reach."""
 
 
 @contextmanager
 def ledger(settings: Settings) -> Iterator[SqlLedger]:
-    """The ledger, brought to this version's tables. Found in another database later, it ends the process."""
+    """The ledger, migrated to this version. The process ends if the ledger is later found in another database."""
     settings.data.mkdir(parents=True, exist_ok=True)
     require_sound(settings.database)
     migrate(settings.database)
@@ -36,12 +36,14 @@ def ledger(settings: Settings) -> Iterator[SqlLedger]:
 
 
 def take_up(context: RoleContext, opened: SqlLedger, role: str) -> None:
-    """Compare the ledger with what stands on Kafka. Where it went back: nothing in it is sent until the chart was searched."""
+    """Compare the ledger with Kafka. If it lost transactions, nothing in it is sent before the chart was searched."""
     settings = context.settings
     topic = WINDOWS.prefixed(settings.topic_prefix)
     reached = group_offsets(settings.bootstrap_servers(), group_of(settings, READER), topic)
     tenants = sorted(context.config.tenants)
     told = Beside(role, [Step(tenant, "ledger.went_back", "failure", reason="in_doubt") for tenant in tenants])
     if opened.take_up(topic, reached, Pace().lease_s, told):
-        _log.critical("the ledger went back: a failover or a restored backup; all that is open in it is in doubt")
+        _log.critical(
+            "the ledger went back: it lost transactions in a failover or restore; its open operations are in doubt"
+        )
         context.observer.count("ledger_went_back_total")

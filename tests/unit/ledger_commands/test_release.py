@@ -18,7 +18,7 @@ WHY = ("--reason", "scopes granted")
 def test_a_release_that_finds_nothing_says_so(ledger: SqlLedger, capsys: pytest.CaptureFixture[str]):
     settled(ledger, State.HELD, "forbidden")
     assert run("release", "--endpoint", "north-epic", "--code", "absent", *WHY) == 0
-    assert "nothing is held there for absent" in capsys.readouterr().out
+    assert "no operation is held at this endpoint for absent" in capsys.readouterr().out
 
 
 def test_all_that_is_held_for_a_code_is_released_and_who_ordered_it_is_audited(ledger: SqlLedger):

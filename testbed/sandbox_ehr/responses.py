@@ -1,4 +1,4 @@
-"""The sandbox EHR's answers, header for header as the originals give them. Source: docs/ehr-behaviour.md §1, §2, §8."""
+"""The sandbox EHR's responses, with the headers that the real EHRs send. Source: docs/ehr-behaviour.md §1, §2, §8."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FHIR_JSON = "application/fhir+json"
 
 
 def json(status: int, body: object, headers: dict[str, str] | None = None) -> Response:
-    """A FHIR JSON answer."""
+    """A FHIR JSON response."""
     return Response(orjson.dumps(body), status, headers, FHIR_JSON)
 
 
@@ -41,7 +41,7 @@ def refused(profile: Profile, refusal: Refusal, base_url: str) -> Response:
 
 def created(profile: Profile, resource: Resource, base_url: str, prefer: str) -> Response:
     """201 for a new resource."""
-    headers = _written(profile, resource, base_url)
+    headers = _headers(profile, resource, base_url)
     if "return=representation" in prefer and profile.name != "oracle-health":
         return json(201, resource, headers)
     if profile.name == "fhir":
@@ -50,11 +50,11 @@ def created(profile: Profile, resource: Resource, base_url: str, prefer: str) ->
 
 
 def existing(profile: Profile, resource: Resource, base_url: str) -> Response:
-    """200 where a conditional create found its resource, or an update was made."""
-    return json(200, resource, _written(profile, resource, base_url))
+    """200 for an update, or for a conditional create that found its resource."""
+    return json(200, resource, _headers(profile, resource, base_url))
 
 
-def _written(profile: Profile, resource: Resource, base_url: str) -> dict[str, str]:
+def _headers(profile: Profile, resource: Resource, base_url: str) -> dict[str, str]:
     path = f"{resource['resourceType']}/{resource['id']}"
     headers = {"Location": f"{base_url}/{path}" if profile.absolute_location else path}
     version = resource["meta"]["versionId"]
@@ -87,7 +87,7 @@ def bundle(
 
 
 def capability_statement(profile: Profile) -> dict[str, Any]:
-    """What /metadata says."""
+    """The CapabilityStatement of /metadata."""
     interactions = ["read", "search-type", "create"] + (["update"] if profile.updates else [])
     observation = {
         "type": "Observation",

@@ -1,4 +1,4 @@
-"""How a fault shows: before the work, instead of it, or after it is done."""
+"""The effect of a fault on a request: before it is processed, instead of that, or afterwards."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from starlette.requests import Request
 from starlette.responses import Response
 
-from testbed.sandbox_ehr import answers
+from testbed.sandbox_ehr import responses
 from testbed.sandbox_ehr.faults import Fault
 from testbed.sandbox_ehr.login import Login
 from testbed.sandbox_ehr.profiles import Profile
@@ -26,7 +26,7 @@ Reset = Callable[[Request], None]
 
 
 async def prepare(login: Login, fault: Fault) -> None:
-    """What a fault does before the request is looked at."""
+    """The effect before the request is processed."""
     if fault.kind == "expired_token":
         login.forget_tokens()
     if fault.kind == "slow":
@@ -34,12 +34,12 @@ async def prepare(login: Login, fault: Fault) -> None:
 
 
 async def instead(profile: Profile, request: Request, fault: Fault) -> Response | None:
-    """The answer that a fault gives in place of the work; None lets the work go on."""
+    """The response that replaces processing; None: the request is processed."""
     waiting = {"Retry-After": fault.retry_after} if fault.retry_after is not None else None
     if fault.kind in _ISSUES:
         status, code = _ISSUES[fault.kind]
-        said = answers.outcome(answers.issue(profile, None, code, f"fault: {fault.kind}"))
-        return answers.json(status, said, waiting)
+        body = responses.outcome(responses.issue(profile, None, code, f"fault: {fault.kind}"))
+        return responses.json(status, body, waiting)
     if fault.kind in _EMPTY:
         return Response(b"", _EMPTY[fault.kind])
     if fault.kind == "redirect":
@@ -51,19 +51,19 @@ async def instead(profile: Profile, request: Request, fault: Fault) -> Response 
     return None
 
 
-async def afterwards(request: Request, fault: Fault | None, answer: Response) -> Response:
-    """What becomes of the answer when the work is done."""
+async def afterwards(request: Request, fault: Fault | None, response: Response) -> Response:
+    """The response after processing, as the fault leaves it."""
     if fault is None:
-        return answer
+        return response
     if fault.kind == "commit_then_timeout":
         await asyncio.sleep(FOR_EVER_S)
     if fault.kind == "commit_then_reset":
         await _reset(request)
-    return Response(b"", 500) if fault.kind == "commit_then_error" else answer
+    return Response(b"", 500) if fault.kind == "commit_then_error" else response
 
 
 async def _reset(request: Request) -> None:
-    """Break the TCP connection. In-process there is none: the request then never ends."""
+    """Reset the TCP connection. In-process there is none: the request then never ends."""
     reset: Reset | None = getattr(request.app.state, "reset_connection", None)
     if reset is not None:
         reset(request)
