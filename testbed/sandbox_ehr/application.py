@@ -16,7 +16,8 @@ from schemas.errors import Misconfigured
 from testbed.sandbox_ehr import fault_effects, responses
 from testbed.sandbox_ehr.faults import Fault, Faults
 from testbed.sandbox_ehr.login import Login
-from testbed.sandbox_ehr.profiles import PROFILES, Profile
+from testbed.sandbox_ehr.profile import Profile
+from testbed.sandbox_ehr.profiles import PROFILES
 from testbed.sandbox_ehr.rules import Refusal, kept, refusal
 from testbed.sandbox_ehr.searching import next_link, search
 from testbed.sandbox_ehr.store import Resource, Store, reading_key
@@ -29,12 +30,12 @@ class Sandbox:
         self, profile: str, *, jwks: Mapping[str, Any] | None = None, encounter_required: bool | None = None
     ) -> None:
         if profile not in PROFILES:
-            raise Misconfigured(f"There is no sandbox profile '{profile}'. Use one of: {', '.join(PROFILES)}.")
+            raise Misconfigured(f"The sandbox EHR has no profile '{profile}'. Choose one of: {', '.join(PROFILES)}.")
         chosen = PROFILES[profile]
         if encounter_required is not None:
             chosen = dataclasses.replace(chosen, encounter_required=encounter_required)
         self.profile: Profile = chosen
-        self.store = Store({"epic": "eV", "oracle-health": "M-", "fhir": ""}[profile])
+        self.store = Store(chosen.id_prefix)
         self.faults = Faults()
         self.login = Login(chosen, jwks)
 
@@ -133,7 +134,7 @@ class Sandbox:
             return
         if expected is not None and expected != f'W/"{current["meta"]["versionId"]}"':
             yield Refusal(self.profile.stale_status, None, "conflict", "stale version")
-        if self.profile.name == "oracle-health":
+        if self.profile.rules == "oracle-health":
             if expected is None or resource.get("status") not in ("amended", "corrected", "entered-in-error"):
                 yield Refusal(422, None, "business-rule", "If-Match and status amended are required")
             if resource.get("identifier") != current["identifier"]:
@@ -150,7 +151,7 @@ class Sandbox:
             return early
         kind, resource_id = request.path_params["kind"], request.path_params["id"]
         base = self._base(request)
-        if kind == "Patient" and resource_id in self.store.merged and self.profile.name == "epic":
+        if kind == "Patient" and resource_id in self.store.merged and self.profile.rules == "epic":
             survivor = f"Patient/{self.store.merged[resource_id]}"
             return self._refuse(Refusal(302, "4107", "business-rule", "patient was merged", survivor), base)
         resource = self.store.get(kind, resource_id)

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from testbed.sandbox_ehr import responses
 from testbed.sandbox_ehr.faults import Fault
 from testbed.sandbox_ehr.login import Login
-from testbed.sandbox_ehr.profiles import Profile
+from testbed.sandbox_ehr.profile import Profile
 
 FOR_EVER_S = 3600.0
 _ISSUES = {

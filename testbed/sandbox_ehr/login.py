@@ -15,7 +15,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet, RSAKey
 
-from testbed.sandbox_ehr.profiles import Profile
+from testbed.sandbox_ehr.profile import Profile
 
 CLIENT_ID = "vitalwire-sandbox-client"
 KEY_ID = "sandbox-1"

@@ -8,7 +8,7 @@ from uuid import uuid4
 import orjson
 from starlette.responses import Response
 
-from testbed.sandbox_ehr.profiles import EPIC_ERRORS, Profile
+from testbed.sandbox_ehr.profile import EPIC_ERRORS, Profile
 from testbed.sandbox_ehr.rules import Refusal
 from testbed.sandbox_ehr.store import Resource
 
@@ -23,7 +23,7 @@ def json(status: int, body: object, headers: dict[str, str] | None = None) -> Re
 def issue(profile: Profile, number: str | None, code: str, words: str, severity: str = "error") -> dict[str, Any]:
     """One issue of an OperationOutcome; Epic adds its own number."""
     entry: dict[str, Any] = {"severity": severity, "code": code, "diagnostics": words}
-    if profile.name == "epic" and number is not None:
+    if profile.rules == "epic" and number is not None:
         entry["details"] = {"coding": [{"system": EPIC_ERRORS, "code": number, "display": words}], "text": words}
     return entry
 
@@ -42,11 +42,11 @@ def refused(profile: Profile, refusal: Refusal, base_url: str) -> Response:
 def created(profile: Profile, resource: Resource, base_url: str, prefer: str) -> Response:
     """201 for a new resource."""
     headers = _headers(profile, resource, base_url)
-    if "return=representation" in prefer and profile.name != "oracle-health":
+    if "return=representation" in prefer and profile.rules != "oracle-health":
         return json(201, resource, headers)
-    if profile.name == "fhir":
+    if profile.rules == "fhir":
         return json(201, resource, headers)
-    return Response(b"", 201, headers, "text/html" if profile.name == "oracle-health" else None)
+    return Response(b"", 201, headers, "text/html" if profile.rules == "oracle-health" else None)
 
 
 def existing(profile: Profile, resource: Resource, base_url: str) -> Response:
@@ -60,9 +60,9 @@ def _headers(profile: Profile, resource: Resource, base_url: str) -> dict[str, s
     version = resource["meta"]["versionId"]
     if profile.etag:
         headers["ETag"] = f'W/"{version}"'
-    if profile.name == "fhir":
+    if profile.rules == "fhir":
         headers["Location"] += f"/_history/{version}"
-    if profile.name == "oracle-health":
+    if profile.rules == "oracle-health":
         identity = str(uuid4())
         headers |= {
             "Cache-Control": "no-cache", "Vary": "Origin", "X-Request-Id": identity, "opc-request-id": identity,

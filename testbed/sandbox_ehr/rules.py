@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from testbed.sandbox_ehr.profiles import Profile
+from testbed.sandbox_ehr.profile import Profile
 from testbed.sandbox_ehr.store import Store, instant, patient_of
 
 LOINC = "http://loinc.org"
@@ -75,16 +75,16 @@ def refusal(profile: Profile, store: Store, observation: Body) -> Refusal | None
         "oracle-health": _oracle,
         "fhir": _fhir,
     }
-    return next(rules[profile.name](store, observation, profile), None)
+    return next(rules[profile.rules](store, observation, profile), None)
 
 
 def kept(profile: Profile, observation: Body) -> dict[str, Any]:
     """The elements of the resource that the EHR stores."""
-    if profile.name == "fhir":
+    if profile.rules == "fhir":
         return dict(observation)
-    names = EPIC_KEPT if profile.name == "epic" else ORACLE_KEPT
+    names = EPIC_KEPT if profile.rules == "epic" else ORACLE_KEPT
     resource = {name: observation[name] for name in names if name in observation}
-    if profile.name == "epic":
+    if profile.rules == "epic":
         _assume_row_unit(resource)
     return resource
 
@@ -114,7 +114,7 @@ def _categories(observation: Body) -> list[tuple[str, str]]:
 
 
 def _common(store: Store, observation: Body, profile: Profile) -> Iterator[Refusal]:
-    epic = profile.name == "epic"
+    epic = profile.rules == "epic"
     status = 400 if epic else 422
     for name in ("status", "code", "subject"):
         if not observation.get(name):

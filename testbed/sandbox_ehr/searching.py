@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from testbed.sandbox_ehr.profiles import Profile
+from testbed.sandbox_ehr.profile import Profile
 from testbed.sandbox_ehr.rules import Refusal
 from testbed.sandbox_ehr.store import Resource, Store, instant, patient_of
 
@@ -37,9 +37,9 @@ def search(
 
 def _missing(profile: Profile, kind: str, by: Mapping[str, str]) -> Refusal | None:
     patient = "patient" in by or "subject" in by or "_id" in by
-    if profile.name == "epic" and kind == "Observation" and not (patient and {"category", "code", "_id"} & set(by)):
+    if profile.rules == "epic" and kind == "Observation" and not (patient and {"category", "code", "_id"} & set(by)):
         return Refusal(400, "4111", "required", "patient and one of category or code are required")
-    if profile.name == "oracle-health" and kind != "Patient" and not patient:
+    if profile.rules == "oracle-health" and kind != "Patient" and not patient:
         return Refusal(400, None, "required", "patient or _id is required")
     return None
 

@@ -11,11 +11,12 @@ from mappings.observation.match import compare
 from schemas.operation import State
 from streams.delivery.ehr_response import written
 from streams.delivery.verdict import AttemptContext, judge
+from testbed.sandbox_ehr.profiles import PROFILES
 from testbed.servers.process import free_port
 from tests.ehrs import NAME, START, Ehr, hapi_ehr, now, sandbox_ehr
 
 _numbers = itertools.count(1)
-KINDS = ["epic", "oracle-health", "fhir", "hapi"]
+KINDS = [*PROFILES, "hapi"]
 
 
 @pytest.fixture(params=KINDS)

@@ -37,7 +37,7 @@ def test_a_trail_that_holds_ends_with_0_and_says_from_where_it_is_kept(capsys: p
     assert verify(Kept(values(5)[2:]), as_json_document=False) == 0
     shown = capsys.readouterr().out
     assert "events 2 to 4" in shown
-    assert "what came before is not kept" in shown
+    assert "earlier events were removed" in shown
 
 
 def test_a_gap_and_what_is_no_event_end_with_1_and_are_named(capsys: pytest.CaptureFixture[str]):

@@ -122,7 +122,7 @@ def topics(
 
 @app.command("sandbox-ehr")
 def sandbox_ehr(
-    profile: Annotated[str, typer.Option(help="EHR to simulate: epic, oracle-health or fhir.")] = "epic",
+    profile: Annotated[str, typer.Option(help="EHR to simulate, e.g. epic, oracle-health or fhir.")] = "epic",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port on loopback; 0: any free port.")] = 0,
 ) -> None:
     """Run a simulated EHR on loopback until Ctrl-C. It validates writes as the real EHR does and stores them in memory."""

@@ -6,7 +6,6 @@ import tempfile
 from pathlib import Path
 from typing import Literal, get_args
 
-from schemas.endpoint_kinds import EndpointKind
 from schemas.errors import Misconfigured
 from testbed.brokers import Kind, start_broker
 from testbed.sandbox_ehr import main as serve_sandbox_ehr
@@ -14,7 +13,6 @@ from vitalwire.cli.output import note, say
 from vitalwire.stopping import stop_requests
 
 KINDS: tuple[Kind | Literal["auto"], ...] = ("auto", *get_args(Kind))
-PROFILES = tuple(kind for kind in get_args(EndpointKind) if kind != "hl7v2")
 
 
 def broker_kind(name: str) -> Kind | Literal["auto"]:
@@ -38,6 +36,4 @@ def run_broker(kind: str) -> None:
 
 def run_sandbox_ehr(profile: str, port: int) -> None:
     """Run the sandbox EHR until Ctrl-C."""
-    if profile not in PROFILES:
-        raise Misconfigured(f"The sandbox EHR has no profile '{profile}'. Choose one of: {', '.join(PROFILES)}.")
     serve_sandbox_ehr(profile, port)
