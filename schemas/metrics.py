@@ -79,6 +79,7 @@ _CLINICAL = (
         "outcome",
         "reason",
     ),
+    _counter("windows_removed_unread_total", "windows that retention removed before they were read", "partition"),
     _counter("dead_letters_total", "records that could not be decoded, or windows not rendered", "stage", "code"),
     _counter("audit_events_total", "audit events confirmed by Kafka", "action", "outcome"),
     _seconds("window_to_intent_seconds", "window produced to intent durable", buckets=JOURNEY_BUCKETS_S),

@@ -9,7 +9,7 @@ class ReconciliationReport(BaseModel):
     """Counts over the ledger and the topics, as far back as all of them are retained. `balanced` is computed, never assumed.
 
     readings = duplicates + quarantined + late + in windows + in_open_windows, and
-    windows = windows_not_published + quarantined windows + windows in intents; and no record was removed unread.
+    windows = windows_not_published + quarantined windows + windows in intents; and neither topic lost a record unread.
     """
 
     readings: int = Field(description="measurements read so far from telemetry.readings, as far as they are retained")
@@ -40,6 +40,10 @@ class ReconciliationReport(BaseModel):
     dead_letters: int = Field(default=0, description="records in dead-letter topics")
     unreadable: int = Field(
         default=0, description="records on vitals.windows, vitals.quarantine and vitals.late that cannot be parsed"
+    )
+    windows_removed_unread: int = Field(
+        default=0,
+        description="records that retention removed from vitals.windows before the clinical role took them: lost",
     )
     windows: int
     windows_not_published: int

@@ -9,7 +9,7 @@ from schemas.config import Config
 from schemas.ports.kafka import Stored
 from schemas.ports.ledger import Ledger
 from schemas.report import ReconciliationReport
-from schemas.topics import READINGS, TopicSpec
+from schemas.topics import READINGS, WINDOWS, TopicSpec
 from streams.reconcile import reconcile
 from streams.reconcile.rereading import BoundedReading
 from streams.runtime.fetching import take_at_most
@@ -38,4 +38,5 @@ def reconciled(settings: Settings, ledger: Ledger) -> ReconciliationReport:
     """Count everything anew. Batches are opened as far as the workers open them, where the configuration is at hand."""
     configured = read_configuration(settings.config_file).config if settings.config_file else Config()
     take_at_most(Limits(configured.telemetry.max_record_bytes, configured.telemetry.max_batch_bytes))
-    return reconcile(_Topics(settings.bootstrap_servers(), settings.topic_prefix), ledger)
+    topics = _Topics(settings.bootstrap_servers(), settings.topic_prefix)
+    return reconcile(topics, ledger, WINDOWS.prefixed(settings.topic_prefix))

@@ -36,6 +36,16 @@ class ObservedLedger:
         with self._timed("positions"):
             return self._ledger.positions(topic)
 
+    def count_removed(self, position: Position, since: int, beside: Callable[[int], Beside]) -> int:
+        """Count what retention removed."""
+        with self._timed("count_removed"):
+            return self._ledger.count_removed(position, since, beside)
+
+    def removed_unread(self, topic: str) -> dict[int, int]:
+        """partition → what retention removed unread."""
+        with self._timed("removed_unread"):
+            return self._ledger.removed_unread(topic)
+
     def claim(self, endpoint: str, limit: int, lease_s: float) -> list[Operation]:
         """Take work."""
         with self._timed("claim"):

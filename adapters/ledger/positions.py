@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, select, update
 
 from adapters.ledger.ordering_keys import upsert
 from adapters.ledger.tables import ledger_identity, positions
@@ -35,6 +35,28 @@ def move(db: Connection, position: Position) -> int | None:
     if before is None or before.next_offset >= before.in_doubt_before:
         return None
     return int(db.execute(select(ledger_identity.c.quiet_until_us)).scalar_one())
+
+
+def count_removed(db: Connection, position: Position, since: int) -> int | None:
+    """Move to the position and count what lies before it as removed, from the stored place on, else from `since`.
+
+    Gives the first offset that was counted; None where another has counted all of it.
+    """
+    here = positions.c.topic == position.topic, positions.c.partition == position.partition
+    begun = {"topic": position.topic, "partition": position.partition, "next_offset": since, "in_doubt_before": 0}
+    db.execute(upsert(db, positions).on_conflict_do_nothing(), begun)
+    first = int(db.execute(select(positions.c.next_offset).where(*here).with_for_update()).scalar_one())
+    if first >= position.next_offset:
+        return None
+    total = positions.c.removed_unread + (position.next_offset - first)
+    db.execute(update(positions).where(*here).values(next_offset=position.next_offset, removed_unread=total))
+    return first
+
+
+def removed_unread(db: Connection, topic: str) -> dict[int, int]:
+    """partition → how many records were counted as removed."""
+    wanted = select(positions.c.partition, positions.c.removed_unread).where(positions.c.topic == topic)
+    return {row.partition: row.removed_unread for row in db.execute(wanted)}
 
 
 def put(db: Connection, topic: str, at: Mapping[int, Place]) -> None:

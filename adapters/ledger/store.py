@@ -84,6 +84,18 @@ class SqlLedger:
         with self._reading() as db:
             return {number: place.next_offset for number, place in positions.places(db, topic).items()}
 
+    def count_removed(self, position: Position, since: int, beside: Callable[[int], Beside]) -> int:
+        """Count what retention removed before the position, once, and move there."""
+        with self._writing() as (db, now_us):
+            first = positions.count_removed(db, position, since)
+            outbox.write(db, self._seal, now_us, [] if first is None else [beside(first)])
+            return 0 if first is None else position.next_offset - first
+
+    def removed_unread(self, topic: str) -> dict[int, int]:
+        """partition → how many records retention removed before what they cause was durable."""
+        with self._reading() as db:
+            return positions.removed_unread(db, topic)
+
     def record(
         self,
         intents: Sequence[Intent],

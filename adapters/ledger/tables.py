@@ -124,6 +124,9 @@ positions = Table(
     Column("partition", Integer, primary_key=True, autoincrement=False),
     Column("next_offset", BigInteger, nullable=False, doc="what records before it cause is durable in this ledger"),
     Column("in_doubt_before", BigInteger, nullable=False, doc="what records before it cause may have been sent"),
+    Column(
+        "removed_unread", BigInteger, nullable=False, server_default="0", doc="records that retention removed first"
+    ),
 )
 
 # What goes to Kafka because of a change of the ledger. A row goes when Kafka has confirmed it.

@@ -57,6 +57,18 @@ class Ledger(Protocol):
         """partition → the offset from which on records may cause what this ledger does not have."""
         ...
 
+    def count_removed(self, position: Position, since: int, beside: Callable[[int], Beside]) -> int:
+        """Retention removed what lay before this position: how many records, counted once, whoever counts.
+
+        They are counted from the partition's stored position on, or from `since` where none is stored, and the position
+        moves past them. `beside` is given the first of them and says what goes out in the same transaction.
+        """
+        ...
+
+    def removed_unread(self, topic: str) -> dict[int, int]:
+        """partition → how many of its records were counted as removed, since the ledger began."""
+        ...
+
     def claim(self, endpoint: str, limit: int, lease_s: float) -> list[Operation]:
         """Take work: per patient the earliest operation that is neither terminal nor held, if due; at most one a patient.
 

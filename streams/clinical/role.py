@@ -23,9 +23,11 @@ from schemas.ports.observer import Observer
 from schemas.ports.reference import ReferenceData
 from schemas.topics import DLQ_CLINICAL, QUARANTINE, WINDOWS
 from schemas.window import Window
+from streams.clinical.audit_steps import recorded_steps, refused_steps, unrendered_steps
 from streams.clinical.intents import Decision, Refusal, Render, Unrendered, build_intents, set_aside
 from streams.clinical.panels import HOLD_MS, Arrived, Group, PanelJoiner
-from streams.runtime.batches import Batch, Record
+from streams.clinical.retention import LoadKept, Retention
+from streams.runtime.batches import Batch, Record, Removed
 from streams.runtime.dead_letters import dead_letter
 from streams.runtime.fail_fast import exit_on_error
 from streams.runtime.quarantine_send import send_set_aside
@@ -47,6 +49,7 @@ class ClinicalPorts(NamedTuple):
     producer: Producer
     observer: Observer
     clock: Clock
+    load_kept: LoadKept
 
 
 class ClinicalRole:
@@ -56,6 +59,7 @@ class ClinicalRole:
         self._ports = ports
         self._topic = topic
         self._hold_s = hold_s
+        self._retention = Retention(topic, ports.config, ports.load_kept, ports.ledger, ports.observer)
         self._joiners: dict[int, PanelJoiner] = {}
         self._settled: dict[int, int] = {}
         self._starts: dict[int, int] = {}
@@ -73,9 +77,11 @@ class ClinicalRole:
         durable = await retry_until_available(
             lambda: asyncio.to_thread(ports.ledger.positions, self._topic), "ledger", ports.observer
         )
-        self._starts |= {partition: durable[partition] for partition in partitions if partition in durable}
         for partition in partitions:
             self._joiners[partition] = PanelJoiner()
+            start = await self._retention.assigned(partition, durable.get(partition))
+            if start is not None:
+                self._starts[partition] = start
 
     async def revoked(self, partitions: Collection[int]) -> None:
         """Forget the partitions."""
@@ -94,6 +100,8 @@ class ClinicalRole:
             await flush
         async with self._working:
             joiner = self._joiners.setdefault(batch.partition, PanelJoiner())
+            if batch.removed is not None:
+                await self._overtaken(joiner, batch, batch.removed)
             await self._keep_unparsed(batch)
             for records in _parts(batch.records):
                 await self._take(joiner, batch.topic, batch.partition, records)
@@ -102,6 +110,12 @@ class ClinicalRole:
             self._settle(batch.partition, joiner, batch.end)
         if joiner.earliest_held() is not None:
             self._wait_for_silence(batch.topic, batch.partition, batch.end)
+
+    async def _overtaken(self, joiner: PanelJoiner, batch: Batch, removed: Removed) -> None:
+        """What was read before the gap is durable before the gap is counted: only what was not read is lost."""
+        if removed.first_offset is not None:
+            await self._chart_held(joiner, batch.topic, batch.partition, removed.first_offset)
+        await self._retention.overtaken(batch.partition, removed.end)
 
     async def _keep_unparsed(self, batch: Batch) -> None:
         """What no record could be made of, before anything after it settles."""
@@ -160,10 +174,10 @@ class ClinicalRole:
         for one in judged:
             if isinstance(one, Refusal):
                 letters += self._refuse(one, reached.topic, reached.partition)
-                steps += _refused_steps(one)
+                steps += refused_steps(one)
             elif isinstance(one, Unrendered):
                 letters += self._unrendered(one, reached.topic, reached.partition)
-                steps += _unrendered_steps(one)
+                steps += unrendered_steps(one)
         if letters:
             await self._record(intents, reached)
             await retry_until_available(
@@ -192,7 +206,7 @@ class ClinicalRole:
         ports = self._ports
 
         def beside(recorded: Sequence[Recorded]) -> Beside:
-            return Beside(_ROLE, [*_recorded_steps(intents, recorded), *steps])
+            return Beside(_ROLE, [*recorded_steps(intents, recorded), *steps])
 
         recorded = await retry_until_available(
             lambda: asyncio.to_thread(ports.ledger.record, intents, reached, beside), "ledger", ports.observer
@@ -234,9 +248,12 @@ class ClinicalRole:
         async with self._working:
             joiner = self._joiners.get(partition)
             if joiner is not None:
-                silent = joiner.overdue(None)
-                await self._chart(silent, _reached(joiner, topic, partition, position), [], [])
+                await self._chart_held(joiner, topic, partition, position)
                 self._settle(partition, joiner, position)
+
+    async def _chart_held(self, joiner: PanelJoiner, topic: str, partition: int, position: int) -> None:
+        alone = joiner.overdue(None)
+        await self._chart(alone, _reached(joiner, topic, partition, position), [], [])
 
 
 def _reached(joiner: PanelJoiner, topic: str, partition: int, position: int) -> Position:
@@ -260,43 +277,6 @@ def _outcome(entry: Recorded) -> str:
     if entry.duplicate:
         return "duplicate"
     return "amended" if entry.amends else "recorded"
-
-
-def _recorded_steps(intents: Sequence[Intent], recorded: Sequence[Recorded]) -> list[Step]:
-    return [
-        Step(intent.tenant_id, "operation.recorded", "success", entry.operation_id, intent.endpoint, window_id)
-        for intent, entry in zip(intents, recorded, strict=True)
-        if not entry.duplicate
-        for window_id in intent.source.part_ids
-    ]
-
-
-def _refused_steps(refusal: Refusal) -> list[Step]:
-    return [
-        Step(
-            arrived.window.tenant_id,
-            "window.quarantined",
-            "refused",
-            endpoint=refusal.endpoint,
-            source=arrived.window.window_id,
-            reason=refusal.reason,
-        )
-        for arrived in refusal.group
-    ]
-
-
-def _unrendered_steps(fault: Unrendered) -> list[Step]:
-    return [
-        Step(
-            arrived.window.tenant_id,
-            "window.dead_lettered",
-            "failure",
-            endpoint=fault.endpoint,
-            source=arrived.window.window_id,
-            reason=fault.code,
-        )
-        for arrived in fault.group
-    ]
 
 
 def _parts(records: Sequence[Record]) -> Iterator[Sequence[Record]]:

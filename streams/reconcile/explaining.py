@@ -18,6 +18,10 @@ def explanations(report: ReconciliationReport, missing: int, unplaced: int, lost
         f"({'; '.join(lost)}). By rule nothing balances from then on, whatever became of the rest. Once telemetry runs, "
         "audit.events has the exact offsets (readings.removed_unread). Sent again they are mostly late, and this version "
         "charts nothing that is late: the wards must chart by hand what they need": report.removed_unread,
+        f"{report.windows_removed_unread} records were removed by retention from vitals.windows before the clinical role "
+        "took them: their results are in no chart. By rule nothing balances from then on. Once the clinical role runs, "
+        "audit.events has the exact offsets (windows.removed_unread): the wards must chart by hand what they "
+        "need": report.windows_removed_unread,
         f"{report.unread} records on telemetry.readings were not read yet": report.unread,
         f"{missing} readings are nowhere: a telemetry worker is at work or ended in a batch, or they are lost": (
             missing > 0

@@ -28,6 +28,7 @@ class _Found(NamedTuple):
     late: Asides
     partitions: dict[int, Partition]
     dead_letters: int
+    windows_removed_unread: dict[int, int]
 
     def counted(self, places: Mapping[Place, str]) -> dict[Place, str]:
         """Those of readings from the first one on that counts."""
@@ -35,7 +36,7 @@ class _Found(NamedTuple):
         return {place: reason for place, reason in places.items() if place[1] >= begins.get(place[0], 0)}
 
 
-def reconcile(topics: TopicReader, ledger: Ledger) -> ReconciliationReport:
+def reconcile(topics: TopicReader, ledger: Ledger, windows_topic: str = WINDOWS.name) -> ReconciliationReport:
     """Count everything and see whether it adds up. Ask when no worker is in the middle of a batch, or expect a remainder."""
     progress = read_progress(topics.read(PROGRESS))
     windows = read_windows(topics.read(WINDOWS))
@@ -45,7 +46,9 @@ def reconcile(topics: TopicReader, ledger: Ledger) -> ReconciliationReport:
     partitions = _partitions(topics.first_offsets(READINGS), progress, windows, refused, late)
     count(partitions, topics.read(READINGS))
     letters = sum(1 for topic in (DLQ_TELEMETRY, DLQ_CLINICAL) for _ in topics.read(topic))
-    return _judged(_report(_Found(windows, refused, late, partitions, letters), ledger), _lost(partitions))
+    unread_windows = _windows_removed_unread(topics.first_offsets(WINDOWS), ledger, windows_topic)
+    found = _Found(windows, refused, late, partitions, letters, unread_windows)
+    return _judged(_report(found, ledger), _lost(partitions))
 
 
 def read_progress(records: Iterable[Stored]) -> dict[int, PartitionProgress]:
@@ -87,7 +90,7 @@ def _partitions(
 
 
 def _report(found: _Found, ledger: Ledger) -> ReconciliationReport:
-    windows, refused, late, partitions, letters = found
+    windows, refused, late, partitions, letters, _ = found
     published = _published(windows, refused)
     quarantined = found.counted(refused.readings)
     in_intents = ledger.source_ids() & set(published)
@@ -114,6 +117,7 @@ def _report(found: _Found, ledger: Ledger) -> ReconciliationReport:
         contradictions=windows.contradictions,
         dead_letters=letters,
         unreadable=windows.unreadable + refused.unreadable + late.unreadable,
+        windows_removed_unread=sum(found.windows_removed_unread.values()),
         windows=len(published),
         windows_not_published=len(held_back),
         windows_in_intents=len(in_intents),
@@ -133,7 +137,9 @@ def _judged(report: ReconciliationReport, lost: Sequence[str]) -> Reconciliation
     found = report.duplicates + report.quarantined_readings + report.late + report.in_windows + report.in_open_windows
     placed = report.windows_not_published + report.quarantined_windows + report.windows_in_intents
     missing, unplaced = report.readings - found, report.windows - placed
-    balanced = not (missing or unplaced or report.contradictions or report.removed_unread)
+    balanced = not (
+        missing or unplaced or report.contradictions or report.removed_unread or report.windows_removed_unread
+    )
     told = explanations(report, missing, unplaced, lost)
     return report.model_copy(update={"balanced": balanced, "explanations": told})
 
@@ -154,6 +160,15 @@ def _lost(partitions: Mapping[int, Partition]) -> list[str]:
     """Where records were removed unread, as far as it is known here: a loss of long ago may lie far before."""
     counted = [(number, _removed_unread(p), p.first_offset) for number, p in sorted(partitions.items())]
     return [f"partition {number}: {removed} before offset {first}" for number, removed, first in counted if removed]
+
+
+def _windows_removed_unread(first_offsets: Mapping[int, int], ledger: Ledger, topic: str) -> dict[int, int]:
+    """What workers have counted, and what they will count at their next start, from the ledger's position on."""
+    positions, counted = ledger.positions(topic), ledger.removed_unread(topic)
+    return {
+        number: counted.get(number, 0) + max(0, first - positions.get(number, 0))
+        for number, first in first_offsets.items()
+    }
 
 
 def _removed_unread(partition: Partition) -> int:

@@ -1,6 +1,7 @@
 """A worker takes a ledger up: it knows the one that was left, and puts in doubt one that went back."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from schemas.operation import State
 from schemas.ports.kafka import Position, Reached
 from schemas.ports.ledger import Beside
 from streams.audit.verification import broken_links
-from tests.doubles.ledgers import LEASE_S, NOW, HandClock, done, intent, ledger_at
+from tests.doubles.ledgers import LEASE_S, NOW, HandClock, audited, done, intent, ledger_at
 
 WINDOWS = "vitals.windows"
 QUIET_S = 240.0
@@ -209,3 +210,35 @@ def test_a_position_never_moves_back_and_is_kept_where_nothing_was_recorded(ledg
     ledger.record([intent("w1")], at(2, partition=1))
     assert ledger.positions(WINDOWS) == {0: 5, 1: 2}
     assert ledger.positions("another") == {}
+
+
+def gone(ledger: SqlLedger, end: int, since: int = 0) -> int:
+    def told(first: int) -> Beside:
+        return Beside("clinical", [Step("north", "windows.removed_unread", "failure", source=f"{first}-{end - 1}")])
+
+    return ledger.count_removed(at(end), since, told)
+
+
+def test_what_retention_removed_is_counted_from_the_stored_position_on_and_once(ledger: SqlLedger) -> None:
+    ledger.record([], at(4))
+    assert [gone(ledger, 9), gone(ledger, 9), gone(ledger, 7), gone(ledger, 12, since=11)] == [5, 0, 0, 3]
+    assert ledger.positions(WINDOWS) == {0: 12}
+    assert ledger.removed_unread(WINDOWS) == {0: 8}
+    assert [event.source for event in audited(ledger)] == ["4-8", "9-11"]
+    ledger.record([], at(20))
+    assert ledger.removed_unread(WINDOWS) == {0: 8}
+
+
+def test_without_a_stored_position_what_retention_removed_is_counted_from_what_was_committed_on(
+    ledger: SqlLedger,
+) -> None:
+    assert gone(ledger, 9, since=9) == 0
+    assert gone(ledger, 12, since=2) == 3
+    assert ledger.removed_unread(WINDOWS) == {0: 3}
+
+
+def test_two_workers_that_find_the_same_gap_count_it_once(ledger: SqlLedger) -> None:
+    with ThreadPoolExecutor(8) as workers:
+        counted = list(workers.map(lambda n: gone(ledger, 5 + n % 2), range(16)))
+    assert sum(counted) == 6
+    assert ledger.removed_unread(WINDOWS) == {0: 6}

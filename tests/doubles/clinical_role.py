@@ -13,7 +13,7 @@ from schemas.operation import Intent, Operation
 from schemas.topics import QUARANTINE
 from streams.clinical.role import ClinicalPorts, ClinicalRole
 from tests.doubles.ledgers import audited, migrated_file
-from tests.doubles.ports import MemoryProducer, StaticReference, fixed_clock
+from tests.doubles.ports import KeptFromTheStart, MemoryProducer, StaticReference, fixed_clock
 
 CONFIG = Config.model_validate(
     {
@@ -32,6 +32,7 @@ class ClinicalHarness:
     def __init__(self, folder: Path, hold_s: float = 60.0) -> None:
         self.ledger: SqlLedger = open_ledger(migrated_file(folder), None)
         self.producer = MemoryProducer()
+        self.kept = KeptFromTheStart()
         self.reference = StaticReference()
         self.reference.admit("p-9", north_fhir="fhir-9", north_epic="epic-9")
         self.observer = PrometheusObserver()
@@ -45,6 +46,7 @@ class ClinicalHarness:
                 producer=self.producer,
                 observer=self.observer,
                 clock=fixed_clock,
+                load_kept=self.kept.load,
             ),
             hold_s,
         )

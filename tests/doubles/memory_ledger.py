@@ -1,6 +1,7 @@
 """A ledger in memory that follows `schemas.ports.Ledger`, for tests of what uses a ledger. It can be made to be away."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -22,6 +23,7 @@ class MemoryLedger:
         self.history: dict[str, list[Outcome]] = {}
         self.away = False
         self._positions: dict[tuple[str, int], int] = {}
+        self._removed: Counter[tuple[str, int]] = Counter()
         self.steps: list[Step] = []
         self.records: list[Outgoing] = []
         self._answered: dict[str, int] = {}
@@ -45,6 +47,20 @@ class MemoryLedger:
     def positions(self, topic: str) -> dict[int, int]:
         with self._open():
             return {number: at for (name, number), at in self._positions.items() if name == topic}
+
+    def count_removed(self, position: Position, since: int, beside: Callable[[int], Beside]) -> int:
+        with self._open():
+            first = self._positions.get((position.topic, position.partition), since)
+            if first >= position.next_offset:
+                return 0
+            self._positions[position.topic, position.partition] = position.next_offset
+            self._removed[position.topic, position.partition] += position.next_offset - first
+            self.steps += beside(first).steps
+            return position.next_offset - first
+
+    def removed_unread(self, topic: str) -> dict[int, int]:
+        with self._open():
+            return {number: self._removed[name, number] for name, number in self._positions if name == topic}
 
     def _record(self, intent: Intent, now: datetime) -> Recorded:
         same_event = [operation for operation in self.operations.values() if _event(operation.intent) == _event(intent)]

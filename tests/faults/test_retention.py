@@ -6,17 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from schemas.audit import AuditEvent
 from schemas.progress import PartitionProgress
-from schemas.topics import AUDIT, PROGRESS, READINGS
+from schemas.topics import AUDIT, PROGRESS, READINGS, WINDOWS, TopicSpec
 from testbed.brokers import Broker
 from tests.conditions import wait_until
+from tests.doubles.windows import window
 from tests.system.bedside import SECTION, Bedside, reading
 from tests.system.installation import Installation, Worker
 from tests.system.recording import TENANT
+from vitalwire.reconcile import reconciled
 
 
 @pytest.fixture
@@ -28,9 +30,9 @@ def bedside(broker: Broker, topic_prefix: str, tmp_path: Path) -> Iterator[Bedsi
         yield made
 
 
-def removed_before(bedside: Bedside, offset: int) -> None:
+def removed_before(bedside: Bedside, offset: int, of: TopicSpec = READINGS) -> None:
     """What retention does to partition 0, at once."""
-    topic = READINGS.prefixed(bedside.installation.prefix)
+    topic = of.prefixed(bedside.installation.prefix)
     admin = AdminClient({"bootstrap.servers": bedside.installation.bootstrap_servers})
     (done,) = admin.delete_records([TopicPartition(topic, 0, offset)]).values()
     done.result()
@@ -135,3 +137,36 @@ def test_a_running_worker_that_retention_overtakes_counts_what_it_did_not_read_t
     assert last.removed_unread in (7, 8)
     assert worker.metric("readings_removed_unread_total") == last.removed_unread
     assert worker.metric("readings_total") + last.removed_unread == 11
+
+
+def test_windows_that_retention_removed_before_the_clinical_role_read_them_are_counted_once_alarmed_and_reported(
+    bedside: Bedside,
+) -> None:
+    installed = bedside.installation
+    [worker] = installed.start("clinical")
+    send_windows(bedside, 2)
+    wait_until(lambda: installed.committed("clinical", WINDOWS)[0] == 2, 60, what="the first windows")
+    worker.stop()
+
+    send_windows(bedside, 6)
+    removed_before(bedside, 6, WINDOWS)
+    for counted in (4, 0):
+        [worker] = installed.start("clinical")
+        wait_until(lambda: installed.committed("clinical", WINDOWS)[0] == 8, 60, what="the windows that are kept")
+        assert worker.metric("windows_removed_unread_total") == counted
+        worker.stop()
+
+    events = [AuditEvent.model_validate_json(r.value or b"") for r in installed.records(AUDIT)]
+    topic = WINDOWS.prefixed(installed.prefix)
+    assert [e.source for e in events if e.action == "windows.removed_unread"] == [f"{topic}/0/2-5"]
+    report = reconciled(installed.settings, installed.ledger)
+    assert (report.windows_removed_unread, report.balanced) == (4, False)
+
+
+def send_windows(bedside: Bedside, count: int) -> None:
+    """Results that nobody publishes, in partition 0."""
+    producer = Producer({"bootstrap.servers": bedside.installation.bootstrap_servers})
+    value = window(publish=False, cause=None).model_dump_json()
+    for _ in range(count):
+        producer.produce(WINDOWS.prefixed(bedside.installation.prefix), value, partition=0)
+    producer.flush()

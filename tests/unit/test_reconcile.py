@@ -34,7 +34,7 @@ class Log:
 
     def __init__(self) -> None:
         self.topics: dict[str, list[Stored]] = {}
-        self.removed: dict[int, int] = {}
+        self.removed: dict[str, int] = {}
 
     def add(self, topic: TopicSpec, value: object, *, key: bytes = b"k", partition: int = 0) -> None:
         records = self.topics.setdefault(topic.name, [])
@@ -45,8 +45,7 @@ class Log:
     def retain(self, topic: TopicSpec, first: int) -> None:
         """Retention takes what is before this offset."""
         self.topics[topic.name] = [record for record in self.topics[topic.name] if record.offset >= first]
-        if topic is READINGS:
-            self.removed[0] = first
+        self.removed[topic.name] = first
 
     def window(self, closed: Window) -> None:
         self.add(WINDOWS, closed.model_dump_json().encode())
@@ -70,7 +69,7 @@ class Log:
         first = {0: 0}
         for record in reversed(self.topics.get(topic.name, [])):
             first[record.partition] = record.offset
-        return first | self.removed
+        return first | ({0: self.removed[topic.name]} if topic.name in self.removed else {})
 
     def read(self, topic: TopicSpec) -> Iterator[Stored]:
         yield from self.topics.get(topic.name, [])

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from adapters.ledger import SqlLedger
+from schemas.ports.kafka import Position
+from schemas.ports.ledger import Beside
 from schemas.topics import LATE_READINGS, QUARANTINE, READINGS, WINDOWS
 from schemas.window import Window, WindowSource
 from streams.reconcile import reconcile
@@ -171,6 +173,7 @@ def test_readings_older_than_the_windows_that_are_kept_are_left_out(log: Log, le
         log.add(READINGS, reading(60 * offset))
         log.window(closed(offset, offset, 1, minute=offset))
     log.progress(6, settled=6)
+    ledger.record([], Position(WINDOWS.name, 0, 6))
     log.retain(WINDOWS, 3)
     report = reconcile(log, ledger)
     assert (report.readings, report.in_windows, report.windows, report.balanced) == (2, 2, 3, True)
@@ -200,3 +203,28 @@ def test_a_frame_or_a_batch_refused_as_one_counts_as_one(log: Log, ledger: SqlLe
     report = reconcile(log, ledger)
     assert (report.readings, report.quarantined_readings, report.in_windows) == (3, 2, 1)
     assert report.balanced
+
+
+@pytest.mark.parametrize(("position", "lost"), [(None, 2), (1, 1), (2, 0), (3, 0)])
+def test_windows_removed_before_the_clinical_role_took_them_are_a_loss(
+    log: Log, ledger: SqlLedger, position: int | None, lost: int
+):
+    for minute in range(3):
+        log.add(READINGS, reading(60 * minute))
+        log.window(closed(minute, minute, 1, minute=minute))
+    log.progress(3, settled=3)
+    if position is not None:
+        ledger.record([], Position(WINDOWS.name, 0, position))
+    log.retain(WINDOWS, 2)
+    report = reconcile(log, ledger)
+    assert (report.windows_removed_unread, report.balanced) == (lost, not lost)
+    assert any("removed by retention from vitals.windows" in told for told in report.explanations) is bool(lost)
+
+
+def test_windows_that_a_worker_has_counted_as_removed_stay_lost_and_count_once(log: Log, ledger: SqlLedger):
+    for minute in range(3):
+        log.window(closed(minute, minute, 1, minute=minute))
+    log.retain(WINDOWS, 2)
+    ledger.count_removed(Position(WINDOWS.name, 0, 2), 0, lambda _first: Beside("clinical"))
+    report = reconcile(log, ledger)
+    assert (report.windows_removed_unread, report.balanced) == (2, False)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from adapters.kafka.kept_offsets import KeptOffsets
 from adapters.kafka.producer import KafkaProducer
 from adapters.ledger import ObservedLedger, SqlLedger
 from mappings.observation.mapper import ObservationMapper
@@ -41,6 +42,8 @@ async def _serve(context: RoleContext, sender: KafkaProducer, opened: SqlLedger)
 
 def clinical_role(context: RoleContext, opened: SqlLedger, sender: KafkaProducer) -> ClinicalRole:
     """The clinical role over its ports."""
+    topic = WINDOWS.prefixed(context.settings.topic_prefix)
+    kept = KeptOffsets(context.settings.bootstrap_servers(), serving.group_of(context.settings, NAME), topic)
     return ClinicalRole(
         ClinicalPorts(
             config=lambda: context.config,
@@ -50,8 +53,9 @@ def clinical_role(context: RoleContext, opened: SqlLedger, sender: KafkaProducer
             producer=sender,
             observer=context.observer,
             clock=now,
+            load_kept=kept.load,
         ),
-        topic=WINDOWS.prefixed(context.settings.topic_prefix),
+        topic=topic,
     )
 
 

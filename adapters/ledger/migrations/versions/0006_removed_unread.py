@@ -1,0 +1,12 @@
+"""How many records retention removed from a partition before what they cause was durable."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+
+
+def upgrade() -> None:
+    """Nothing was counted before."""
+    op.add_column("positions", sa.Column("removed_unread", sa.BigInteger, nullable=False, server_default="0"))

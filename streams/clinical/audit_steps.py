@@ -1,0 +1,50 @@
+"""What the clinical role tells auditors of intents, refusals and results that could not be rendered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from schemas.audit import Step
+from schemas.operation import Intent
+from schemas.ports.ledger import Recorded
+from streams.clinical.intents import Refusal, Unrendered
+
+
+def recorded_steps(intents: Sequence[Intent], recorded: Sequence[Recorded]) -> list[Step]:
+    """Operations that are new in the ledger, one step for each of their windows."""
+    return [
+        Step(intent.tenant_id, "operation.recorded", "success", entry.operation_id, intent.endpoint, window_id)
+        for intent, entry in zip(intents, recorded, strict=True)
+        if not entry.duplicate
+        for window_id in intent.source.part_ids
+    ]
+
+
+def refused_steps(refusal: Refusal) -> list[Step]:
+    """Windows that an endpoint, or all, may not have."""
+    return [
+        Step(
+            arrived.window.tenant_id,
+            "window.quarantined",
+            "refused",
+            endpoint=refusal.endpoint,
+            source=arrived.window.window_id,
+            reason=refusal.reason,
+        )
+        for arrived in refusal.group
+    ]
+
+
+def unrendered_steps(fault: Unrendered) -> list[Step]:
+    """Windows of which no resource could be made."""
+    return [
+        Step(
+            arrived.window.tenant_id,
+            "window.dead_lettered",
+            "failure",
+            endpoint=fault.endpoint,
+            source=arrived.window.window_id,
+            reason=fault.code,
+        )
+        for arrived in fault.group
+    ]
