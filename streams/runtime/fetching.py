@@ -128,7 +128,7 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]
             try:
                 for record in found.records(self.next_fetch_offset):
                     offset = record.offset
-                    if offset != at and (is_dense or not at <= offset < end):
+                    if (offset != at) if is_dense else (not at <= offset < end):
                         raise CorruptRecordException
                     if record.headers:
                         _count_headers(len(record.headers))
