@@ -1,11 +1,18 @@
 """Delivery of one endpoint over a ledger in memory, run until something is true."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from mappings.result_kind import AnyResultKind
+from mappings.result_kinds import RESULT_KINDS
+from schemas.config import Endpoint
 from schemas.operation import TERMINAL, State
+from schemas.ports.ehr import EhrEndpoint
 from schemas.ports.ledger import Ledger
+from schemas.ports.observer import Observer
+from streams.delivery.observing import DeliveryMetrics
+from streams.delivery.ports import DeliveryPorts, Reviewing
 from streams.delivery.role import Delivery, Pace
 from tests.doubles.memory_ledger import MemoryLedger
 from tests.ehrs import NAME, Ehr, now
@@ -15,17 +22,31 @@ RESTING = TERMINAL | {State.HELD}
 
 
 def delivery(ehr: Ehr, ledger: Ledger, pace: Pace = QUICK, timeout_s: float = 0.5, **options: Any) -> Delivery:
-    return Delivery(
-        NAME,
-        ehr.connect(timeout_s=timeout_s, **options.pop("capabilities", {})),
-        ledger,
-        ehr.endpoint(timeout_s=timeout_s).matrix,
-        now,
-        ehr.observer,
-        options.pop("review", lambda operation, at: None),
-        kind=ehr.endpoint().kind,
-        pace=pace,
+    connection = ehr.connect(timeout_s=timeout_s, **options.pop("capabilities", {}))
+    return endpoint_delivery(connection, ehr.endpoint(timeout_s=timeout_s), ledger, ehr.observer, pace=pace, **options)
+
+
+def endpoint_delivery(
+    connection: EhrEndpoint,
+    endpoint: Endpoint,
+    ledger: Ledger,
+    observer: Observer,
+    *,
+    pace: Pace = QUICK,
+    review: Reviewing = lambda operation, at: None,
+    result_kinds: Mapping[str, AnyResultKind] = RESULT_KINDS,
+) -> Delivery:
+    ports = DeliveryPorts(
+        endpoint=NAME,
+        kind=endpoint.kind,
+        capabilities=endpoint.matrix,
+        ehr=connection,
+        ledger=ledger,
+        review=review,
+        clock=now,
+        result_kinds=result_kinds,
     )
+    return Delivery(ports, DeliveryMetrics(NAME, observer, now), pace=pace)
 
 
 async def deliver_until(role: Delivery, condition: Callable[[], bool], timeout_s: float = 60) -> None:

@@ -1,7 +1,7 @@
 """EHRs to write to, real and sandboxed, and results to write, for the tests of adapters and delivery."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -11,8 +11,10 @@ from typing import Any
 import httpx
 
 from adapters.ehr import connect
+from mappings.observation.kind import OBSERVATION
 from mappings.observation.mapper import ObservationMapper
 from schemas.config import Config, Endpoint, Secret
+from schemas.ehr import EhrResponse
 from schemas.operation import Intent, Source
 from schemas.ports.ehr import EhrEndpoint
 from schemas.window import Window, WindowSource
@@ -90,7 +92,12 @@ class Ehr:
         )
 
     def with_encounter(self, intent: Intent) -> dict[str, Any]:
-        return intent.payload | {"encounter": {"reference": f"Encounter/enc-{intent.subject_id}"}}
+        return OBSERVATION.with_encounter(intent.payload, f"Encounter/enc-{intent.subject_id}")
+
+    async def search(self, connection: EhrEndpoint, intent: Intent) -> tuple[Sequence[Mapping[str, Any]], EhrResponse]:
+        """As delivery searches for the result."""
+        parameters = OBSERVATION.search_parameters(intent.payload, self.endpoint().matrix.observation)
+        return await connection.search("Observation", parameters)
 
 
 def heart_rate(patient: str, minute: int, value: float, device: str = "mon-1") -> Window:

@@ -1,4 +1,4 @@
-"""One HTTP conversation with an EHR: limits, pace, time-outs, and every answer or silence as an `EhrAnswer`."""
+"""HTTP requests to one EHR: limits, pace, time-outs, and every response or silence as an `EhrResponse`."""
 
 from __future__ import annotations
 
@@ -11,25 +11,24 @@ from time import monotonic
 import httpx
 
 from adapters.ehr.connection_slots import ConnectionSlots
-from adapters.ehr.departure import Departure, WithheldError
-from adapters.ehr.smart import TokenRefusedError, TokenUnavailableError
+from adapters.ehr.send_guard import SendGuard, WithheldError
+from adapters.ehr.smart.token import TokenRefusedError, TokenUnavailableError
 from schemas.capabilities import Capabilities
-from schemas.ehr import EhrResponse
+from schemas.ehr import EhrResponse, SearchParameters
 from schemas.ports.ehr import LastCheck
 from schemas.ports.observer import Observer
 
-LARGEST_ANSWER_BYTES = 8 * 1024 * 1024
+LARGEST_RESPONSE_BYTES = 8 * 1024 * 1024
 KEEPALIVE_S = 15.0
-"""Shorter than servers' own limit: a connection closed under a POST would leave its outcome unknown."""
+"""Shorter than servers' own limit: a connection that closes under a POST leaves its outcome unknown."""
 
-_ONE = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE_S)
+_ONE_CONNECTION = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE_S)
 
 _log = logging.getLogger(__name__)
-Params = list[tuple[str, str | int | float | bool | None]]
 
 
 class Conversation:
-    """Requests to one base URL, in order of nothing: callers decide. Never raises for what the other side does."""
+    """Requests to one base URL; their order is the callers'. Never raises for what the other side does."""
 
     def __init__(
         self,
@@ -56,73 +55,82 @@ class Conversation:
             transport=transport
             or ConnectionSlots(
                 capabilities.concurrency,
-                lambda: httpx.AsyncHTTPTransport(verify=tls, http2=secure, trust_env=False, limits=_ONE),
+                lambda: httpx.AsyncHTTPTransport(verify=tls, http2=secure, trust_env=False, limits=_ONE_CONNECTION),
             ),
         )
         self.base_url = self._client.base_url
 
-    async def ask(
+    async def request(
         self,
         operation: str,
         method: str,
         url: str | httpx.URL,
         *,
-        params: Params | None = None,
+        params: SearchParameters | None = None,
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         last_check: LastCheck | None = None,
     ) -> EhrResponse:
-        """Send one request and read its whole answer; counted and timed under `operation`.
+        """Send one request and read its whole response; counted and timed under `operation`.
 
-        `last_check` is asked when place, pace, token and connection are there and the next byte would go.
+        `last_check` is called when slot, pace, token and connection are there and the next byte would leave.
         """
         await self._pace()
-        started = monotonic()
-        departure = Departure(last_check)
+        started_s = monotonic()
+        guard = SendGuard(last_check)
         request = self._client.build_request(
-            method, url, params=params, content=content, headers=headers, extensions={"trace": departure.trace}
+            method, url, params=params, content=content, headers=headers, extensions={"trace": guard.trace}
         )
+        response = await self._response(request, guard)
+        if guard.has_left:
+            response = response._replace(request=content)
+        status = "none" if response.status is None else str(response.status)
+        self._observer.count("ehr_requests_total", endpoint=self._name, operation=operation, status=status)
+        elapsed_s = monotonic() - started_s
+        self._observer.seconds("ehr_request_seconds", elapsed_s, endpoint=self._name, operation=operation)
+        return response
+
+    async def _response(self, request: httpx.Request, guard: SendGuard) -> EhrResponse:
+        """The response, or what its absence means."""
         try:
-            async with asyncio.timeout(2 * self._timeout_s):  # a trickled answer must not hold a patient for ever
-                answer = await self._exchange(request)
+            async with asyncio.timeout(2 * self._timeout_s):  # a trickled response must not block a patient forever
+                return await self._exchange(request)
         except TokenRefusedError as refused:
-            answer = EhrResponse(401, {}, b"", sent=False, error=refused.code)
+            return EhrResponse(401, {}, b"", sent=False, error=refused.code)
         except TokenUnavailableError as away:
             headers = {} if away.retry_after is None else {"retry-after": away.retry_after}
-            answer = EhrResponse(503, headers, b"", sent=False, error="token_unavailable")
+            return EhrResponse(503, headers, b"", sent=False, error="token_unavailable")
         except WithheldError:
-            answer = EhrResponse(None, {}, b"", sent=departure.left, error="withheld")
+            error = "withheld"
         except TimeoutError:
-            answer = EhrResponse(None, {}, b"", sent=departure.left, error="timeout")
-        except Exception as error:
-            # Of the network, of the other side, or of the HTTP library over what the other side said: no answer.
-            if not isinstance(error, httpx.RequestError):
-                _log.error("an EHR's answer could not be read", extra={"error": type(error).__name__})
-            answer = EhrResponse(None, {}, b"", sent=departure.left, error=type(error).__name__)
-        told = "none" if answer.status is None else str(answer.status)
-        self._observer.count("ehr_requests_total", endpoint=self._name, operation=operation, status=told)
-        self._observer.seconds("ehr_request_seconds", monotonic() - started, endpoint=self._name, operation=operation)
-        return answer
+            error = "timeout"
+        except Exception as failure:
+            # Of the network, of the other side, or of the HTTP library over what the other side said: no response.
+            if not isinstance(failure, httpx.RequestError):
+                _log.error("an EHR's response could not be read", extra={"error": type(failure).__name__})
+            error = type(failure).__name__
+        return EhrResponse(None, {}, b"", sent=guard.may_have_arrived, error=error)
 
     async def _exchange(self, request: httpx.Request) -> EhrResponse:
         response = await self._client.send(request, stream=True)
-        if not 100 <= response.status_code <= 599:
+        status, headers = response.status_code, dict(response.headers)
+        if not 100 <= status <= 599:
             await response.aclose()
             return EhrResponse(None, {}, b"", sent=True, error="no_http_status")
         body = bytearray()
         try:
             async for chunk in response.aiter_bytes():
                 body += chunk
-                if len(body) > LARGEST_ANSWER_BYTES:
-                    return EhrResponse(response.status_code, dict(response.headers), b"", sent=True, error="too_large")
+                if len(body) > LARGEST_RESPONSE_BYTES:
+                    return EhrResponse(status, headers, b"", sent=True, error="too_large")
         except httpx.DecodingError:
-            return EhrResponse(response.status_code, dict(response.headers), b"", sent=True, error="undecodable")
+            return EhrResponse(status, headers, b"", sent=True, error="undecodable")
         finally:
             await response.aclose()
-        return EhrResponse(response.status_code, dict(response.headers), bytes(body), sent=True)
+        return EhrResponse(status, headers, bytes(body), sent=True)
 
     async def _pace(self) -> None:
-        """The endpoint's own ceiling of requests a second, evenly spread."""
+        """The configured rate, `max_requests_per_s`, evenly spread."""
         if not self._pause_s:
             return
         now = monotonic()

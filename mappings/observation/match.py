@@ -10,9 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final
+from typing import Final
 
-from mappings.fhir_json import version_of
+from mappings.fhir_json import JsonObject, version_of
 from schemas.ehr import ResourceVersion, SearchMatches
 
 _UNREADABLE: Final = object()
@@ -21,7 +21,7 @@ _LARGEST_EXPONENT = 400
 _PARTIAL_DATE = re.compile(r"\d{4}(-\d\d){0,2}")
 
 
-def compare(meant: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]]) -> SearchMatches:
+def compare(meant: JsonObject, candidates: Sequence[JsonObject]) -> SearchMatches:
     """Sort what a search brought: the same content, or something else about (maybe) the same patient, code and time."""
     same: list[ResourceVersion] = []
     different = 0
@@ -35,14 +35,14 @@ def compare(meant: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]]) -
     return SearchMatches(tuple(same), different)
 
 
-def _is_of_something_else(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+def _is_of_something_else(a: JsonObject, b: JsonObject) -> bool:
     """Only what can be read tells."""
     codes = _codes(a.get("code")), _codes(b.get("code"))
     apart = _UNREADABLE not in codes and not _overlap(*codes)
     return apart or _differs(_subject(a), _subject(b)) or _differs(_times(a), _times(b))
 
 
-def _is_the_same(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+def _is_the_same(a: JsonObject, b: JsonObject) -> bool:
     """Whether all of it can be read, and is the same."""
     return (
         _agrees(_subject(a), _subject(b))
@@ -64,7 +64,7 @@ def _overlap(some: object, others: object) -> bool:
     return isinstance(some, frozenset) and isinstance(others, frozenset) and not some.isdisjoint(others)
 
 
-def _subject(resource: Mapping[str, Any]) -> object:
+def _subject(resource: JsonObject) -> object:
     """`Patient/<id>`, also where the EHR made the reference absolute."""
     subject = resource.get("subject")
     reference = subject.get("reference") if isinstance(subject, Mapping) else None
@@ -88,7 +88,7 @@ def _code(coding: object) -> object:
     return (system, code) if readable else _UNREADABLE
 
 
-def _times(resource: Mapping[str, Any]) -> object:
+def _times(resource: JsonObject) -> object:
     if "effectiveDateTime" in resource:
         times: tuple[object, ...] = (_instant(resource["effectiveDateTime"]),)
     elif isinstance(period := resource.get("effectivePeriod"), Mapping):
@@ -111,7 +111,7 @@ def _instant(text: object) -> object:
         return _UNREADABLE
 
 
-def _values(resource: Mapping[str, Any]) -> object:
+def _values(resource: JsonObject) -> object:
     """The value and each component's value, by code."""
     components = resource.get("component", [])
     if not isinstance(components, list) or not all(isinstance(one, Mapping) for one in components):
@@ -120,7 +120,7 @@ def _values(resource: Mapping[str, Any]) -> object:
     return _UNREADABLE if any(_UNREADABLE in value for value in values) else frozenset(values)
 
 
-def _value(holder: Mapping[str, Any]) -> object:
+def _value(holder: JsonObject) -> object:
     if "valueQuantity" in holder:
         quantity = holder["valueQuantity"]
         return _quantity(quantity) if isinstance(quantity, Mapping) else _UNREADABLE
@@ -128,7 +128,7 @@ def _value(holder: Mapping[str, Any]) -> object:
     return text if text is None or isinstance(text, str) else _UNREADABLE
 
 
-def _quantity(quantity: Mapping[str, Any]) -> object:
+def _quantity(quantity: JsonObject) -> object:
     number, unit = _number(quantity.get("value")), quantity.get("code") or quantity.get("unit")
     return (number, unit) if number is not None and isinstance(unit, str) else _UNREADABLE
 

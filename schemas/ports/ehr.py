@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from schemas.ehr import EhrResponse
-from schemas.operation import Intent
+from schemas.ehr import EhrResponse, SearchParameters
 
 LastCheck = Callable[[], bool]
-"""Asked when the first byte of a write would go out: false keeps it here, and nothing was sent."""
+"""Called when the first byte of a write is about to leave. False stops the request: nothing is sent."""
 
 
 class EhrEndpoint(Protocol):
-    """One EHR. Never raises for what the EHR does: every answer, refusal and silence is an EhrAnswer."""
+    """One EHR. Never raises for what the EHR does: every response, refusal and silence is an EhrResponse."""
 
     async def active_encounter(self, subject_id: str, at: datetime) -> tuple[str | None, EhrResponse | None]:
-        """Reference of the patient's encounter at that moment (`Encounter/…`), or None with the answer that told so."""
+        """Reference of the patient's encounter at that moment (`Encounter/…`), or None and the response that says so."""
         ...
 
-    async def create(
-        self, resource: Mapping[str, Any], intent: Intent, last_check: LastCheck | None = None
-    ) -> EhrResponse:
+    def forget_encounters(self, subject_id: str) -> None:
+        """Look the patient's encounters up again next time: they may have changed."""
+        ...
+
+    async def create(self, resource: Mapping[str, Any], last_check: LastCheck | None = None) -> EhrResponse:
         """POST a resource, once."""
         ...
 
@@ -36,8 +37,10 @@ class EhrEndpoint(Protocol):
         """PUT an amendment, once."""
         ...
 
-    async def find(self, intent: Intent) -> tuple[list[Mapping[str, Any]], EhrResponse]:
-        """Resources at the EHR that may be this intent: by identifier where it can, else patient, code and time."""
+    async def search(
+        self, resource_type: str, parameters: SearchParameters
+    ) -> tuple[Sequence[Mapping[str, Any]], EhrResponse]:
+        """Every resource that matches. `error` of the response is set unless the result is complete."""
         ...
 
     async def close(self) -> None:

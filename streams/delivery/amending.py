@@ -1,10 +1,11 @@
-"""What an attempt is to write: a new Observation, or the next version of the one that an earlier result stands in."""
+"""What an attempt writes: a new resource, or the next version of the one that holds an earlier result."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any, NamedTuple
 
+from mappings.result_kind import AnyResultKind
 from schemas.capabilities import ResourceCapabilities
 from schemas.ehr import ResourceVersion
 from schemas.operation import TERMINAL, Operation, State
@@ -15,10 +16,10 @@ LONGEST_CHAIN = 100
 
 
 class _ForgottenError(Exception):
-    """The ledger does not hold an earlier write of the event: whether it is in the chart, nobody knows."""
+    """The ledger does not hold an earlier write of the event: whether it is in the chart is not known."""
 
 
-class Plan(NamedTuple):
+class WritePlan(NamedTuple):
     """What to send; of an update, which resource it replaces."""
 
     action: Action
@@ -26,21 +27,29 @@ class Plan(NamedTuple):
     target: ResourceVersion | None
 
 
-async def plan(operation: Operation, capabilities: ResourceCapabilities, ledger: Ledger) -> Plan | Verdict:
-    """Create; or, where an earlier result of this source event stands in the chart, update that one."""
-    resource = dict(operation.intent.payload)
+async def plan_write(
+    operation: Operation, kind: AnyResultKind, capabilities: ResourceCapabilities, ledger: Ledger
+) -> WritePlan | Verdict:
+    """Create; or, where an earlier result of this source event is in the chart, update that one."""
+    resource = operation.intent.payload
     if operation.amends is None:
-        return Plan("create", resource, None)
+        return _create(dict(resource), capabilities)
     try:
-        earlier = await _standing(operation.amends, ledger)
+        earlier = await _earlier_in_chart(operation.amends, ledger)
     except _ForgottenError:
         return verdict_of(State.HELD, "amends_forgotten")
     if earlier is None:
-        return Plan("create", resource | {"status": "final"}, None)
+        return _create(kind.as_original(resource), capabilities)
     held = _why_held(operation, earlier, capabilities)
     if held is not None:
         return verdict_of(State.HELD, held)
-    return Plan("update", resource | {"status": "amended"}, ResourceVersion(earlier.resource_id, earlier.version))
+    return WritePlan("update", kind.as_amendment(resource), ResourceVersion(earlier.resource_id, earlier.version))
+
+
+def _create(resource: dict[str, Any], capabilities: ResourceCapabilities) -> WritePlan | Verdict:
+    if not capabilities.create:
+        return verdict_of(State.HELD, "create_unsupported")
+    return WritePlan("create", resource, None)
 
 
 def _why_held(operation: Operation, earlier: Operation, capabilities: ResourceCapabilities) -> str | None:
@@ -54,8 +63,8 @@ def _why_held(operation: Operation, earlier: Operation, capabilities: ResourceCa
     return "subject_changed" if earlier.intent.subject_id != operation.intent.subject_id else None
 
 
-async def _standing(operation_id: str, ledger: Ledger) -> Operation | None:
-    """The nearest earlier write that is in the chart, or may come to be; None where none is."""
+async def _earlier_in_chart(operation_id: str, ledger: Ledger) -> Operation | None:
+    """The nearest earlier write that is in the chart, or may come to be; None where there is none."""
     before: str | None = operation_id
     earlier: Operation | None = None
     for _step in range(LONGEST_CHAIN):

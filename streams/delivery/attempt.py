@@ -1,248 +1,148 @@
 """One attempt to write one operation: review, encounter, one request, the verdict; and the search that settles doubt.
 
-Nothing here decides what an answer means (`streams.delivery.verdict`) or when to try again (`streams.delivery.role`).
+Nothing here decides what a response means (`streams.delivery.verdict`), what a resource says (`mappings.result_kind`) or when
+to retry (`streams.delivery.endpoint_gate`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import NamedTuple, Protocol
 
-import orjson
-
-from mappings.observation.match import compare
-from schemas.capabilities import Capabilities
-from schemas.ehr import EhrResponse, SearchMatches
-from schemas.endpoint_kinds import EndpointKind
+from schemas.ehr import Acknowledgement, EhrResponse
 from schemas.errors import RetryLater
-from schemas.instants import MICROSECOND
 from schemas.operation import Operation, State
-from schemas.ports.clock import Clock
-from schemas.ports.ehr import EhrEndpoint
-from schemas.ports.ledger import Ledger
-from streams.delivery.absences import EncounterAbsences
-from streams.delivery.amending import Plan, plan
-from streams.delivery.audit import readdressed
-from streams.delivery.doubt import Doubt
-from streams.delivery.refusals import TokenRefusals
-from streams.delivery.review import Readdress, Review, Stop
-from streams.delivery.verdict import MESSAGES, AttemptContext, Verdict, judge, judge_search, verdict_of
+from schemas.ports.ehr import LastCheck
+from streams.delivery.amending import WritePlan, plan_write
+from streams.delivery.attempt_result import AttemptResult, with_evidence
+from streams.delivery.chart_search import ChartSearch
+from streams.delivery.encounter_lookup import EncounterLookup
+from streams.delivery.endpoint_gate import EndpointGate
+from streams.delivery.in_doubt import InDoubtWrite
+from streams.delivery.ports import DeliveryPorts
+from streams.delivery.presend_checks import LeaseCheck, PresendChecks
+from streams.delivery.token_refusals import TokenRefusals
+from streams.delivery.verdict import AttemptContext, Verdict, judge_response, verdict_of
 
 log = logging.getLogger(__name__)
-Reviewing = Callable[[Operation, datetime], Review]
-"""Compares an operation with the current records; RetryLater while they are not current."""
 
 
-class Gate(Protocol):
-    """Whether an attempt may go on now, and one of the endpoint's places to do so."""
+class _FinalCheck:
+    """Called when the first byte of a write is about to leave; keeps why it was stopped."""
 
-    places: asyncio.Semaphore
-
-    def closed(self) -> str | None:
-        """Why nothing may be sent now (a code), or None."""
-        ...
-
-
-class Attempted(NamedTuple):
-    """The verdict and its evidence."""
-
-    verdict: Verdict
-    http_status: int | None = None
-    request: bytes | None = None
-    response: bytes | None = None
-    in_doubt: bool = False
-    """It may have been written, and was not found by a complete search, or nobody could search."""
-
-
-class _LastCheck:
-    """Asked when the first byte of a write would go out; keeps why it was refused."""
-
-    def __init__(self, decide: Callable[[], Verdict | None], doubt: Doubt) -> None:
+    def __init__(self, decide: Callable[[], Verdict | None], write: InDoubtWrite) -> None:
         self._decide = decide
-        self._doubt = doubt
+        self._write = write
         self.refusal: Verdict | None = None
 
     def __call__(self) -> bool:
         self.refusal = self._decide()
         if self.refusal is None:
-            self._doubt.opens()
+            self._write.begin()
         return self.refusal is None
 
 
-@dataclass(frozen=True)
 class Attempts:
     """How operations of one endpoint are attempted."""
 
-    kind: EndpointKind
-    capabilities: Capabilities
-    ehr: EhrEndpoint
-    review: Reviewing
-    clock: Clock
-    gate: Gate
-    ledger: Ledger
-    search_delays_s: tuple[float, ...]
-    encounter_wait_s: float
-    refusals: TokenRefusals = field(default_factory=TokenRefusals)
-    absences: EncounterAbsences = field(default_factory=EncounterAbsences)
+    def __init__(
+        self, ports: DeliveryPorts, gate: EndpointGate, search_delays_s: tuple[float, ...], encounter_wait_s: float
+    ) -> None:
+        self._ports = ports
+        self._gate = gate
+        self._refusals = TokenRefusals()
+        self._checks = PresendChecks(ports, gate)
+        self._encounters = EncounterLookup(ports, gate, self._refusals, encounter_wait_s)
+        self._chart = ChartSearch(ports, gate, self._refusals, search_delays_s)
 
-    async def make(self, operation: Operation, send_before: Callable[[], bool]) -> Attempted:
-        """One attempt. `send_before` tells whether the lease leaves time to send. Never raises, but when cancelled."""
-        doubt = Doubt(operation)
+    async def make(self, operation: Operation, lease_allows: LeaseCheck) -> AttemptResult:
+        """One attempt. Never raises, unless it is cancelled."""
+        write = InDoubtWrite(operation)
         try:
-            attempted = await self._make(operation, send_before, doubt)
+            result = await self._make(operation, lease_allows, write)
         except RetryLater:
-            attempted = Attempted(Verdict(State.DEFERRED, "ledger_away", None))
+            result = AttemptResult(Verdict(State.DEFERRED, "ledger_away", None))
         except Exception as error:
             # A defect of ours: neither its operation nor the worker may be lost over it, and its text may hold PHI.
             log.error("operation could not be handled", extra={"error": type(error).__name__})  # noqa: TRY400
-            attempted = Attempted(verdict_of(State.HELD, "internal_error"))
-        return attempted._replace(verdict=doubt.over(attempted.verdict), in_doubt=doubt.stays)
+            result = AttemptResult(verdict_of(State.HELD, "internal_error"))
+        return result._replace(verdict=write.restrict(result.verdict), in_doubt=write.remains)
 
-    async def _make(self, operation: Operation, send_before: Callable[[], bool], doubt: Doubt) -> Attempted:
+    async def _make(self, operation: Operation, lease_allows: LeaseCheck, write: InDoubtWrite) -> AttemptResult:
         if operation.state is State.UNKNOWN:
-            return await self._settle_doubt(operation, doubt)
-        agreed = await self._agreed(operation)
-        if isinstance(agreed, Verdict):
-            return Attempted(agreed)
-        operation = agreed
-        planned = await plan(operation, self.capabilities.of(operation.intent.resource_type), self.ledger)
+            return await self._settle_doubt(operation, write)
+        reviewed = await self._checks.reviewed(operation)
+        if isinstance(reviewed, Verdict):
+            return AttemptResult(reviewed)
+        planned = await self._plan(reviewed)
         if isinstance(planned, Verdict):
-            return Attempted(planned)
-        asked = self._asked(operation, planned)
-        if asked.capabilities.encounter == "required":
-            found = await self._encounter(operation, asked)
-            if isinstance(found, Attempted):
-                return found
-            planned.resource["encounter"] = {"reference": found}
-        return await self._write(operation, planned, asked, send_before, doubt)
+            return AttemptResult(planned)
+        context = self._context(reviewed, planned)
+        if context.capabilities.encounter == "required":
+            encounter = await self._encounters.reference(reviewed, context)
+            if isinstance(encounter, AttemptResult):
+                return encounter
+            kind = self._ports.result_kind(reviewed)
+            planned = planned._replace(resource=kind.with_encounter(planned.resource, encounter))
+        return await self._write(reviewed, planned, context, lease_allows, write)
+
+    async def _settle_doubt(self, operation: Operation, write: InDoubtWrite) -> AttemptResult:
+        planned = await self._plan(operation)
+        if isinstance(planned, Verdict):
+            return AttemptResult(planned)
+        return await self._chart.settle(operation, planned, self._context(operation, planned), write)
+
+    async def _plan(self, operation: Operation) -> WritePlan | Verdict:
+        if operation.intent.resource_type not in self._ports.result_kinds:
+            return verdict_of(State.HELD, "create_unsupported")
+        capabilities = self._ports.resource_capabilities(operation)
+        return await plan_write(operation, self._ports.result_kind(operation), capabilities, self._ports.ledger)
+
+    def _context(self, operation: Operation, planned: WritePlan) -> AttemptContext:
+        capabilities = self._ports.resource_capabilities(operation)
+        refusals = self._refusals.count(operation.operation_id)
+        return AttemptContext(self._ports.kind, capabilities, planned.action, operation.code, refusals)
+
+    # -- writing ------------------------------------------------------------------------------------------------------
 
     async def _write(
-        self, operation: Operation, planned: Plan, asked: AttemptContext, send_before: Callable[[], bool], doubt: Doubt
-    ) -> Attempted:
-        last = _LastCheck(lambda: self._kept_back(operation, send_before), doubt)
-        async with self.gate.places:
-            kept_back = self._kept_back(operation, send_before)
-            if kept_back is not None:
-                return Attempted(kept_back)
-            if planned.target is not None and planned.target.resource_id is not None:
-                target = planned.target
-                answer = await self.ehr.update(str(target.resource_id), target.version, planned.resource, last)
-            else:
-                answer = await self.ehr.create(planned.resource, operation.intent, last)
-        if last.refusal is not None and not answer.sent:
-            doubt.answered(last.refusal)
-            return Attempted(last.refusal)
-        self.refusals.note(operation.operation_id, answer)
-        verdict = judge(asked, operation.intent.resource_type, answer, self.clock())
-        doubt.answered(verdict)
-        if planned.target is not None and verdict.state is State.SUCCEEDED and verdict.resource_id is None:
-            verdict = verdict._replace(resource_id=planned.target.resource_id)
+        self,
+        operation: Operation,
+        planned: WritePlan,
+        context: AttemptContext,
+        lease_allows: LeaseCheck,
+        write: InDoubtWrite,
+    ) -> AttemptResult:
+        final_check = _FinalCheck(lambda: self._checks.blocked(operation, lease_allows), write)
+        async with self._gate.slots:
+            blocked = self._checks.blocked(operation, lease_allows)
+            if blocked is not None:
+                return AttemptResult(blocked)
+            response = await self._send(operation, planned, final_check)
+        if final_check.refusal is not None and not response.sent:
+            write.resolve_by_response(final_check.refusal)
+            return AttemptResult(final_check.refusal)
+        self._refusals.note(operation.operation_id, response)
+        verdict = self._judge(operation, planned, context, response)
+        write.resolve_by_response(verdict)
         if verdict.state is State.UNKNOWN:
-            looked = await self._look(operation, planned, asked, doubt)
-            return looked._replace(http_status=answer.status, request=_bytes(planned), response=answer.body or None)
-        return Attempted(verdict, answer.status, _bytes(planned), answer.body or None)
+            found = await self._chart.settle(operation, planned, context, write)
+            return with_evidence(found.verdict, response)
+        return with_evidence(verdict, response)
 
-    async def _agreed(self, operation: Operation) -> Operation | Verdict:
-        """The operation as the current records would have it; its corrected address is durable before it is used."""
-        reviewed = self._reviewed(operation)
-        if not isinstance(reviewed, Readdress):
-            return operation if reviewed is None else reviewed
-        claim, told = (operation.operation_id, operation.fence), readdressed(operation)
-        if not await asyncio.to_thread(self.ledger.readdress, *claim, reviewed.intent, told):
-            return verdict_of(State.DEFERRED, "stale_claim")
-        return operation.model_copy(update={"intent": reviewed.intent})
+    async def _send(self, operation: Operation, planned: WritePlan, last_check: LastCheck) -> EhrResponse:
+        target = planned.target
+        if target is not None and target.resource_id is not None:
+            return await self._ports.ehr.update(target.resource_id, target.version, planned.resource, last_check)
+        response = await self._ports.ehr.create(planned.resource, last_check)
+        if response.acknowledgement in (Acknowledgement.ERROR, Acknowledgement.REJECT):
+            self._ports.ehr.forget_encounters(operation.intent.subject_id)  # one may have closed since it was looked up
+        return response
 
-    def _kept_back(self, operation: Operation, send_before: Callable[[], bool]) -> Verdict | None:
-        """Why it may not be sent at this very moment, or None."""
-        closed = self.gate.closed() or (None if send_before() else "lease_short")
-        if closed is not None:
-            return verdict_of(State.DEFERRED, closed)
-        reviewed = self._reviewed(operation)
-        return verdict_of(State.DEFERRED, "readdressed") if isinstance(reviewed, Readdress) else reviewed
-
-    def _reviewed(self, operation: Operation) -> Readdress | Verdict | None:
-        """What the current records ask for: another address, or that it is not sent; None where they agree."""
-        try:
-            reviewed = self.review(operation, self.clock())
-        except RetryLater as away:
-            return verdict_of(State.DEFERRED, "consent_unavailable")._replace(retry_after_s=away.after_s)
-        return verdict_of(reviewed.state, reviewed.code) if isinstance(reviewed, Stop) else reviewed
-
-    def _asked(self, operation: Operation, planned: Plan) -> AttemptContext:
-        refusals = self.refusals.before(operation.operation_id)
-        return AttemptContext(
-            self.kind, self.capabilities.of(operation.intent.resource_type), planned.action, operation.code, refusals
-        )
-
-    # -- the encounter -------------------------------------------------------------------------------------------------
-
-    async def _encounter(self, operation: Operation, asked: AttemptContext) -> str | Attempted:
-        async with self.gate.places:
-            closed = self.gate.closed()
-            if closed is not None:
-                return Attempted(verdict_of(State.DEFERRED, closed))
-            intent = operation.intent
-            measured = intent.source.last_time or intent.occurred_at - MICROSECOND  # the end of a window is exclusive
-            reference, answer = await self.ehr.active_encounter(intent.subject_id, measured)
-        if reference is not None:
-            self.absences.end(operation.operation_id)
-            return reference
-        if answer is not None and not _complete(answer):
-            self.absences.end(operation.operation_id)
-            self.refusals.note(operation.operation_id, answer)
-            verdict = judge(asked._replace(action="search"), "Encounter", answer, self.clock())
-            if verdict.state is State.SUCCEEDED:  # a page of the search is missing: not an absence
-                verdict = verdict_of(State.DEFERRED, "no_answer")
-            return Attempted(verdict, answer.status, None, answer.body or None)
-        if self.absences.waited_s(operation.operation_id, operation.claimed_at or self.clock()) > self.encounter_wait_s:
-            self.absences.end(operation.operation_id)
-            return Attempted(verdict_of(State.HELD, "no_encounter", "no_encounter_held"))
-        return Attempted(verdict_of(State.DEFERRED, "no_encounter"), answer.status if answer else None)
-
-    # -- settling doubt -----------------------------------------------------------------------------------------------
-
-    async def _settle_doubt(self, operation: Operation, doubt: Doubt) -> Attempted:
-        planned = await plan(operation, self.capabilities.of(operation.intent.resource_type), self.ledger)
-        if isinstance(planned, Verdict):
-            return Attempted(planned)
-        return await self._look(operation, planned, self._asked(operation, planned), doubt)
-
-    async def _look(self, operation: Operation, planned: Plan, asked: AttemptContext, doubt: Doubt) -> Attempted:
-        """Search the chart, several times because an index may lag, until the result is there or surely is not."""
-        found = SearchMatches((), 0)
-        answer: EhrResponse | None = None
-        for delay_s in self.search_delays_s:
-            await asyncio.sleep(delay_s)
-            async with self.gate.places:
-                candidates, answer = await self.ehr.find(operation.intent)
-            if not _complete(answer):
-                self.refusals.note(operation.operation_id, answer)
-                return self._still_unknown(asked, doubt.cause, answer)
-            found = compare(planned.resource, candidates)
-            if found.same:
-                break
-        verdict = judge_search(asked, doubt.cause, found)
-        doubt.searched()
-        return Attempted(verdict, answer.status if answer else None, None, answer.body if answer else None)
-
-    def _still_unknown(self, asked: AttemptContext, cause: str | None, answer: EhrResponse) -> Attempted:
-        """The search failed: the doubt stays, with its cause, unless only a person can make searching possible."""
-        search = judge(asked._replace(action="search"), asked.action, answer, self.clock())
-        if search.state is State.HELD:
-            return Attempted(search, answer.status, None, answer.body or None)
-        verdict = Verdict(
-            State.UNKNOWN, cause, MESSAGES["no_answer"], search.retry_after_s, whole_endpoint=search.whole_endpoint
-        )
-        return Attempted(verdict, answer.status, None, answer.body or None)
-
-
-def _complete(answer: EhrResponse) -> bool:
-    return answer.status == 200 and answer.error is None
-
-
-def _bytes(planned: Plan) -> bytes:
-    return orjson.dumps(planned.resource)
+    def _judge(
+        self, operation: Operation, planned: WritePlan, context: AttemptContext, response: EhrResponse
+    ) -> Verdict:
+        verdict = judge_response(context, operation.intent.resource_type, response, self._ports.clock())
+        if planned.target is not None and verdict.state is State.SUCCEEDED and verdict.resource_id is None:
+            return verdict._replace(resource_id=planned.target.resource_id)
+        return verdict

@@ -1,40 +1,52 @@
-"""What delivery tells the audit trail: one event for each operation that came to its end, or to a person's desk, and one
-when a result is sent to another chart than it was recorded for.
+"""The audit events of delivery: one when an operation becomes terminal or needs review, and one when a result is sent to
+another chart than it was recorded for.
 
-It is written with the outcome, in one transaction, and reaches Kafka through the outbox: what is settled is audited, and
-neither Kafka's pace nor its absence delays a write to the chart. Every attempt, with what was sent and answered, is in the
+An event is written with its outcome, in one transaction, and reaches Kafka through the outbox: what is settled is audited, and
+neither Kafka's pace nor its absence delays a write to the chart. Every attempt, with the bytes sent and received, is in the
 ledger.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
+from mappings.result_kind import AnyResultKind
 from schemas.audit import Step
 from schemas.operation import Operation, Outcome, State
 from schemas.ports.ledger import Beside
 
-_ENDS: dict[State, tuple[str, Literal["success", "refused", "failure"]]] = {
-    State.SUCCEEDED: ("observation.charted", "success"),
+AuditOutcome = Literal["success", "refused", "failure"]
+
+_ACTIONS: dict[State, tuple[str, AuditOutcome]] = {
     State.FAILED: ("operation.failed", "failure"),
     State.HELD: ("operation.held", "failure"),
     State.QUARANTINED: ("operation.quarantined", "refused"),
 }
 
 
-def audited(operation: Operation, outcome: Outcome) -> Beside:
-    """The event of this end; none for what is to be tried again later."""
-    if outcome.state not in _ENDS:
-        return Beside("delivery")
-    action, result = _ENDS[outcome.state]
-    return Beside("delivery", [_step(operation, action, result)._replace(reason=outcome.code)])
+class SettlementAudit:
+    """The event of a settled outcome; none for what is retried."""
+
+    def __init__(self, result_kinds: Mapping[str, AnyResultKind]) -> None:
+        self._result_kinds = result_kinds
+
+    def __call__(self, operation: Operation, outcome: Outcome) -> Beside:
+        """What goes out with the outcome."""
+        action = self._action(operation, outcome.state)
+        return Beside("delivery", [] if action is None else [_step(operation, *action)._replace(reason=outcome.code)])
+
+    def _action(self, operation: Operation, state: State) -> tuple[str, AuditOutcome] | None:
+        if state is State.SUCCEEDED:
+            return self._result_kinds[operation.intent.resource_type].charted_action, "success"
+        return _ACTIONS.get(state)
 
 
 def readdressed(operation: Operation) -> Beside:
-    """The event of a result that goes to another chart than it was recorded for: the patient's id there was corrected."""
+    """The event of a result that is sent to another chart than it was recorded for: the patient's id was corrected."""
     return Beside("delivery", [_step(operation, "operation.readdressed", "success")._replace(reason="subject_changed")])
 
 
-def _step(operation: Operation, action: str, result: Literal["success", "refused", "failure"]) -> Step:
+def _step(operation: Operation, action: str, outcome: AuditOutcome) -> Step:
     intent = operation.intent
-    return Step(intent.tenant_id, action, result, operation.operation_id, intent.endpoint, intent.source.event_id)
+    return Step(intent.tenant_id, action, outcome, operation.operation_id, intent.endpoint, intent.source.event_id)

@@ -1,6 +1,6 @@
-"""What an EHR's answer says, read without trusting it: error codes, ids, versions, waiting times. Any bytes are safe.
+"""What an EHR's response says, read without trusting it: error codes, ids, versions, waiting times. Any bytes are safe. Pure.
 
-Sources: FHIR R4 OperationOutcome and http.html; Epic error codes (docs/ehr-behaviour.md).
+Sources: FHIR R4 OperationOutcome and http.html; docs/ehr-behaviour.md.
 """
 
 from __future__ import annotations
@@ -15,18 +15,25 @@ import orjson
 
 from schemas.ehr import EhrResponse, ResourceVersion
 from schemas.fhir_id import FHIR_ID, fhir_id
+from streams.delivery.dialects import DIALECTS
 
-EPIC_CODES = "urn:oid:1.2.840.114350"
 LONGEST_WAIT_S = 3600.0
 _ETAG = re.compile(rf'(?:W/)?"({FHIR_ID})"')
 _ISSUE_CODE = re.compile(r"[a-z][a-z-]{0,30}")
 _VENDOR_CODE = re.compile(r"[0-9]{1,9}")
 
 
-class Issues(NamedTuple):
-    """Codes of an OperationOutcome: the vendor's numbers and FHIR issue types. Never its free text, which may hold PHI."""
+class VendorCode(NamedTuple):
+    """A code of an EHR's own, and the kind of EHR whose dialect knows its coding system."""
 
-    vendor: frozenset[str]
+    kind: str
+    code: str
+
+
+class Issues(NamedTuple):
+    """Codes of an OperationOutcome: the vendor's and FHIR issue types. Never its free text, which may hold PHI."""
+
+    vendor: frozenset[VendorCode]
     fhir: frozenset[str]
 
 
@@ -44,7 +51,7 @@ def issues(body: bytes) -> Issues:
     resource = json_object(body)
     if resource is None or resource.get("resourceType") != "OperationOutcome":
         return Issues(frozenset(), frozenset())
-    vendor: set[str] = set()
+    vendor: set[VendorCode] = set()
     fhir: set[str] = set()
     for issue in _objects(resource.get("issue")):
         code = issue.get("code")
@@ -55,12 +62,18 @@ def issues(body: bytes) -> Issues:
     return Issues(frozenset(vendor), frozenset(fhir))
 
 
-def _vendor_codes(details: Mapping[str, Any]) -> Iterator[str]:
+def _vendor_codes(details: Mapping[str, Any]) -> Iterator[VendorCode]:
     for coding in _objects(details.get("coding")):
         system, code = coding.get("system"), coding.get("code")
-        epic = isinstance(system, str) and system.startswith(EPIC_CODES)
-        if epic and isinstance(code, str) and _VENDOR_CODE.fullmatch(code):
-            yield code
+        kind = _kind_of(system) if isinstance(system, str) else None
+        if kind is not None and isinstance(code, str) and _VENDOR_CODE.fullmatch(code):
+            yield VendorCode(kind, code)
+
+
+def _kind_of(system: str) -> str | None:
+    """The kind of EHR whose codes stand in this coding system."""
+    known = ((kind, dialect.code_system) for kind, dialect in DIALECTS.items())
+    return next((kind for kind, prefix in known if prefix is not None and system.startswith(prefix)), None)
 
 
 def _objects(value: object) -> Iterator[dict[str, Any]]:
@@ -68,21 +81,21 @@ def _objects(value: object) -> Iterator[dict[str, Any]]:
         yield from (item for item in value if isinstance(item, dict))
 
 
-def header(answer: EhrResponse, name: str) -> str | None:
+def header(response: EhrResponse, name: str) -> str | None:
     """A response header, whatever the case of its name."""
-    for key, value in answer.headers.items():
+    for key, value in response.headers.items():
         if key.lower() == name:
             return value
     return None
 
 
-def written(answer: EhrResponse, resource_type: str) -> ResourceVersion:
+def written_version(response: EhrResponse, resource_type: str) -> ResourceVersion:
     """Id and version from Location (relative or absolute), ETag, or a returned resource."""
-    resource_id, version = _from_location(header(answer, "location") or "", resource_type)
-    etag = _ETAG.fullmatch((header(answer, "etag") or "").strip())
+    resource_id, version = _from_location(header(response, "location") or "", resource_type)
+    etag = _ETAG.fullmatch((header(response, "etag") or "").strip())
     version = etag[1] if etag else version
     if resource_id is None:
-        resource = json_object(answer.body) or {}
+        resource = json_object(response.body) or {}
         resource_id = fhir_id(resource.get("id")) if resource.get("resourceType") == resource_type else None
     return ResourceVersion(resource_id, version)
 
@@ -94,9 +107,9 @@ def _from_location(location: str, resource_type: str) -> tuple[str | None, str |
     return (found[1], found[2]) if found else (None, None)
 
 
-def retry_after_s(answer: EhrResponse, now: datetime) -> float | None:
-    """How long the EHR asks us to wait: seconds or an HTTP date; nonsense is ignored, more than an hour is an hour."""
-    text = (header(answer, "retry-after") or "").strip()
+def retry_after_s(response: EhrResponse, now: datetime) -> float | None:
+    """How long the EHR asks us to wait: seconds or an HTTP date. Invalid values are ignored; an hour is the maximum."""
+    text = (header(response, "retry-after") or "").strip()
     if re.fullmatch(r"[0-9]{1,12}", text):
         return min(float(text), LONGEST_WAIT_S)
     try:
@@ -105,3 +118,8 @@ def retry_after_s(answer: EhrResponse, now: datetime) -> float | None:
         return min(max((until - now).total_seconds(), 0.0), LONGEST_WAIT_S)
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
+
+
+def is_complete(response: EhrResponse) -> bool:
+    """Whether a search brought everything there is."""
+    return response.status == 200 and response.error is None

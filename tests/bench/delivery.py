@@ -19,8 +19,11 @@ import orjson
 from adapters.ehr import connect
 from adapters.ledger import SqlLedger, migrate, open_ledger
 from mappings.observation.mapper import ObservationMapper
+from mappings.result_kinds import RESULT_KINDS
 from schemas.config import Config, Secret
 from schemas.operation import Intent, Source, State
+from streams.delivery.observing import DeliveryMetrics
+from streams.delivery.ports import DeliveryPorts
 from streams.delivery.role import Delivery
 from tests.bench.arithmetic import Run, alternating, by_contestant
 from tests.bench.plan import BenchResult, Plan, raw
@@ -130,16 +133,17 @@ def _delivered(database: Database, number: int) -> Callable[[str, Sequence[Inten
 async def _deliver(base_url: str, ledger: SqlLedger, amount: int) -> Run:
     endpoint, verdicts, stop = _config(base_url).endpoints[ENDPOINT], _Verdicts(), asyncio.Event()
     ehr = connect(ENDPOINT, endpoint, _no_secret, _now, verdicts)
-    delivery = Delivery(
-        ENDPOINT,
-        ehr,
-        ledger,
-        endpoint.matrix,
-        _now,
-        verdicts,
-        lambda _operation, _at: None,
+    ports = DeliveryPorts(
+        endpoint=ENDPOINT,
         kind=endpoint.kind,
+        capabilities=endpoint.matrix,
+        ehr=ehr,
+        ledger=ledger,
+        review=lambda _operation, _at: None,
+        clock=_now,
+        result_kinds=RESULT_KINDS,
     )
+    delivery = Delivery(ports, DeliveryMetrics(ENDPOINT, verdicts, _now))
     began, cpu_began = perf_counter(), process_time()
     working = asyncio.create_task(delivery.run(stop))
     while verdicts.states.total() < amount or ledger.states()[ENDPOINT].get(State.SUCCEEDED, 0) < amount:

@@ -9,8 +9,8 @@ import pytest
 
 from mappings.observation.match import compare
 from schemas.operation import State
-from streams.delivery.ehr_response import written
-from streams.delivery.verdict import AttemptContext, judge
+from streams.delivery.ehr_response import written_version
+from streams.delivery.verdict import AttemptContext, judge_response
 from testbed.sandbox_ehr.profiles import PROFILES
 from testbed.servers.process import free_port
 from tests.ehrs import NAME, START, Ehr, hapi_ehr, now, sandbox_ehr
@@ -43,8 +43,8 @@ def asked(ehr: Ehr, action: str = "create") -> AttemptContext:
 async def test_a_create_is_answered_with_the_place_of_the_observation(ehr: Ehr, patient: str) -> None:
     connection = ehr.connect()
     intent = ehr.intent(patient)
-    answer = await connection.create(ehr.with_encounter(intent), intent)
-    verdict = judge(asked(ehr), "Observation", answer, now())
+    answer = await connection.create(ehr.with_encounter(intent))
+    verdict = judge_response(asked(ehr), "Observation", answer, now())
     assert verdict.state is State.SUCCEEDED
     assert [o["id"] for o in ehr.observations(patient)] == [verdict.resource_id]
     await connection.close()
@@ -53,20 +53,20 @@ async def test_a_create_is_answered_with_the_place_of_the_observation(ehr: Ehr, 
 async def test_what_was_written_is_found_again_with_the_same_content(ehr: Ehr, patient: str) -> None:
     connection = ehr.connect()
     intent = ehr.intent(patient)
-    answer = await connection.create(ehr.with_encounter(intent), intent)
-    found, search = await connection.find(intent)
+    answer = await connection.create(ehr.with_encounter(intent))
+    found, search = await ehr.search(connection, intent)
     compared = compare(intent.payload, found)
     assert search.error is None
     assert compared.different == 0
-    assert [w.resource_id for w in compared.same] == [written(answer, "Observation").resource_id]
+    assert [w.resource_id for w in compared.same] == [written_version(answer, "Observation").resource_id]
     await connection.close()
 
 
 async def test_what_was_never_written_is_not_found(ehr: Ehr, patient: str) -> None:
     connection = ehr.connect()
     other = ehr.intent(patient, minute=30)
-    await connection.create(ehr.with_encounter(other), other)
-    found, search = await connection.find(ehr.intent(patient, minute=0))
+    await connection.create(ehr.with_encounter(other))
+    found, search = await ehr.search(connection, ehr.intent(patient, minute=0))
     assert search.status == 200
     assert compare(ehr.intent(patient, minute=0).payload, found) == ((), 0)
     await connection.close()
@@ -75,9 +75,9 @@ async def test_what_was_never_written_is_not_found(ehr: Ehr, patient: str) -> No
 async def test_another_value_at_the_same_time_is_another_result(ehr: Ehr, patient: str) -> None:
     connection = ehr.connect()
     intent = ehr.intent(patient, value=72)
-    await connection.create(ehr.with_encounter(intent), intent)
+    await connection.create(ehr.with_encounter(intent))
     changed = ehr.intent(patient, value=99)
-    found, _ = await connection.find(changed)
+    found, _ = await ehr.search(connection, changed)
     assert compare(changed.payload, found) == ((), 1)
     await connection.close()
 
@@ -102,7 +102,7 @@ async def test_a_patient_without_an_encounter_has_no_active_one(ehr: Ehr) -> Non
 async def test_a_refused_resource_is_an_answer_and_no_exception(ehr: Ehr, patient: str) -> None:
     connection = ehr.connect()
     intent = ehr.intent(patient)
-    answer = await connection.create(ehr.with_encounter(intent) | {"status": "nonsense"}, intent)
+    answer = await connection.create(ehr.with_encounter(intent) | {"status": "nonsense"})
     assert answer.status in (400, 422)
     assert answer.sent
     assert ehr.observations(patient) == []
@@ -113,9 +113,9 @@ async def test_an_ehr_that_is_away_is_an_answer_that_says_nothing_was_sent(ehr: 
     away = Ehr(ehr.label, ehr.section | {"base_url": f"http://127.0.0.1:{free_port()}", "auth": {"kind": "none"}}, *_no)
     connection = away.connect()
     intent = ehr.intent(patient)
-    answer = await connection.create(intent.payload, intent)
+    answer = await connection.create(intent.payload)
     assert (answer.status, answer.sent) == (None, False)
-    assert judge(asked(ehr), "Observation", answer, now()).state is State.DEFERRED
+    assert judge_response(asked(ehr), "Observation", answer, now()).state is State.DEFERRED
     await connection.close()
 
 
@@ -125,7 +125,7 @@ _no = (lambda _: None, lambda _: [])
 async def test_every_call_is_counted_by_endpoint_operation_and_status_only(ehr: Ehr, patient: str) -> None:
     connection = ehr.connect()
     intent = ehr.intent(patient)
-    await connection.create(ehr.with_encounter(intent), intent)
+    await connection.create(ehr.with_encounter(intent))
     labels = [labels for name, labels in ehr.observer.counted if name == "ehr_requests_total"]
     assert labels == [{"endpoint": NAME, "operation": "Observation.create", "status": "201"}]
     await connection.close()
@@ -134,10 +134,10 @@ async def test_every_call_is_counted_by_endpoint_operation_and_status_only(ehr: 
 async def test_an_amendment_makes_the_next_version_and_a_stale_one_is_refused(ehr: Ehr, patient: str) -> None:
     connection = ehr.connect()
     intent = ehr.intent(patient, value=72)
-    made = written(await connection.create(ehr.with_encounter(intent), intent), "Observation")
+    made = written_version(await connection.create(ehr.with_encounter(intent)), "Observation")
     amended = ehr.with_encounter(ehr.intent(patient, value=75)) | {"status": "amended"}
     answer = await connection.update(str(made.resource_id), made.version, amended)
-    verdict = judge(asked(ehr, "update"), "Observation", answer, now())
+    verdict = judge_response(asked(ehr, "update"), "Observation", answer, now())
     if not ehr.endpoint().matrix.observation.amend:
         assert verdict.state is State.HELD
         assert [o["valueQuantity"]["value"] for o in ehr.observations(patient)] == [72]
@@ -146,7 +146,7 @@ async def test_an_amendment_makes_the_next_version_and_a_stale_one_is_refused(eh
     assert (verdict.state, verdict.version) == (State.SUCCEEDED, "2")
     assert [(o["status"], o["valueQuantity"]["value"]) for o in ehr.observations(patient)] == [("amended", 75)]
     stale = await connection.update(str(made.resource_id), made.version, amended)
-    assert judge(asked(ehr, "update"), "Observation", stale, now()).code == "version_conflict"
+    assert judge_response(asked(ehr, "update"), "Observation", stale, now()).code == "version_conflict"
     await connection.close()
 
 
@@ -156,7 +156,7 @@ async def test_the_same_result_sent_twice_is_doubled_only_where_the_ehr_has_no_m
     connection = ehr.connect()
     intent = ehr.intent(patient)
     for _time in range(2):
-        await connection.create(ehr.with_encounter(intent), intent)
+        await connection.create(ehr.with_encounter(intent))
     capabilities = ehr.endpoint().matrix.observation
     defended = capabilities.conditional_create or capabilities.server_dedupes
     assert len(ehr.observations(patient)) == (1 if defended else 2)

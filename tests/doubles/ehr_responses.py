@@ -7,7 +7,7 @@ import orjson
 
 from schemas.ehr import EhrResponse
 from schemas.endpoint_kinds import DEFAULTS
-from streams.delivery.ehr_response import EPIC_CODES
+from streams.delivery.dialects.epic import CODE_SYSTEM
 from streams.delivery.verdict import AttemptContext
 
 NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
@@ -21,7 +21,7 @@ def ask(
 
 
 def outcome(*codes: str, fhir: str = "processing") -> bytes:
-    coded = [{"code": fhir, "details": {"coding": [{"system": f"{EPIC_CODES}.1", "code": code}]}} for code in codes]
+    coded = [{"code": fhir, "details": {"coding": [{"system": f"{CODE_SYSTEM}.1", "code": code}]}} for code in codes]
     return orjson.dumps({"resourceType": "OperationOutcome", "issue": coded or [{"code": fhir}]})
 
 

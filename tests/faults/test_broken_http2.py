@@ -58,7 +58,7 @@ async def test_an_answer_that_broke_off_says_that_the_request_had_left(server: H
     connection = ehr.connect(timeout_s=2)
     first, second = ehr.intent("p0"), ehr.intent("p1")
     server.break_with = breaks
-    assert (await connection.create(first.payload, first)).status == 201
-    answer = await connection.create(second.payload, second)
+    assert (await connection.create(first.payload)).status == 201
+    answer = await connection.create(second.payload)
     assert (answer.status, answer.sent) == (None, True)
     await connection.close()

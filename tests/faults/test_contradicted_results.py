@@ -20,7 +20,7 @@ async def test_a_reading_the_chart_contradicts_is_quarantined_and_never_overwrit
         ledger = MemoryLedger()
         connection = ehr.connect()
         other = ehr.intent("p0", value=99)
-        await connection.create(ehr.with_encounter(other), other)
+        await connection.create(ehr.with_encounter(other))
         await connection.close()
         ehr.sandbox.sandbox.faults.put([Fault(kind="already_exists")])
         ledger.record([ehr.intent("p0", value=72)])
@@ -125,10 +125,10 @@ async def test_pages_that_repeat_rows_do_not_make_a_result_look_doubled(tmp_path
         connection = ehr.connect()
         for device in range(60):
             other = ehr.intent("p0", value=100 + device, device=f"mon-{device}")
-            await connection.create(other.payload, other)
-        await connection.create(intent.payload, intent)
+            await connection.create(other.payload)
+        await connection.create(intent.payload)
         ehr.sandbox.sandbox.faults.put([Fault(kind="duplicate_pages", operation="search")])
-        found, answer = await connection.find(intent)
+        found, answer = await ehr.search(connection, intent)
         await connection.close()
         assert answer.error is None
         assert len(found) == 61

@@ -92,7 +92,7 @@ async def test_a_crashed_worker_leaves_what_it_wrote_and_nothing_twice(ehr: Ehr)
     ledger.record([intent])
     [claimed] = ledger.claim(NAME, 1, lease_s=0)
     connection = ehr.connect()
-    await connection.create(ehr.with_encounter(claimed.intent), claimed.intent)
+    await connection.create(ehr.with_encounter(claimed.intent))
     await connection.close()
     await deliver_until(delivery(ehr, ledger), lambda: at_rest(ledger))
     assert ledger.states() == {NAME: {State.SUCCEEDED: 1}}

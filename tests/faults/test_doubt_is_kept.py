@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 import streams.delivery.attempt
-import streams.delivery.role
+import streams.delivery.endpoint_gate
 from adapters.ehr.fhir import FhirEndpoint
 from adapters.ledger import SqlLedger, open_ledger
+from mappings.observation.kind import ObservationKind
 from schemas.ehr import EhrResponse
 from schemas.errors import RetryLater
-from schemas.operation import Intent, Operation, State
+from schemas.operation import Operation, State
 from streams.delivery.review import review
 from testbed.sandbox_ehr.faults import Fault
 from tests.delivering import RESTING, deliver_until, delivery
@@ -36,8 +37,8 @@ REFUSED_SEARCHES = {
 
 @pytest.fixture(autouse=True)
 def patient_only_for_moments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams.delivery.role, "backoff_s", lambda *_: 0.02)
-    monkeypatch.setattr(streams.delivery.role, "LONGEST_PAUSE_S", 0.02)
+    monkeypatch.setattr(streams.delivery.endpoint_gate, "backoff_s", lambda *_: 0.02)
+    monkeypatch.setattr(streams.delivery.endpoint_gate, "LONGEST_PAUSE_S", 0.02)
 
 
 @pytest.fixture
@@ -134,10 +135,10 @@ def test_a_result_that_no_search_finds_is_not_sent_to_another_patient_when_it_is
 ) -> None:
     """An index may lag behind for longer than is searched."""
 
-    async def nothing(_self: FhirEndpoint, _intent: Intent) -> tuple[list[Any], EhrResponse]:
+    async def nothing(*_asked: object) -> tuple[list[Any], EhrResponse]:
         return [], EhrResponse(200, {}, b"{}", sent=True)
 
-    monkeypatch.setattr(FhirEndpoint, "find", nothing)
+    monkeypatch.setattr(FhirEndpoint, "search", nothing)
     strike(result.ehr, LOST)
     if result.ehr.endpoint().matrix.observation.conditional_create:
         assert result.deliver().state is State.SUCCEEDED  # sent again, conditionally: the EHR itself knows it
@@ -149,15 +150,17 @@ def test_a_result_that_no_search_finds_is_not_sent_to_another_patient_when_it_is
     assert result.charted() == (1, 0)
 
 
-@pytest.mark.parametrize("where", ["judge", "compare"])
+@pytest.mark.parametrize(
+    ("module", "name"), [(streams.delivery.attempt, "judge_response"), (ObservationKind, "same_as")]
+)
 def test_a_defect_of_ours_after_sending_leaves_the_write_in_doubt(
-    result: SingleResult, monkeypatch: pytest.MonkeyPatch, where: str
+    result: SingleResult, monkeypatch: pytest.MonkeyPatch, module: object, name: str
 ) -> None:
     def broken(*_: object) -> None:
         raise KeyError("a defect")
 
     with monkeypatch.context() as defect:
-        defect.setattr(streams.delivery.attempt, where, broken)
+        defect.setattr(module, name, broken)
         strike(result.ehr, LOST)
         held = result.deliver()
     assert (held.state, held.code, held.in_doubt) == (State.HELD, "internal_error", True)
@@ -171,7 +174,7 @@ def test_a_defect_of_ours_before_sending_leaves_no_doubt(result: SingleResult, m
         raise KeyError("a defect")
 
     with monkeypatch.context() as defect:
-        defect.setattr(streams.delivery.attempt, "plan", broken)
+        defect.setattr(streams.delivery.attempt, "plan_write", broken)
         held = result.deliver()
     assert (held.code, held.in_doubt) == ("internal_error", False)
     result.release()
@@ -187,14 +190,14 @@ def test_a_ledger_that_is_away_while_doubt_is_settled_does_not_end_the_doubt(
     result.deliver()
     strike(result.ehr)
     result.release()
-    real, away = streams.delivery.attempt.plan, iter([True])
+    real, away = streams.delivery.attempt.plan_write, iter([True])
 
     async def plan(*asked: Any) -> Any:
         if next(away, False):
             raise RetryLater("the ledger is away")
         return await real(*asked)
 
-    monkeypatch.setattr(streams.delivery.attempt, "plan", plan)
+    monkeypatch.setattr(streams.delivery.attempt, "plan_write", plan)
     assert result.deliver().state is State.SUCCEEDED
     assert len(result.ehr.observer.requests("Observation.create")) == 1
     assert result.charted() == (1, 0)

@@ -31,9 +31,9 @@ async def test_a_write_after_a_server_took_leave_goes_to_a_new_connection(server
     ehr = ehr_at(server)
     connection = ehr.connect(timeout_s=2)
     first, second = ehr.intent("p0"), ehr.intent("p1")
-    assert (await connection.create(first.payload, first)).status == 201
+    assert (await connection.create(first.payload)).status == 201
     parts(server.connections[0], server.connections[0].answered)
-    assert (await connection.create(second.payload, second)).status == 201
+    assert (await connection.create(second.payload)).status == 201
     assert server.requests == ["POST /fhir/Observation"] * 2
     assert len(server.connections) == 2
     await connection.close()
@@ -56,6 +56,6 @@ async def test_a_connection_on_which_nothing_was_said_is_used_again(server: Http
     connection = ehr.connect(timeout_s=2)
     for patient in ("p0", "p1", "p2"):
         intent = ehr.intent(patient)
-        assert (await connection.create(intent.payload, intent)).status == 201
+        assert (await connection.create(intent.payload)).status == 201
     assert len(server.connections) == 1
     await connection.close()

@@ -12,21 +12,18 @@ from schemas.operation import State
 from schemas.ports.ledger import Ledger
 from streams.delivery.role import Delivery, Pace
 from tests.conditions import wait_until
+from tests.delivering import endpoint_delivery
 from tests.doubles.ledgers import HandClock, audited, ledger_at
 from tests.doubles.memory_ledger import MemoryLedger
-from tests.ehrs import NAME, Ehr, now, sandbox_ehr
+from tests.ehrs import NAME, Ehr, sandbox_ehr
 
 
 def worker(ehr: Ehr, connection: Any, ledger: Ledger) -> Delivery:
-    return Delivery(
-        NAME,
+    return endpoint_delivery(
         connection,
+        ehr.endpoint(),
         ledger,
-        ehr.endpoint().matrix,
-        now,
         ehr.observer,
-        lambda operation, at: None,
-        kind=ehr.endpoint().kind,
         pace=Pace(search_delays_s=(0.0,), poll_s=0.005),
     )
 

@@ -8,22 +8,19 @@ from schemas.operation import State
 from streams.delivery.role import Delivery, Pace
 from testbed.sandbox_ehr.faults import Fault
 from tests.conditions import wait_until
-from tests.ehrs import NAME, Ehr, now, sandbox_ehr
+from tests.delivering import endpoint_delivery
+from tests.ehrs import NAME, Ehr, sandbox_ehr
 
 PATIENTS = [f"p{n}" for n in range(10)]
 MINUTES = range(4)
 
 
 def worker(ehr: Ehr, ledger: SqlLedger) -> Delivery:
-    return Delivery(
-        NAME,
+    return endpoint_delivery(
         ehr.connect(timeout_s=1.0),
+        ehr.endpoint(timeout_s=1.0),
         ledger,
-        ehr.endpoint(timeout_s=1.0).matrix,
-        now,
         ehr.observer,
-        lambda operation, at: None,
-        kind=ehr.endpoint().kind,
         pace=Pace(search_delays_s=(0.0, 0.05)),
     )
 
@@ -61,7 +58,7 @@ async def test_a_worker_killed_in_the_middle_is_taken_over_without_a_second_obse
         ledger.record([ehr.intent(p) for p in PATIENTS])
         written, unsent = ledger.claim(NAME, 2, lease_s=0.0)
         connection = ehr.connect()
-        await connection.create(written.intent.payload, written.intent)
+        await connection.create(written.intent.payload)
         await connection.close()
         stop = asyncio.Event()
         running = asyncio.create_task(worker(ehr, ledger).run(stop))

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from adapters.ehr import connect
-from adapters.ehr.http import LARGEST_ANSWER_BYTES
+from adapters.ehr.http import LARGEST_RESPONSE_BYTES
 from schemas.config import Endpoint
 from schemas.errors import Misconfigured
 from schemas.ports.ehr import EhrEndpoint
@@ -41,8 +41,8 @@ async def test_patients_values_and_tokens_never_reach_a_log(tmp_path: Path, capl
         connection = ehr.connect()
         intent = ehr.intent("canary-patient", value=71.25)
         await connection.active_encounter("canary-patient", START)
-        await connection.create(ehr.with_encounter(intent), intent)
-        await connection.find(intent)
+        await connection.create(ehr.with_encounter(intent))
+        await ehr.search(connection, intent)
         await connection.close()
         assert len(ehr.observations("canary-patient")) == 1
     for canary in ("canary-patient", "71.25", "Bearer", ehr.sandbox.sandbox.login.client_secret):
@@ -54,7 +54,7 @@ async def test_silence_after_sending_says_that_it_may_have_arrived(ehr: Ehr, kin
     ehr.sandbox.sandbox.faults.put([Fault(kind=kind)])
     connection = ehr.connect(timeout_s=0.2)
     intent = ehr.intent("canary-patient")
-    answer = await connection.create(intent.payload, intent)
+    answer = await connection.create(intent.payload)
     assert (answer.status, answer.sent) == (None, True)
     await connection.close()
 
@@ -64,7 +64,7 @@ async def test_a_token_endpoint_that_is_silent_leaves_the_result_unsent(tmp_path
         ehr.sandbox.sandbox.faults.put([Fault(kind="slow", operation="token", delay_s=5)])
         connection = ehr.connect(timeout_s=0.2)
         intent = ehr.intent("p")
-        answer = await connection.create(intent.payload, intent)
+        answer = await connection.create(intent.payload)
         assert (answer.status, answer.sent) == (None, False)
         await connection.close()
 
@@ -76,13 +76,13 @@ async def test_a_refused_client_leaves_the_result_unsent_with_the_reason(tmp_pat
     ):  # the second one's key overwrites the file
         connection = ehr.connect()
         intent = ehr.intent("p")
-        answer = await connection.create(intent.payload, intent)
+        answer = await connection.create(intent.payload)
         assert (answer.status, answer.sent, answer.error) == (401, False, "invalid_client")
         await connection.close()
 
 
 async def test_an_answer_without_end_is_cut_off() -> None:
-    bomb = gzip.compress(b"0" * (LARGEST_ANSWER_BYTES * 4))
+    bomb = gzip.compress(b"0" * (LARGEST_RESPONSE_BYTES * 4))
     response = httpx.Response(200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(bomb))
     connection = answering(response)
     _, answer = await connection.active_encounter("p", START)

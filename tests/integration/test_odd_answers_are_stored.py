@@ -8,19 +8,19 @@ import orjson
 import pytest
 
 from adapters.ledger import migrate, open_ledger
-from schemas.ehr import EhrResponse
-from schemas.operation import Intent, State
+from schemas.ehr import EhrResponse, SearchParameters
+from schemas.operation import State
 from schemas.ports.ehr import LastCheck
-from streams.delivery.ehr_response import EPIC_CODES
-from streams.delivery.role import Delivery, Pace
-from tests.delivering import RESTING, deliver_until
-from tests.ehrs import NAME, now, sandbox_ehr
+from streams.delivery.dialects.epic import CODE_SYSTEM
+from streams.delivery.role import Pace
+from tests.delivering import RESTING, deliver_until, endpoint_delivery
+from tests.ehrs import NAME, sandbox_ehr
 
 ODD = "a\0b"
 
 
 def outcome(code: str) -> bytes:
-    details = {"coding": [{"system": EPIC_CODES, "code": code}]}
+    details = {"coding": [{"system": CODE_SYSTEM, "code": code}]}
     return orjson.dumps({"resourceType": "OperationOutcome", "issue": [{"code": code, "details": details}]})
 
 
@@ -30,13 +30,17 @@ class OddEhr:
     def __init__(self, answer: EhrResponse) -> None:
         self._answer = answer
 
-    async def create(
-        self, resource: Mapping[str, Any], intent: Intent, last_check: LastCheck | None = None
-    ) -> EhrResponse:
+    async def create(self, resource: Mapping[str, Any], last_check: LastCheck | None = None) -> EhrResponse:
+        self._created = resource
         return self._answer
 
-    async def find(self, intent: Intent) -> tuple[list[Mapping[str, Any]], EhrResponse]:
-        found = intent.payload | {"id": ODD, "meta": {"versionId": ODD}}
+    def forget_encounters(self, subject_id: str) -> None:
+        pass
+
+    async def search(
+        self, resource_type: str, parameters: SearchParameters
+    ) -> tuple[list[Mapping[str, Any]], EhrResponse]:
+        found = {**self._created, "id": ODD, "meta": {"versionId": ODD}}
         return [found], EhrResponse(200, {}, orjson.dumps({"resourceType": "Bundle"}), sent=True)
 
     async def close(self) -> None:
@@ -64,15 +68,11 @@ async def test_an_answer_with_what_no_database_takes_settles_its_operation(
     with sandbox_ehr("fhir", tmp_path) as ehr:
         (recorded,) = ledger.record([ehr.intent("p0")])
         endpoint = ehr.endpoint()
-        role = Delivery(
-            NAME,
+        role = endpoint_delivery(
             OddEhr(answer),  # type: ignore[arg-type]
+            endpoint,
             ledger,
-            endpoint.matrix,
-            now,
             ehr.observer,
-            lambda operation, at: None,
-            kind=endpoint.kind,
             pace=Pace(search_delays_s=(0.0,), poll_s=0.005),
         )
         await deliver_until(role, lambda: set(ledger.states()[NAME]) <= RESTING)

@@ -5,7 +5,7 @@ import json
 from hypothesis import strategies as st
 
 from schemas.ehr import EhrResponse
-from streams.delivery.ehr_response import EPIC_CODES
+from streams.delivery.dialects.epic import CODE_SYSTEM
 from tests.doubles.ehr_responses import ask, outcome
 
 MEANT = {
@@ -44,7 +44,13 @@ headers = st.dictionaries(
     max_size=4,
 )
 answers = st.builds(
-    EhrResponse, st.none() | st.integers(-5, 1200), headers, bodies, st.booleans(), st.none() | st.text()
+    EhrResponse,
+    st.none() | st.integers(-5, 1200),
+    headers,
+    bodies,
+    st.booleans(),
+    st.none() | st.text(),
+    msa_1=st.none(),
 )
 asked = st.builds(
     lambda kind, action, refusals, previous, conditional: ask(
@@ -78,7 +84,7 @@ odd_bodies = st.fixed_dictionaries(
                             "coding": st.lists(
                                 st.fixed_dictionaries(
                                     {
-                                        "system": st.just(EPIC_CODES),
+                                        "system": st.just(CODE_SYSTEM),
                                         "code": st.sampled_from(["59189\n", "59189\0", "٥٩", "59189"]),
                                     }
                                 )
@@ -96,4 +102,5 @@ odd_answers = st.builds(
     odd_headers,
     odd_bodies.map(lambda body: json.dumps(body).encode()),
     st.booleans(),
+    msa_1=st.none(),
 )

@@ -9,7 +9,8 @@ from mappings.observation.match import compare
 from schemas.ehr import EhrResponse, ResourceVersion, SearchMatches
 from schemas.operation import State
 from streams.delivery.ehr_response import LONGEST_WAIT_S
-from streams.delivery.verdict import MESSAGES, AttemptContext, judge, judge_search
+from streams.delivery.messages import MESSAGES
+from streams.delivery.verdict import AttemptContext, judge_response, judge_search
 from streams.runtime.backoff import LONGEST_S, backoff_s
 from tests.doubles.ehr_responses import NOW
 from tests.property.ehr_answers import MEANT, answers, asked, odd_answers, odd_bodies
@@ -17,7 +18,7 @@ from tests.property.ehr_answers import MEANT, answers, asked, odd_answers, odd_b
 
 @given(asked, answers)
 def test_any_answer_gives_a_verdict_and_never_an_exception(question: AttemptContext, given_answer: EhrResponse) -> None:
-    verdict = judge(question, "Observation", given_answer, NOW)
+    verdict = judge_response(question, "Observation", given_answer, NOW)
     assert verdict.state in State
     assert verdict.state is State.SUCCEEDED or (verdict.code and verdict.message)
     assert verdict.retry_after_s is None or 0 <= verdict.retry_after_s <= LONGEST_WAIT_S
@@ -25,7 +26,7 @@ def test_any_answer_gives_a_verdict_and_never_an_exception(question: AttemptCont
 
 @given(asked, answers)
 def test_no_text_of_the_ehr_is_shown_in_a_verdict(question: AttemptContext, given_answer: EhrResponse) -> None:
-    verdict = judge(question, "Observation", given_answer, NOW)
+    verdict = judge_response(question, "Observation", given_answer, NOW)
     assert verdict.message is None or verdict.message in MESSAGES.values()
     assert verdict.code is None or verdict.code.replace("_", "").replace("-", "").isalnum()
 
@@ -35,7 +36,7 @@ def test_what_may_have_been_written_is_never_sent_again_unlooked_for(
     question: AttemptContext, given_answer: EhrResponse
 ) -> None:
     silent = given_answer._replace(status=None, sent=True)
-    verdict = judge(question, "Observation", silent, NOW)
+    verdict = judge_response(question, "Observation", silent, NOW)
     assert verdict.state is (State.DEFERRED if question.action == "search" else State.UNKNOWN)
 
 
@@ -43,7 +44,7 @@ def test_what_may_have_been_written_is_never_sent_again_unlooked_for(
 def test_only_an_answer_that_names_what_was_written_counts_as_written(
     question: AttemptContext, given_answer: EhrResponse
 ) -> None:
-    verdict = judge(question, "Observation", given_answer, NOW)
+    verdict = judge_response(question, "Observation", given_answer, NOW)
     if question.action == "create" and verdict.state is State.SUCCEEDED:
         assert given_answer.status in (200, 201)
         assert verdict.resource_id
@@ -58,7 +59,7 @@ def storable(text: str | None) -> bool:
 def test_whatever_an_ehr_answers_can_be_written_to_the_ledger(
     question: AttemptContext, given_answer: EhrResponse
 ) -> None:
-    verdict = judge(question, "Observation", given_answer, NOW)
+    verdict = judge_response(question, "Observation", given_answer, NOW)
     assert storable(verdict.code)
     assert storable(verdict.resource_id)
     assert storable(verdict.version)
@@ -76,7 +77,7 @@ def test_a_search_is_never_the_fault_of_the_result(
     question: AttemptContext, given_answer: EhrResponse, status: int
 ) -> None:
     search = question._replace(action="search")
-    verdict = judge(search, "Observation", given_answer._replace(status=status), NOW)
+    verdict = judge_response(search, "Observation", given_answer._replace(status=status), NOW)
     assert verdict.state not in (State.FAILED, State.UNKNOWN, State.SUCCEEDED)
 
 

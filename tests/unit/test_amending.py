@@ -1,8 +1,9 @@
 """What an attempt is to write where an earlier result of the same window is known, or was."""
 
+from mappings.observation.kind import OBSERVATION
 from schemas.endpoint_kinds import DEFAULTS
 from schemas.operation import State
-from streams.delivery.amending import Plan, plan
+from streams.delivery.amending import WritePlan, plan_write
 from streams.delivery.verdict import Verdict
 from tests.doubles.ledgers import done, intent
 from tests.doubles.memory_ledger import MemoryLedger
@@ -10,7 +11,7 @@ from tests.doubles.memory_ledger import MemoryLedger
 ENDPOINT = "north-epic"
 
 
-async def amended(state: State, *, forgotten: bool = False) -> Plan | Verdict:
+async def amended(state: State, *, forgotten: bool = False) -> WritePlan | Verdict:
     """The plan of a second result, where the first ended so."""
     ledger = MemoryLedger()
     ledger.record([intent("w1"), intent("w1", content="c2")])
@@ -19,18 +20,18 @@ async def amended(state: State, *, forgotten: bool = False) -> Plan | Verdict:
     (second,) = ledger.claim(ENDPOINT, 1, 60)
     if forgotten:
         del ledger.operations[first.operation_id]
-    return await plan(second, DEFAULTS["fhir"].observation, ledger)
+    return await plan_write(second, OBSERVATION, DEFAULTS["fhir"].observation, ledger)
 
 
 async def test_a_later_result_replaces_the_one_in_the_chart() -> None:
     planned = await amended(State.SUCCEEDED)
-    assert isinstance(planned, Plan)
+    assert isinstance(planned, WritePlan)
     assert (planned.action, planned.target) == ("update", ("o-1", "1"))
 
 
 async def test_a_later_result_is_new_where_the_earlier_one_was_refused() -> None:
     planned = await amended(State.FAILED)
-    assert isinstance(planned, Plan)
+    assert isinstance(planned, WritePlan)
     assert (planned.action, planned.target) == ("create", None)
 
 

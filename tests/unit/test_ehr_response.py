@@ -6,8 +6,9 @@ import orjson
 import pytest
 
 from schemas.ehr import ResourceVersion
-from streams.delivery.ehr_response import EPIC_CODES, LONGEST_WAIT_S, issues, retry_after_s, written
-from streams.delivery.verdict import judge
+from streams.delivery.dialects.epic import CODE_SYSTEM
+from streams.delivery.ehr_response import LONGEST_WAIT_S, issues, retry_after_s, written_version
+from streams.delivery.verdict import judge_response
 from tests.doubles.ehr_responses import NOW, answer, ask
 
 
@@ -29,7 +30,7 @@ from tests.doubles.ehr_responses import NOW, answer, ask
 )
 def test_retry_after_is_read_in_seconds_or_as_a_date_and_nonsense_is_ignored(text: str, wait_s: float | None) -> None:
     assert retry_after_s(answer(429, Retry_After=text), NOW) == wait_s
-    assert judge(ask(), "Observation", answer(429, Retry_After=text), NOW).retry_after_s == wait_s
+    assert judge_response(ask(), "Observation", answer(429, Retry_After=text), NOW).retry_after_s == wait_s
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_retry_after_is_read_in_seconds_or_as_a_date_and_nonsense_is_ignored(tex
 def test_the_id_of_a_new_observation_is_read_from_a_relative_or_absolute_location(
     location: str, expected: tuple[str | None, str | None]
 ) -> None:
-    assert written(answer(201, Location=location), "Observation") == ResourceVersion(*expected)
+    assert written_version(answer(201, Location=location), "Observation") == ResourceVersion(*expected)
 
 
 def test_free_text_of_an_operation_outcome_is_not_a_code() -> None:
@@ -55,7 +56,7 @@ def test_free_text_of_an_operation_outcome_is_not_a_code() -> None:
         {
             "resourceType": "OperationOutcome",
             "issue": [
-                {"code": "Jane Doe, born 1970", "details": {"coding": [{"system": EPIC_CODES, "code": "Jane Doe"}]}}
+                {"code": "Jane Doe, born 1970", "details": {"coding": [{"system": CODE_SYSTEM, "code": "Jane Doe"}]}}
             ],
         }
     )

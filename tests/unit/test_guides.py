@@ -16,7 +16,9 @@ from schemas.metrics import CATALOGUE
 from schemas.operation import State
 from schemas.reasons import Reason
 from schemas.reference import Pairing
-from streams.delivery.verdict import BY_CLASS, BY_STATUS, HELD_CODES
+from streams.delivery.dialects import DIALECTS
+from streams.delivery.http_rules import BY_CLASS, BY_STATUS
+from streams.delivery.verdict import BY_ACKNOWLEDGEMENT
 from streams.runtime.batches import Record
 from streams.runtime.fail_fast import EXIT_UNSAFE
 from streams.telemetry.kernel.vital_table import VitalTable
@@ -87,13 +89,21 @@ def test_the_runbook_says_what_to_do_about_each_reason():
 
 
 def test_each_code_that_an_answer_can_hold_an_operation_with_is_in_the_runbook():
-    held = {reason for state, reason in (*BY_STATUS.values(), *BY_CLASS.values()) if state is State.HELD}
+    held = {
+        reason
+        for state, reason in (*BY_STATUS.values(), *BY_CLASS.values(), *BY_ACKNOWLEDGEMENT.values())
+        if state is State.HELD
+    }
 
     assert held <= set(first_column(OPERATIONS, "| code | look at |"))
 
 
 def test_each_error_number_that_holds_an_operation_is_in_the_guide_to_ehrs():
-    assert {number for number in HELD_CODES if number not in EHRS} == set()
+    rules = [rule for dialect in DIALECTS.values() for rule in dialect.code_rules]
+    held = {number for rule in rules if rule.state is State.HELD for number in rule.codes}
+
+    assert held
+    assert {number for number in held if number not in EHRS} == set()
 
 
 def test_the_guide_to_ehrs_names_capabilities_and_faults_that_exist():

@@ -1,5 +1,6 @@
+from mappings.result_kinds import RESULT_KINDS
 from schemas.operation import Operation, Outcome, State
-from streams.delivery.audit import audited
+from streams.delivery.audit import SettlementAudit
 from tests.doubles.ledgers import intent, operation
 
 
@@ -12,7 +13,7 @@ def settled(number: int, state: State, code: str | None = None) -> tuple[Operati
 
 
 def test_each_end_of_an_operation_is_one_step_and_what_will_be_tried_again_is_none():
-    told = [audited(*settled(n, state, f"code-{state}")).steps for n, state in enumerate(State)]
+    told = [SettlementAudit(RESULT_KINDS)(*settled(n, state, f"code-{state}")).steps for n, state in enumerate(State)]
 
     assert {(step.action, step.outcome, step.reason) for steps in told for step in steps} == {
         ("observation.charted", "success", "code-succeeded"),
@@ -24,7 +25,7 @@ def test_each_end_of_an_operation_is_one_step_and_what_will_be_tried_again_is_no
 
 
 def test_a_step_names_operation_endpoint_and_window_and_nothing_of_the_patient():
-    told = audited(*settled(7, State.SUCCEEDED))
+    told = SettlementAudit(RESULT_KINDS)(*settled(7, State.SUCCEEDED))
 
     (step,) = told.steps
     assert (told.role, step.tenant_id, step.operation_id, step.endpoint, step.source) == (

@@ -12,7 +12,8 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
-from adapters.ehr.smart import TokenRefusedError, TokenUnavailableError, authentication
+from adapters.ehr.smart import authentication
+from adapters.ehr.smart.token import TokenRefusedError, TokenUnavailableError
 from schemas.config import BasicAuth, ClientSecretAuth, NoAuth, PrivateKeyAuth
 from schemas.errors import Misconfigured
 

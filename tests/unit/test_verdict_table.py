@@ -7,7 +7,7 @@ import pytest
 
 from schemas.ehr import EhrResponse, ResourceVersion, SearchMatches
 from schemas.operation import State
-from streams.delivery.verdict import judge, judge_search
+from streams.delivery.verdict import judge_response, judge_search
 from tests.doubles.ehr_responses import NOW, answer, ask, outcome
 
 ROWS = [
@@ -77,37 +77,40 @@ ROWS = [
 def test_each_row_of_the_table_has_the_verdict_that_the_ehrs_behaviour_asks_for(
     kind: str, action: str, given_answer: EhrResponse, state: State, code: str | None
 ) -> None:
-    verdict = judge(ask(kind, action), "Observation", given_answer, NOW)
+    verdict = judge_response(ask(kind, action), "Observation", given_answer, NOW)
     assert (verdict.state, verdict.code) == (state, code)
 
 
 def test_a_racing_conditional_create_is_tried_again() -> None:
-    verdict = judge(ask("fhir", conditional_create=True), "Observation", answer(409), NOW)
+    verdict = judge_response(ask("fhir", conditional_create=True), "Observation", answer(409), NOW)
     assert (verdict.state, verdict.code) == (State.DEFERRED, "race")
 
 
 def test_a_token_refused_ten_times_holds_the_operation_for_manual_review() -> None:
-    assert judge(ask(refusals=8), "Observation", answer(401), NOW).state is State.DEFERRED
-    assert judge(ask(refusals=9), "Observation", answer(401), NOW).state is State.HELD
+    assert judge_response(ask(refusals=8), "Observation", answer(401), NOW).state is State.DEFERRED
+    assert judge_response(ask(refusals=9), "Observation", answer(401), NOW).state is State.HELD
 
 
 def test_an_encounter_refused_twice_for_the_same_reason_fails_the_result() -> None:
     refused = answer(400, outcome("59159"))
-    assert judge(ask("epic", previous="59159"), "Observation", refused, NOW).state is State.FAILED
+    assert judge_response(ask("epic", previous="59159"), "Observation", refused, NOW).state is State.FAILED
 
 
 def test_epic_codes_of_another_system_mean_nothing() -> None:
     body = orjson.dumps(
         {"resourceType": "OperationOutcome", "issue": [{"details": {"coding": [{"system": "urn:x", "code": "59189"}]}}]}
     )
-    assert judge(ask("epic"), "Observation", answer(400, body), NOW).state is State.FAILED
+    assert judge_response(ask("epic"), "Observation", answer(400, body), NOW).state is State.FAILED
 
 
 def test_a_failure_of_the_endpoint_is_distinguished_from_a_failure_of_the_result() -> None:
     whole = [
-        judge(ask(), "Observation", a, NOW).whole_endpoint for a in (answer(429), answer(None, sent=False), answer(401))
+        judge_response(ask(), "Observation", a, NOW).whole_endpoint
+        for a in (answer(429), answer(None, sent=False), answer(401))
     ]
-    single = [judge(ask(), "Observation", a, NOW).whole_endpoint for a in (answer(400), answer(403), answer(500))]
+    single = [
+        judge_response(ask(), "Observation", a, NOW).whole_endpoint for a in (answer(400), answer(403), answer(500))
+    ]
     assert (whole, single) == ([True] * 3, [False] * 3)
 
 

@@ -7,7 +7,7 @@ import getpass
 from adapters.ledger import SqlLedger, open_ledger
 from schemas.errors import Misconfigured, VitalwireError
 from schemas.operation import Operation, State
-from streams.delivery.verdict import MESSAGES
+from streams.delivery.messages import MESSAGES
 from vitalwire.cli import showing
 from vitalwire.cli.output import as_json, complain, say, table
 from vitalwire.release_review import compared_with_records

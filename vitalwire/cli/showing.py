@@ -7,7 +7,7 @@ from typing import Any
 
 from adapters.ledger import STALE, Attempt
 from schemas.operation import Operation
-from streams.delivery.verdict import MESSAGES
+from streams.delivery.messages import MESSAGES
 from vitalwire.cli.output import pairs, table
 
 _LATE = (

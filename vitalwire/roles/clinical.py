@@ -9,7 +9,7 @@ from typing import Any
 from adapters.kafka.kept_offsets import KeptOffsets
 from adapters.kafka.producer import KafkaProducer
 from adapters.ledger import ObservedLedger, SqlLedger
-from mappings.observation.mapper import ObservationMapper
+from mappings.observation.kind import OBSERVATION
 from schemas.config import Config
 from schemas.topics import WINDOWS
 from schemas.window import Window
@@ -62,12 +62,12 @@ def clinical_role(context: RoleContext, opened: SqlLedger, sender: KafkaProducer
 def renderer(settings: Settings, config: Config) -> Render:
     """Windows → Observation as each configured endpoint takes it, by the site's template where it has one."""
     read = file_reader(settings.configuration())
-    mappers = {
-        name: ObservationMapper(config, name, read(endpoint.template) if endpoint.template else None)
+    renderers = {
+        name: OBSERVATION.renderer(config, name, read(endpoint.template) if endpoint.template else None)
         for name, endpoint in config.endpoints.items()
     }
 
     def render(endpoint: str, windows: Sequence[Window], subject_id: str) -> dict[str, Any]:
-        return mappers[endpoint].render(windows, subject_id)
+        return renderers[endpoint](windows, subject_id)
 
     return render

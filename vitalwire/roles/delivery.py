@@ -9,13 +9,15 @@ from datetime import datetime
 from adapters.ehr import connect
 from adapters.kafka.producer import KafkaProducer
 from adapters.ledger import ObservedLedger, SqlLedger
+from mappings.result_kinds import RESULT_KINDS
 from schemas.errors import Misconfigured, RetryLater
 from schemas.operation import Operation
 from schemas.ports.ledger import Ledger
-from streams.delivery.attempt import Reviewing
 from streams.delivery.correction_watch import SETTLED_AFTER_S, CorrectionWatch
 from streams.delivery.ledger_retention import keep_small
 from streams.delivery.ledger_states import publish_states
+from streams.delivery.observing import DeliveryMetrics
+from streams.delivery.ports import DeliveryPorts, Reviewing
 from streams.delivery.review import Review, review
 from streams.delivery.role import Delivery
 from streams.runtime.fail_fast import exit_on_error
@@ -72,15 +74,18 @@ def deliveries(context: RoleContext, ledger: Ledger, watch: CorrectionWatch) -> 
     """One delivery for each configured endpoint that is written over HTTP."""
     return [
         Delivery(
-            name,
-            connect(name, endpoint, read_secret, now, context.observer),
-            ledger,
-            endpoint.matrix,
-            now,
-            context.observer,
-            reviewing(context),
-            kind=endpoint.kind,
-            charted=watch.note,
+            DeliveryPorts(
+                endpoint=name,
+                kind=endpoint.kind,
+                capabilities=endpoint.matrix,
+                ehr=connect(name, endpoint, read_secret, now, context.observer),
+                ledger=ledger,
+                review=reviewing(context),
+                clock=now,
+                result_kinds=RESULT_KINDS,
+            ),
+            DeliveryMetrics(name, context.observer, now),
+            on_charted=watch.note,
             spread=random.SystemRandom().random,
         )
         for name, endpoint in context.config.endpoints.items()

@@ -1,21 +1,21 @@
-"""Since when each operation's patient is known to have no encounter: only looking tells, however long it waited before."""
+"""Since when each operation's patient is known to have no encounter: counted from the first look-up that found none."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-_REMEMBERED = 10_000
+_CAPACITY = 10_000
 
 
 class EncounterAbsences:
-    """First looks of one endpoint, kept by one worker: begun anew elsewhere, an operation is held later, never sooner."""
+    """Absences of one endpoint in one worker. Another worker starts over: it holds an operation later, never sooner."""
 
     def __init__(self) -> None:
         self._since: dict[str, datetime] = {}
 
     def waited_s(self, operation_id: str, now: datetime) -> float:
-        """Seconds since the first of the looks in a row that found no encounter; none was found now."""
-        if operation_id not in self._since and len(self._since) >= _REMEMBERED:
+        """Seconds since the first of the look-ups in a row that found no encounter; this one found none either."""
+        if operation_id not in self._since and len(self._since) >= _CAPACITY:
             self._since.clear()
         return (now - self._since.setdefault(operation_id, now)).total_seconds()
 
