@@ -52,7 +52,7 @@ UNSUPPORTED = ResourceCapabilities(create=False, amend=False, identifier=False, 
 
 
 class Capabilities(BaseModel):
-    """What an endpoint can take. In a configuration file a key that stands beside the types belongs to Observation."""
+    """What an endpoint can take. In a configuration file a key beside the types means Observation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -66,7 +66,7 @@ class Capabilities(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _nested(cls, given: object) -> object:
-        return by_resource_type(given) if isinstance(given, Mapping) else given
+        return by_resource_type(given, cls) if isinstance(given, Mapping) else given
 
     def of(self, resource_type: str) -> ResourceCapabilities:
         """The capabilities for one type of resource."""
@@ -79,7 +79,7 @@ class Capabilities(BaseModel):
     def overridden(self, given: Mapping[str, Any]) -> Capabilities:
         """These capabilities with what a site configures differently, flat or by resource type."""
         merged: dict[str, Any] = self.model_dump(by_alias=True)
-        for key, value in by_resource_type(given).items():
+        for key, value in by_resource_type(given, type(self)).items():
             both = isinstance(merged.get(key), dict) and isinstance(value, Mapping)
             merged[key] = {**merged[key], **value} if both else value
         return type(self).model_validate(merged)
@@ -91,14 +91,14 @@ def keys_of(model: type[BaseModel]) -> list[str]:
 
 
 def given_twice(given: Mapping[str, Any]) -> list[str]:
-    """Keys that stand beside `Observation` and under it."""
+    """Keys that are given both beside `Observation` and under it."""
     nested = given.get("Observation")
     return sorted(given.keys() & nested.keys()) if isinstance(nested, Mapping) else []
 
 
-def by_resource_type(given: Mapping[str, Any]) -> dict[str, Any]:
+def by_resource_type(given: Mapping[str, Any], model: type[Capabilities]) -> dict[str, Any]:
     """The given capabilities with flat keys of Observation under `Observation`, where they belong."""
-    endpoint_keys = keys_of(Capabilities)
+    endpoint_keys = keys_of(model)
     flat = {key: value for key, value in given.items() if key not in endpoint_keys}
     nested = given.get("Observation", {})
     if not flat or not isinstance(nested, Mapping):

@@ -47,7 +47,7 @@ class FhirEndpoint:
     # -- the port ---------------------------------------------------------------------------------------------------
 
     async def active_encounter(self, subject_id: str, at: datetime) -> tuple[str | None, EhrResponse | None]:
-        """The patient's encounter at that moment, from the cache where it can tell."""
+        """The patient's encounter at that moment, from the cache if it is known there."""
         known = self._encounters.at(subject_id, at)
         if known is not None:
             return known, None

@@ -35,7 +35,7 @@ class SendGuard:
             self.may_have_arrived = False  # refused for its token alone: with a new one it may be sent again
 
     def _before_first_byte(self) -> None:
-        # After a GOAWAY the library would send again. Only a search tells whether the first request was processed.
+        # After a GOAWAY the library would send again. Only a search shows whether the first request was processed.
         if self.may_have_arrived or (self._last_check is not None and not self._last_check()):
             raise WithheldError
         self.may_have_arrived = self.has_left = True

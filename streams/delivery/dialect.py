@@ -31,7 +31,7 @@ class Dialect(NamedTuple):
     """How one kind of EHR refuses. Without rules the status alone decides."""
 
     code_system: str | None = None
-    """Prefix of the coding systems in which its own codes stand, whatever kind of endpoint they come through."""
+    """Prefix of the coding systems of its own codes, whatever kind of endpoint they come through."""
     code_rules: tuple[CodeRule, ...] = ()
     """The first that applies decides."""
     encounter_refused: frozenset[str] = frozenset()

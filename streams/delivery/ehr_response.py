@@ -71,7 +71,7 @@ def _vendor_codes(details: Mapping[str, Any]) -> Iterator[VendorCode]:
 
 
 def _kind_of(system: str) -> str | None:
-    """The kind of EHR whose codes stand in this coding system."""
+    """The kind of EHR that this coding system belongs to."""
     known = ((kind, dialect.code_system) for kind, dialect in DIALECTS.items())
     return next((kind for kind, prefix in known if prefix is not None and system.startswith(prefix)), None)
 
