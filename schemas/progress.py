@@ -1,12 +1,12 @@
-"""How far a partition and each of its devices are settled: what makes a replay give the same bytes."""
+"""Progress of a partition and of each of its devices: what makes a replay produce the same bytes."""
 
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class StreamProgress(BaseModel):
-    """One vital of one device: windows ending at or before `closed_through_ms` are out; what was published last."""
+class SeriesProgress(BaseModel):
+    """One vital of one device: windows ending at or before `closed_through_ms` are published; what was charted last."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -26,11 +26,11 @@ class DeviceProgress(BaseModel):
     device_id: str
     offset: int = Field(description="the source offset up to which this was reached")
     watermark_ms: int
-    streams: dict[str, StreamProgress]
+    streams: dict[str, SeriesProgress]
 
 
 class PartitionProgress(BaseModel):
-    """Value of `vitals.progress` with key `#partition`: everything before `position` was judged and confirmed."""
+    """Value of `vitals.progress` with key `#partition`: everything before `position` was processed and confirmed."""
 
     model_config = ConfigDict(frozen=True)
 

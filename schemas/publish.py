@@ -19,7 +19,7 @@ from schemas.commands import DocumentCommand, PatientInfoCommand, Reply, VitalsC
 from schemas.correction import Correction
 from schemas.heartbeats import Heartbeat
 from schemas.progress import DeviceProgress, PartitionProgress
-from schemas.reading import Frame, Reading, SetAside
+from schemas.reading import Frame, QuarantineRecord, Reading
 from schemas.reference import Consent, Pairing, PatientRecord
 from schemas.topics import TopicSpec
 from schemas.window import Window
@@ -29,8 +29,8 @@ Document = dict[str, Any]
 VALUES: dict[str, TypeAdapter[Any]] = {
     topics.READINGS.name: TypeAdapter(Reading | Frame),
     topics.WINDOWS.name: TypeAdapter(Window),
-    topics.LATE_READINGS.name: TypeAdapter(SetAside),
-    topics.QUARANTINE.name: TypeAdapter(SetAside),
+    topics.LATE_READINGS.name: TypeAdapter(QuarantineRecord),
+    topics.QUARANTINE.name: TypeAdapter(QuarantineRecord),
     topics.PROGRESS.name: TypeAdapter(DeviceProgress | PartitionProgress),
     topics.PAIRINGS.name: TypeAdapter(Pairing),
     topics.PATIENTS.name: TypeAdapter(PatientRecord),

@@ -61,7 +61,7 @@ class SourceRecord(BaseModel):
     )
 
 
-class SetAside(BaseModel):
+class QuarantineRecord(BaseModel):
     """A reading kept but not charted: the value of `vitals.quarantine` and `vitals.late`. Restricted data."""
 
     model_config = ConfigDict(frozen=True)

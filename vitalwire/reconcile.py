@@ -12,7 +12,7 @@ from schemas.report import ReconciliationReport
 from schemas.topics import READINGS, WINDOWS, TopicSpec
 from streams.reconcile import reconcile
 from streams.reconcile.rereading import BoundedReading
-from streams.runtime.fetching import take_at_most
+from streams.runtime.fetching import set_limits
 from streams.runtime.record_batches import Limits
 from vitalwire.configuration import read_configuration
 from vitalwire.settings import Settings
@@ -37,6 +37,6 @@ class _Topics:
 def reconciled(settings: Settings, ledger: Ledger) -> ReconciliationReport:
     """Count everything anew. Batches are opened as far as the workers open them, where the configuration is at hand."""
     configured = read_configuration(settings.config_file).config if settings.config_file else Config()
-    take_at_most(Limits(configured.telemetry.max_record_bytes, configured.telemetry.max_batch_bytes))
+    set_limits(Limits(configured.telemetry.max_record_bytes, configured.telemetry.max_batch_bytes))
     topics = _Topics(settings.bootstrap_servers(), settings.topic_prefix)
     return reconcile(topics, ledger, WINDOWS.prefixed(settings.topic_prefix))

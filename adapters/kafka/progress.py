@@ -8,7 +8,7 @@ from array import array
 from pydantic import ValidationError
 
 from adapters.kafka.topic_reader import KafkaTopicReader
-from schemas import aside_head
+from schemas import quarantine_header
 from schemas.errors import Unsafe
 from schemas.progress import DeviceProgress, PartitionProgress, furthest
 from schemas.topics import LATE_READINGS, PROGRESS, QUARANTINE, READINGS
@@ -29,15 +29,15 @@ class ProgressReader:
         """The furthest progress of each device and of the partition. RetryLater when the broker is away."""
         return await asyncio.to_thread(self._load, partition)
 
-    async def load_set_aside(self, partition: int, first_offset: int, since_ms: int) -> array[int]:
+    async def load_quarantined(self, partition: int, first_offset: int, since_ms: int) -> array[int]:
         """Offset and place in turn of the readings from `first_offset`, appended at `since_ms`, on that were set aside."""
-        return await asyncio.to_thread(self._load_set_aside, partition, first_offset, since_ms)
+        return await asyncio.to_thread(self._load_quarantined, partition, first_offset, since_ms)
 
-    def _load_set_aside(self, partition: int, first_offset: int, since_ms: int) -> array[int]:
+    def _load_quarantined(self, partition: int, first_offset: int, since_ms: int) -> array[int]:
         places = array("q")
         for topic in (QUARANTINE, LATE_READINGS):
             for record in self._reader.read(topic, partition, since_ms - STEP_BACK_MS):
-                aside = aside_head.head(record.value)
+                aside = quarantine_header.parse(record.value)
                 if aside is None or aside.kind != "reading" or aside.source.partition != partition:
                     continue
                 if aside.source.offset >= first_offset:

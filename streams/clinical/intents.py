@@ -14,7 +14,7 @@ from schemas.errors import Rejected
 from schemas.instants import MICROSECOND, from_epoch_ms
 from schemas.operation import Intent, Source
 from schemas.ports.reference import ReferenceData
-from schemas.reading import SetAside, SourceRecord
+from schemas.reading import QuarantineRecord, SourceRecord
 from schemas.reasons import Reason
 from schemas.reference import Purpose
 from schemas.vitals import PANELS
@@ -58,11 +58,11 @@ def build_intents(group: Group, config: Config, reference: ReferenceData, render
     return [_at(endpoint, group, reference, render) for endpoint in tenant.endpoints]
 
 
-def set_aside(refusal: Refusal, topic: str, partition: int, endpoints: Sequence[str]) -> list[SetAside]:
+def set_aside(refusal: Refusal, topic: str, partition: int, endpoints: Sequence[str]) -> list[QuarantineRecord]:
     """The refused windows as records of `vitals.quarantine`; `index` tells the endpoints of one window apart."""
     index = endpoints.index(refusal.endpoint) if refusal.endpoint in endpoints else 0
     return [
-        SetAside(
+        QuarantineRecord(
             kind="window",
             reason=refusal.reason,
             tenant_id=arrived.window.tenant_id,

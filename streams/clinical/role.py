@@ -30,9 +30,9 @@ from streams.clinical.retention import LoadKept, Retention
 from streams.runtime.batches import Batch, Record, Removed
 from streams.runtime.dead_letters import dead_letter
 from streams.runtime.fail_fast import exit_on_error
-from streams.runtime.quarantine_send import send_set_aside
+from streams.runtime.quarantine_sender import send_quarantined
 from streams.runtime.retry import retry_until_available
-from streams.runtime.unparsed import letter
+from streams.runtime.unreadable_records import dead_letter_of
 
 _RESULTS_A_TRANSACTION = 500
 _UNKNOWN_TENANT = "unknown"
@@ -93,7 +93,7 @@ class ClinicalRole:
             if task := self._flushes.pop(partition, None):
                 task.cancel()
 
-    async def take(self, batch: Batch) -> None:
+    async def process(self, batch: Batch) -> None:
         """Judge every window of the batch; return when what it caused is confirmed or a panel member is held."""
         self._stop_waiting(batch.partition)
         if (flush := self._flushes.pop(batch.partition, None)) is not None:
@@ -119,17 +119,17 @@ class ClinicalRole:
 
     async def _keep_unparsed(self, batch: Batch) -> None:
         """What no record could be made of, before anything after it settles."""
-        for one in batch.unparsed:
+        for one in batch.unreadable:
             self._ports.observer.count("dead_letters_total", stage="clinical", code=one.reason)
         source = f"{batch.topic}/{batch.partition}/"
-        letters = [letter(one, DLQ_CLINICAL, batch.topic, batch.partition) for one in batch.unparsed]
+        letters = [dead_letter_of(one, DLQ_CLINICAL, batch.topic, batch.partition) for one in batch.unreadable]
         if letters:
             await retry_until_available(
-                lambda: send_set_aside(self._ports.producer, letters), "kafka", self._ports.observer
+                lambda: send_quarantined(self._ports.producer, letters), "kafka", self._ports.observer
             )
         steps = [
             Step(_UNKNOWN_TENANT, "record.dead_lettered", "failure", source=f"{source}{one.first_offset}")
-            for one in batch.unparsed
+            for one in batch.unreadable
         ]
         await self._record([], None, steps)
 
@@ -181,7 +181,7 @@ class ClinicalRole:
         if letters:
             await self._record(intents, reached)
             await retry_until_available(
-                lambda: send_set_aside(self._ports.producer, letters), "kafka", self._ports.observer
+                lambda: send_quarantined(self._ports.producer, letters), "kafka", self._ports.observer
             )
             intents = []
         await self._record(intents, reached, steps)

@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Set
 from typing import NamedTuple
 
-from schemas import aside_head
+from schemas import quarantine_header
 from schemas.ports.kafka import Stored
 from schemas.progress import PartitionProgress
 from schemas.reasons import Reason
@@ -49,8 +49,8 @@ def read_asides(records: Iterable[Stored], progress: Mapping[int, PartitionProgr
     unreadable = 0
     for record in records:
         found.kept_since.note(record)
-        aside = aside_head.head(record.value)
-        window_id = aside_head.window_id(aside) if aside is not None and aside.kind == "window" else None
+        aside = quarantine_header.parse(record.value)
+        window_id = quarantine_header.window_id(aside) if aside is not None and aside.kind == "window" else None
         if aside is None or (aside.kind == "window" and window_id is None):
             unreadable += 1
         elif window_id is not None:
@@ -60,7 +60,7 @@ def read_asides(records: Iterable[Stored], progress: Mapping[int, PartitionProgr
     return found._replace(unreadable=unreadable)
 
 
-def _note(found: Asides, aside: aside_head.AsideHead, elsewhere: Set[Place]) -> None:
+def _note(found: Asides, aside: quarantine_header.QuarantineHeader, elsewhere: Set[Place]) -> None:
     source = aside.source
     place = (source.partition, source.offset, source.index)
     if place in elsewhere:

@@ -105,13 +105,13 @@ class Partition:
             return self._sought(record.partition, record.offset, value)
         if b"readings" not in value and b"\\u" not in value:
             return 1
-        return sum(1 for _ in reading_json.read(value))
+        return sum(1 for _ in reading_json.parse(value))
 
     def _sought(self, partition: int, offset: int, value: bytes) -> int:
         measurements = 0
-        for index, _, found in reading_json.read(value):
+        for index, _, found in reading_json.parse(value):
             measurements += 1
-            if isinstance(found, reading_json.Measured) and (partition, offset, index) not in self.asides:
+            if isinstance(found, reading_json.ParsedMeasurement) and (partition, offset, index) not in self.asides:
                 for group in self._straddling.get((found.tenant_id, found.device_id, found.type), ()):
                     if group.start_ms <= found.time_ms < group.end_ms and offset <= group.last_offset:
                         group.kept += 1

@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 from schemas.errors import RetryLater
 from schemas.ports.kafka import Stored
 from schemas.topics import TopicSpec
-from streams.runtime.batches import Unparsed
+from streams.runtime.batches import UnreadableRecords
 from streams.runtime.fetching import Gap, Passed
 
 FETCH_BYTES = 4 << 20
@@ -28,7 +28,7 @@ SILENCE_S = 30.0
 
 
 class BoundedReading:
-    """One topic; joins no group, commits nothing. How much a batch may open to: `streams.runtime.fetching.take_at_most`."""
+    """One topic; joins no group, commits nothing. How much a batch may open to: `streams.runtime.fetching.set_limits`."""
 
     def __init__(self, bootstrap_servers: str, prefix: str = "") -> None:
         self._bootstrap_servers, self._prefix = bootstrap_servers, prefix
@@ -77,7 +77,7 @@ class BoundedReading:
 
 def _stored(partition: int, items: Sequence[Any]) -> Iterator[Stored]:
     for item in items:
-        if isinstance(item, Unparsed):
+        if isinstance(item, UnreadableRecords):
             yield Stored(partition, item.first_offset, item.key, None, item.timestamp_ms)
         elif not isinstance(item, Passed | Gap):
             yield Stored(partition, item.offset, item.key, item.value, item.timestamp)

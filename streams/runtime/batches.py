@@ -1,7 +1,7 @@
 """What a role sees of Kafka: batches of raw records of one partition, and the offset it has settled.
 
-A role is a `BatchRole`. The micro-batch transport hands it one batch for each partition fetch and commits only the
-offsets it reports as settled, so that a crash repeats records and never loses one.
+A role is a `BatchRole`. The micro-batch transport passes it one batch per partition fetch and commits only offsets that the
+role reports as settled, so that a crash repeats records and never loses one.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class Record(NamedTuple):
 
 
 def headers_bytes(headers: Sequence[tuple[str, bytes | None]]) -> int:
-    """How much room they take in a record, at most; very many empty ones take some too."""
+    """How many bytes they take in a record, at most; empty ones count too."""
     return sum(len(name.encode()) + len(content or b"") + _LENGTHS_OF_A_HEADER_BYTES for name, content in headers)
 
 
-class Unparsed(NamedTuple):
-    """What stands at these offsets and was made into no record: bytes that no client can read, or too many of them.
+class UnreadableRecords(NamedTuple):
+    """Offsets whose bytes could not be parsed as records: no client can read them, or they exceed a limit.
 
-    `raw` is the record as it lies in the log, or of a batch that cannot be opened the whole batch, cut to what is kept.
+    `raw` is the record as it is in the log, or the whole batch if that cannot be opened, truncated to what is kept.
     """
 
     first_offset: int
@@ -46,23 +46,23 @@ class Unparsed(NamedTuple):
 
 
 class Removed(NamedTuple):
-    """Offsets that were to be read and that the topic no longer holds. `first_offset` is None where none was committed."""
+    """Offsets that retention removed before they were read. `first_offset` is None if none was committed."""
 
     first_offset: int | None
     end: int
 
 
 class Batch(NamedTuple):
-    """Records of one partition in offset order, and what stood between them. Everything before `end` is in it or passed.
+    """Records of one partition in offset order, and what was found between them. Complete up to `end`.
 
-    There may be no record at all: where a transaction was aborted, or its marker is the last thing in the log.
+    There may be no record at all: if a transaction was aborted, or its marker is the last entry of the log.
     """
 
     topic: str
     partition: int
     records: Sequence[Record]
     next_offset: int | None = None
-    unparsed: Sequence[Unparsed] = ()
+    unreadable: Sequence[UnreadableRecords] = ()
     removed: Removed | None = None
 
     @property
@@ -72,24 +72,24 @@ class Batch(NamedTuple):
 
 
 class BatchRole(Protocol):
-    """The core of a role. It never raises for bad data; RetryLater and anything unforeseen end the process unacknowledged."""
+    """The core of a role. It never raises for bad data; any error ends the process without acknowledging."""
 
     async def assigned(self, partitions: Collection[int]) -> None:
-        """These partitions of the input topic are ours now, besides those we keep. Load their state."""
+        """These partitions of the input topic were assigned, in addition to those kept. Load their state."""
         ...
 
     async def revoked(self, partitions: Collection[int]) -> None:
-        """These are no longer ours. Drop their state, unconfirmed work included: the next owner reads it again."""
+        """These were revoked. Drop their state, unconfirmed work included: the next owner reads it again."""
         ...
 
     def start_at(self) -> Mapping[int, int]:
-        """partition → where to read from if more than that was committed: its consequences were lost."""
+        """partition → where to start reading if a later offset was committed: what the records caused was lost."""
         ...
 
-    async def take(self, batch: Batch) -> None:
-        """Work on one batch; return when everything it caused is confirmed or held as state behind `settled`."""
+    async def process(self, batch: Batch) -> None:
+        """Process one batch; return when everything it caused is confirmed, or is state that `settled` does not pass."""
         ...
 
     def settled(self) -> Mapping[int, int]:
-        """partition → the offset to commit: every record before it needs no second look."""
+        """partition → the offset to commit: no record before it needs to be read again."""
         ...

@@ -1,4 +1,4 @@
-"""Records as columns: what the window kernel works on. Records fetched by the transport become columns without objects."""
+"""Records as columns, as the window kernel uses them. Fetched records become columns without an object for each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Columns(NamedTuple):
     values: list[bytes | None]
 
     def first(self, records: int) -> Columns:
-        """Only so many records from the beginning."""
+        """The first so many records."""
         if records == len(self.values):
             return self
         return Columns(self.offsets[:records], self.arrivals_ms[:records], self.values[:records])
@@ -31,7 +31,7 @@ class Columns(NamedTuple):
 
 
 class FetchedRecords(Sequence[Record]):
-    """The client's own records of one fetch, made into `Record`s only for who asks for one."""
+    """The client's own records of one fetch; each becomes a `Record` only when it is accessed."""
 
     def __init__(self, fetched: Sequence[Any]) -> None:
         self._fetched = fetched

@@ -1,6 +1,6 @@
-"""A Faust transport that delivers one event a partition fetch, and commits only what the role has settled.
+"""A Faust transport that delivers one event per partition fetch, and commits only what the role has settled.
 
-Registered under Faust's own entry point group `faust.transports` as `microbatch`. Every topic of such an app is batched.
+Registered in Faust's entry point group `faust.transports` as `microbatch`. Every topic of such an app is batched.
 Why Faust's acknowledgements are not used, and what its consumer does at a rebalance: docs/adr/0001.
 """
 
@@ -13,7 +13,7 @@ from aiokafka.errors import ConsumerStoppedError, KafkaTimeoutError
 from faust.transport.drivers import aiokafka as base
 from faust.types import TP, ConsumerMessage
 
-from streams.runtime.batches import Batch, BatchRole, Unparsed
+from streams.runtime.batches import Batch, BatchRole, UnreadableRecords
 from streams.runtime.columns import FetchedRecords
 from streams.runtime.fail_fast import exit_on_error
 from streams.runtime.fetching import Fetched, Gap, Passed, Waiting
@@ -22,7 +22,7 @@ FETCH_WAIT_MS = 250
 """How long the broker holds an empty fetch: bounds how late a silent partition is noticed."""
 
 READ_COMMITTED = "read_committed"
-"""Readings of a transaction that was aborted were never sent. Faust asks for it only with transactions of its own."""
+"""Readings of an aborted transaction do not count. Faust sets this only for transactions of its own."""
 
 SEEK_AGAIN_S = 0.5
 
@@ -33,7 +33,7 @@ def role_of(app: Any) -> BatchRole:
 
 
 class ConsumerThread(base.AIOKafkaConsumerThread):  # type: ignore[misc]
-    """Fetches in a thread of its own, as Faust does, with a shorter wait."""
+    """Fetches in a separate thread, as Faust does, with a shorter wait."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -42,9 +42,9 @@ class ConsumerThread(base.AIOKafkaConsumerThread):  # type: ignore[misc]
         return consumer
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """To where each partition is to be read from; where nothing was committed yet, to its beginning.
+        """To the offset that each partition is to be read from; if nothing was committed yet, to its beginning.
 
-        The client leaves those where they are, which is behind what it fetched and Faust dropped at a rebalance.
+        The client would leave those where they are, which is after records that Faust dropped at a rebalance.
         """
         return cast(Mapping[TP, int], await self.call_thread(self._seek))
 
@@ -56,12 +56,12 @@ class ConsumerThread(base.AIOKafkaConsumerThread):  # type: ignore[misc]
         untouched = [tp for tp, offset in committed.items() if not offset]
         consumer._fetcher.missing.update({tp: committed[tp] for tp in untouched})
         sought = not untouched or await consumer.seek_to_beginning(*untouched)
-        if not sought and assignment.active:  # else the next assignment seeks anew
+        if not sought and assignment.active:  # else the next assignment seeks again
             raise KafkaTimeoutError
         return {**committed, **self._seek_back(committed)}
 
     def _seek_back(self, committed: Mapping[Any, int | None]) -> dict[Any, int]:
-        """Where the role lost what was committed for, to before it."""
+        """To an offset before the committed one, if the role lost what the records after it caused."""
         app = self.consumer.app
         starts = {
             base.ensure_aiokafka_TP(TP(app.batch_topic, number)): at for number, at in role_of(app).start_at().items()
@@ -79,13 +79,13 @@ class ConsumerThread(base.AIOKafkaConsumerThread):  # type: ignore[misc]
         return int((quiet.asked_s - quiet.since_s) * 1000)
 
     def waiting(self) -> dict[int, Waiting]:
-        """partition → the records that wait for an open transaction; of the partitions that are ours."""
+        """partition → the records that wait for an open transaction; of the assigned partitions."""
         consumer = self._ensure_consumer()
-        return {tp.partition: told for tp in consumer.assignment() if (told := consumer._fetcher.waiting.get(tp))}
+        return {tp.partition: found for tp in consumer.assignment() if (found := consumer._fetcher.waiting.get(tp))}
 
 
 class Consumer(base.Consumer):  # type: ignore[misc]
-    """Hands a whole fetch of a partition on as one message, and lets the role decide what is committed."""
+    """Passes on a whole fetch of a partition as one message, and lets the role decide what is committed."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -111,9 +111,9 @@ class Consumer(base.Consumer):  # type: ignore[misc]
                 yield tp, self._batch_message(tp, records)
 
     async def _seek_quietly(self) -> None:
-        """Back to the committed offsets: what was fetched and is not handed on must be read again.
+        """Back to the committed offsets: records that were fetched and not passed on must be read again.
 
-        Partitions that are no longer ours are sought anew when they are assigned; a broker that is away is asked again.
+        Partitions that were revoked are sought when they are assigned again; an unavailable broker is retried.
         """
         while not self.should_stop:
             try:
@@ -135,7 +135,7 @@ class Consumer(base.Consumer):  # type: ignore[misc]
         return message
 
     def ack(self, message: Any) -> bool:
-        """Only ends the wait for events in flight: acknowledging commits nothing here."""
+        """Only ends the wait for events in flight: acknowledging commits nothing in this transport."""
         if message.acked:
             return False
         message.acked = True
@@ -145,7 +145,7 @@ class Consumer(base.Consumer):  # type: ignore[misc]
         return True
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
-        """Commit the settled offsets that are new; one that failed is tried again at the next turn."""
+        """Commit the settled offsets that are new; a failed commit is retried the next time."""
         assigned = self.assignment()
         settled = {tp: offset for tp, offset in self._settled().items() if tp in assigned}
         new = {tp: offset for tp, offset in settled.items() if offset != self._committed.get(tp)}
@@ -181,13 +181,13 @@ class Consumer(base.Consumer):  # type: ignore[misc]
 
 
 def batch_of(tp: TP, fetched: Fetched) -> Batch:
-    """What was fetched, records and all else apart."""
+    """What was fetched, with everything that is not a record separated."""
     if fetched.plain:
         return Batch(tp.topic, tp.partition, FetchedRecords(fetched))
-    unparsed = [item for item in fetched if isinstance(item, Unparsed)]
+    unreadable = [item for item in fetched if isinstance(item, UnreadableRecords)]
     removed = next((item.removed for item in fetched if isinstance(item, Gap)), None)
-    records = FetchedRecords([item for item in fetched if not isinstance(item, Unparsed | Passed | Gap)])
-    return Batch(tp.topic, tp.partition, records, fetched[-1].offset + 1, unparsed, removed)
+    records = FetchedRecords([item for item in fetched if not isinstance(item, UnreadableRecords | Passed | Gap)])
+    return Batch(tp.topic, tp.partition, records, fetched[-1].offset + 1, unreadable, removed)
 
 
 class Transport(base.Transport):  # type: ignore[misc]

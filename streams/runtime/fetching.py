@@ -17,7 +17,7 @@ from aiokafka.consumer import consumer as client
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
 
-from streams.runtime.batches import Removed, Unparsed
+from streams.runtime.batches import Removed, UnreadableRecords
 from streams.runtime.bounded_parsing import MOST_HEADERS, MOST_HEADERS_AT_ONCE, PARSED_IN_PYTHON, check_headers
 from streams.runtime.record_batches import (
     Broken,
@@ -54,7 +54,7 @@ class Gap(NamedTuple):
 class Fetched(list[Any]):
     """What was fetched of a partition, in order of offsets; all of it records while `plain`.
 
-    Else there are Read, Unparsed, Passed and Gap among the client's own records.
+    Else there are Read, UnreadableRecords, Passed and Gap among the client's own records.
     """
 
     plain = True
@@ -83,7 +83,7 @@ class _Process:
     headers_left = MOST_HEADERS_AT_ONCE
 
 
-def take_at_most(limits: Limits) -> None:
+def set_limits(limits: Limits) -> None:
     """Set how long a record and a batch may be. Before the consumer starts."""
     _Process.opener = Opener(limits)
 
@@ -115,7 +115,7 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]
             found = self._opened(raw)
             if found is None:
                 continue
-            if isinstance(found, Unparsed):
+            if isinstance(found, UnreadableRecords):
                 self.plain = False
                 if found.offset >= self.next_fetch_offset:
                     self.next_fetch_offset = handed = found.offset + 1
@@ -145,20 +145,20 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]
             self.plain = False
             yield Passed(self.next_fetch_offset - 1)
 
-    def _opened(self, raw: Raw) -> Opened | Unparsed | None:
+    def _opened(self, raw: Raw) -> Opened | UnreadableRecords | None:
         """The batch, or what to set aside of it; None where it is to be passed over."""
         found = _Process.opener.sealed(raw, self.next_fetch_offset)
-        if isinstance(found, Unparsed):
+        if isinstance(found, UnreadableRecords):
             return found
         if self._is_passed_over(found):
             self.next_fetch_offset = max(self.next_fetch_offset, found.next_offset)
             return None
         return _Process.opener.opened(found, self.next_fetch_offset)
 
-    def _one_by_one(self, opened: Opened) -> Iterator[Read | Unparsed]:
+    def _one_by_one(self, opened: Opened) -> Iterator[Read | UnreadableRecords]:
         self.plain = False
         for item in one_by_one(opened, self.next_fetch_offset):
-            parsed = MOST_HEADERS if isinstance(item, Unparsed) else len(item.headers)
+            parsed = MOST_HEADERS if isinstance(item, UnreadableRecords) else len(item.headers)
             _Process.headers_left -= parsed * PARSED_IN_PYTHON
             yield item
 

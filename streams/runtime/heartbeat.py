@@ -1,4 +1,4 @@
-"""Saying on `ops.heartbeats` that a worker lives. What nobody hears is not worth ending a worker for."""
+"""Publishes on `ops.heartbeats` that a worker is alive. A heartbeat that cannot be sent never ends a worker."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EVERY_S = 10.0
 
 
 class HeartbeatEmitter:
-    """One worker's heartbeats. `detail` gives counts and codes only, never data of a patient."""
+    """One worker's heartbeats. `detail` returns counts and codes only, never patient data."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class HeartbeatEmitter:
         self._detail = detail
 
     async def run(self, every_s: float = EVERY_S) -> None:
-        """Beat until cancelled."""
+        """Send heartbeats until cancelled."""
         while True:
             await self.beat()
             await asyncio.sleep(every_s)

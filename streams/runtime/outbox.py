@@ -1,8 +1,8 @@
-"""The publisher of the ledger's outbox: in order, at least once, each repeat equal to the byte.
+"""Publishes the ledger's outbox: in order, at least once, each repeat byte for byte the same.
 
-One worker at a time holds the lease; whoever is slow and loses it sends what another sends too, which is no harm: a record
-is what its row says, and a row goes only when Kafka has confirmed it. A topic that takes nothing holds back no other, and
-nobody's work: its rows wait, the first at the head, and are tried again with growing pauses.
+One worker at a time holds the lease. A slow worker that loses it may send what another one sends too; that is harmless,
+because a record is exactly what its row says, and a row is deleted only once Kafka has confirmed it. A topic that rejects
+records delays no other topic: its rows wait in order and are retried after growing pauses.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from schemas.ports.ledger import Ledger, Parcel
 from schemas.ports.observer import Observer
 from schemas.topics import AUDIT
 from streams.runtime.fail_fast import exit_on_error
-from streams.runtime.resting_topics import Resting
+from streams.runtime.paused_topics import PausedTopics
 from streams.runtime.retry import retry_until_available
 
 T = TypeVar("T")
-LAST_WITHIN_S = 5.0
-"""How long a worker that stops waits for Kafka. What it does not take stays in the outbox for the next."""
+SHUTDOWN_TIMEOUT_S = 5.0
+"""How long a worker that stops waits for Kafka. What Kafka does not confirm stays in the outbox for the next worker."""
 EVERY_S = 0.1
 LEASE_S = 15.0
-TOLD_EVERY_S = 1.0
+AGE_EVERY_S = 1.0
 _RECORDS_A_BATCH = 500
 _log = logging.getLogger(__name__)
 
 
 class OutboxPublisher:
-    """Publishes what the ledger's changes caused. `holder` names the process."""
+    """Publishes the outbox under a lease. `holder` names the process."""
 
     def __init__(self, ledger: Ledger, producer: Producer, observer: Observer, holder: str) -> None:
         self._ledger = ledger
         self._producer = producer
         self._observer = observer
         self._holder = holder
-        self._resting = Resting()
+        self._paused = PausedTopics()
 
     async def run(self, stop: asyncio.Event, every_s: float = EVERY_S) -> None:
-        """Until `stop`; what was written until then is published before it returns, where Kafka takes it."""
+        """Publish until `stop`, then once more, so that what was written until then is sent if Kafka accepts it."""
         while not stop.is_set():
             await self.publish()
             try:
@@ -56,8 +56,8 @@ class OutboxPublisher:
                 continue
         await self.publish()
 
-    async def tell_age(self) -> None:
-        """How long the oldest has waited, for as long as this lives: also while Kafka refuses, or does not answer."""
+    async def publish_age(self) -> None:
+        """Publish how long the oldest record has waited, until cancelled: also while Kafka rejects records or is away."""
         while True:
             try:
                 oldest_s = await asyncio.to_thread(self._ledger.waiting_s)
@@ -65,42 +65,42 @@ class OutboxPublisher:
                 self._observer.count("retries_total", dependency="ledger")
             else:
                 self._observer.gauge("outbox_age_seconds", oldest_s or 0.0)
-            await asyncio.sleep(TOLD_EVERY_S)
+            await asyncio.sleep(AGE_EVERY_S)
 
     async def publish(self) -> None:
-        """What waits now, unless another worker publishes; of a topic that takes nothing the rest is left waiting."""
-        if await self._asked(self._ledger.waiting_s) is None:
+        """Publish what waits now, unless another worker holds the lease. The rest of a failing topic is left waiting."""
+        if await self._with_ledger(self._ledger.waiting_s) is None:
             return
-        while parcels := await self._due():
+        while parcels := await self._next_batch():
             for _, of_topic in groupby(sorted(parcels, key=_topic), key=_topic):
                 await self._send(list(of_topic))
 
-    async def _due(self) -> Sequence[Parcel]:
-        resting = self._resting.now()
-        return await self._asked(lambda: self._ledger.outbox(self._holder, _RECORDS_A_BATCH, LEASE_S, resting))
+    async def _next_batch(self) -> Sequence[Parcel]:
+        paused = self._paused.paused()
+        return await self._with_ledger(lambda: self._ledger.outbox(self._holder, _RECORDS_A_BATCH, LEASE_S, paused))
 
     async def _send(self, parcels: Sequence[Parcel]) -> None:
-        """To one topic: together, or, after trouble, one by one, so that nothing is sent while one before it is not taken."""
+        """To one topic: together, or, after a failure, one by one, so that no record overtakes one that was rejected."""
         topic = _topic(parcels[0])
-        for part in [[one] for one in parcels] if self._resting.is_troubled(topic) else [parcels]:
+        for part in [[one] for one in parcels] if self._paused.is_failing(topic) else [parcels]:
             try:
                 await self._producer.send([parcel.record for parcel in part])
             except (RetryLater, Misconfigured) as refused:
                 self._observer.count("retries_total", dependency="kafka")
-                if self._resting.begin(topic):
-                    _log.error("the outbox keeps what %s does not take, and tries again: %s", topic, refused)
+                if self._paused.failed(topic):
+                    _log.error("the outbox keeps records that %s rejects, and retries: %s", topic, refused)
                 return
             await self._confirmed(part)
-        self._resting.over(topic)
+        self._paused.succeeded(topic)
 
     async def _confirmed(self, parcels: Sequence[Parcel]) -> None:
-        await self._asked(lambda: self._ledger.sent([parcel.id for parcel in parcels]))
+        await self._with_ledger(lambda: self._ledger.sent([parcel.id for parcel in parcels]))
         for parcel in parcels:
             if parcel.record.topic is AUDIT:
                 event = orjson.loads(parcel.record.value or b"{}")
                 self._observer.count("audit_events_total", action=event["action"], outcome=event["outcome"])
 
-    async def _asked(self, ask: Callable[[], T]) -> T:
+    async def _with_ledger(self, ask: Callable[[], T]) -> T:
         def work() -> Awaitable[T]:
             return asyncio.to_thread(ask)
 
@@ -108,18 +108,18 @@ class OutboxPublisher:
 
 
 @asynccontextmanager
-async def published(publisher: OutboxPublisher, last_within_s: float = LAST_WITHIN_S) -> AsyncIterator[None]:
-    """Publish beside what is done within, and what it left; and tell how long the oldest has waited."""
+async def published(publisher: OutboxPublisher, shutdown_timeout_s: float = SHUTDOWN_TIMEOUT_S) -> AsyncIterator[None]:
+    """Publish the outbox and its age while the body runs, and what it left afterwards."""
     over = asyncio.Event()
     publishing = asyncio.create_task(exit_on_error(publisher.run(over)))
-    telling = asyncio.create_task(exit_on_error(publisher.tell_age()))
+    publishing_age = asyncio.create_task(exit_on_error(publisher.publish_age()))
     try:
         yield
     finally:
         over.set()
-        await asyncio.wait({publishing}, timeout=last_within_s)
+        await asyncio.wait({publishing}, timeout=shutdown_timeout_s)
         publishing.cancel()
-        telling.cancel()
+        publishing_age.cancel()
 
 
 def _topic(parcel: Parcel) -> str:

@@ -15,7 +15,7 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.util import decode_varint_py as decode_varint
 
 from schemas.reasons import Reason
-from streams.runtime.batches import Unparsed, headers_bytes
+from streams.runtime.batches import UnreadableRecords, headers_bytes
 from streams.runtime.bounded_parsing import Piece, TooManyHeaders, after, check_headers, parsed, pieces
 from streams.runtime.decompression import BROKEN_COMPRESSION, Decompressor, TooLong
 
@@ -146,7 +146,7 @@ class Opener:
         self.limits = limits
         self._decompressor = Decompressor(limits.batch_bytes)
 
-    def sealed(self, raw: Raw, position: int) -> Sealed | Unparsed:
+    def sealed(self, raw: Raw, position: int) -> Sealed | UnreadableRecords:
         """The batch unopened, or what to set aside of it when its header is not sound."""
         data = raw.data
         if len(data) < _HEADER.size or data[_SMALLEST - 1] != _MAGIC:
@@ -161,7 +161,7 @@ class Opener:
             data, base, base + delta + 1, delta + 1 == count, attributes, producer_id, first_ms, append_ms, raw, count
         )
 
-    def opened(self, sealed: Sealed, position: int) -> Opened | Unparsed:
+    def opened(self, sealed: Sealed, position: int) -> Opened | UnreadableRecords:
         """The batch with its records uncompressed, or what to set aside of it when it cannot be opened."""
         codec = sealed.attributes & _CODEC
         if not codec:
@@ -183,12 +183,12 @@ def _uncompressed_header(data: memoryview, attributes: int) -> bytes:
     return bytes(header)
 
 
-def _whole(raw: Raw, position: int, last: int | None, reason: Reason, at_ms: int = 0) -> Unparsed:
+def _whole(raw: Raw, position: int, last: int | None, reason: Reason, at_ms: int = 0) -> UnreadableRecords:
     """The batch set aside as one. Where it ends, if it cannot tell: before the next; else it is passed offset by offset."""
     first = max(position, _LENGTH.unpack_from(raw.data)[0])
     if last is None:
         last = first if raw.following is None else raw.following - 1
-    return Unparsed(first, max(first, last), at_ms, reason, None, bytes(raw.data[:KEPT_BYTES]), len(raw.data))
+    return UnreadableRecords(first, max(first, last), at_ms, reason, None, bytes(raw.data[:KEPT_BYTES]), len(raw.data))
 
 
 class Read(NamedTuple):
@@ -202,12 +202,12 @@ class Read(NamedTuple):
     headers: tuple[tuple[str, bytes | None], ...]
 
 
-def one_by_one(opened: Opened, position: int) -> Iterator[Read | Unparsed]:
+def one_by_one(opened: Opened, position: int) -> Iterator[Read | UnreadableRecords]:
     """The records from `position` on, each broken one as what it is; where some are missing, all that is left as one."""
     body, at, offset, end = opened.body, 0, opened.sealed.base_offset, opened.sealed.next_offset
     if not opened.sealed.is_dense:
         if position < end:
-            yield _unparsed(bytes(body), position, end - 1, opened.sealed, None)
+            yield _unreadable(bytes(body), position, end - 1, opened.sealed, None)
         return
     while offset < end and at < len(body):
         try:
@@ -221,10 +221,10 @@ def one_by_one(opened: Opened, position: int) -> Iterator[Read | Unparsed]:
             yield _read(text, offset, opened.sealed)
         at, offset = begin + length, offset + 1
     if max(offset, position) < end:  # where one ends cannot be told: the rest is one
-        yield _unparsed(bytes(body[at:]), max(offset, position), end - 1, opened.sealed, None)
+        yield _unreadable(bytes(body[at:]), max(offset, position), end - 1, opened.sealed, None)
 
 
-def _read(text: bytes, offset: int, sealed: Sealed) -> Read | Unparsed:
+def _read(text: bytes, offset: int, sealed: Sealed) -> Read | UnreadableRecords:
     key: bytes | None = None
     try:
         later_ms, at = decode_varint(text, 1)
@@ -241,9 +241,9 @@ def _read(text: bytes, offset: int, sealed: Sealed) -> Read | Unparsed:
         if at != len(text) or count < 0 or delta != offset - sealed.base_offset:
             raise ValueError("not as long, or not where it says")
     except TooManyHeaders:
-        return _unparsed(text, offset, offset, sealed, key, Reason.OVERSIZED)
+        return _unreadable(text, offset, offset, sealed, key, Reason.OVERSIZED)
     except Broken:
-        return _unparsed(text, offset, offset, sealed, key)
+        return _unreadable(text, offset, offset, sealed, key)
     stamp = sealed.first_time_ms + later_ms if sealed.append_time_ms is None else sealed.append_time_ms
     return Read(offset, stamp, int(sealed.append_time_ms is not None), key, value, tuple(headers))
 
@@ -257,19 +257,19 @@ def _bytes(text: bytes, at: int) -> tuple[bytes | None, int]:
     return text[at : at + length], at + length
 
 
-def _unparsed(
+def _unreadable(
     text: bytes, first: int, last: int, sealed: Sealed, key: bytes | None, reason: Reason = Reason.UNREADABLE
-) -> Unparsed:
+) -> UnreadableRecords:
     at_ms = sealed.first_time_ms if sealed.append_time_ms is None else sealed.append_time_ms
-    return Unparsed(first, last, at_ms, reason, key, text[:KEPT_BYTES], len(text))
+    return UnreadableRecords(first, last, at_ms, reason, key, text[:KEPT_BYTES], len(text))
 
 
-def oversized(record: Any, most_bytes: int) -> Unparsed | None:
+def oversized(record: Any, most_bytes: int) -> UnreadableRecords | None:
     """What to set aside of a record that is longer than is taken, with its key and headers."""
     value = record.value or b""
     size = len(value) + len(record.key or b"") + headers_bytes(record.headers)
     if size <= most_bytes:
         return None
-    return Unparsed(
+    return UnreadableRecords(
         record.offset, record.offset, record.timestamp, Reason.OVERSIZED, record.key, value[:KEPT_BYTES], size
     )

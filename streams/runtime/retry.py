@@ -1,4 +1,4 @@
-"""Trying the same work again while a dependency is away: in place, so that nothing behind it is taken for done."""
+"""Retries work in place while a dependency is unavailable, so that nothing behind it is taken for done."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ async def retry_until_available(
     observer: Observer,
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> T:
-    """What `work` gives, however often it has to raise RetryLater first. The stall watchdog ends what never succeeds."""
+    """Returns the result of `work`, however often it raises RetryLater first. The stall watchdog ends what never succeeds."""
     attempt = 0
     while True:
         try:
             return await work()
-        except RetryLater as away:
+        except RetryLater as unavailable:
             attempt += 1
             observer.count("retries_total", dependency=dependency)
-            await pause(min(away.after_s or backoff_s(attempt, _MIDDLE), LONGEST_PAUSE_S))
+            await pause(min(unavailable.after_s or backoff_s(attempt, _MIDDLE), LONGEST_PAUSE_S))

@@ -1,7 +1,7 @@
-"""Runs a BatchRole as a Faust worker: one agent over one topic, commits by settled offset, and a clean end.
+"""Runs a BatchRole as a Faust worker: one agent over one topic, commits of settled offsets, and a clean shutdown.
 
-A role never raises for data. Whatever it does raise ends the process at once, without acknowledging: the records are read
-again by the next owner, and nothing is lost.
+A role never raises for data. If it does raise, the process exits at once without acknowledging: the next owner reads the
+records again, and nothing is lost.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import faust
 
 from schemas.ports.observer import Observer
 from streams.runtime.batches import BatchRole
-from streams.runtime.fail_fast import end, exit_on_error
-from streams.runtime.fetching import take_at_most
+from streams.runtime.fail_fast import exit_on_error, exit_process
+from streams.runtime.fetching import set_limits
 from streams.runtime.open_transactions import publish_open_transactions
 from streams.runtime.record_batches import Limits
 
@@ -30,7 +30,7 @@ MAX_FETCH_BYTES = 4 << 20
 class WorkerSettings:
     """Where a worker reads, and in which consumer group.
 
-    `scratch` is a directory for Faust, which wants one even though nothing is kept there.
+    `scratch` is a directory for Faust, which requires one even though it keeps nothing there.
     """
 
     bootstrap_servers: str
@@ -67,7 +67,7 @@ def make_app(settings: WorkerSettings, role: BatchRole) -> Any:
         async for event in stream.events():
             if event.message.generation_id != app.consumer_generation_id:
                 continue
-            await exit_on_error(role.take(event.value))
+            await exit_on_error(role.process(event.value))
 
     channel = app.topic(settings.topic, key_serializer="raw", value_serializer="raw")
     app.agent(channel, name=f"{settings.group}.batches")(batches)
@@ -84,22 +84,22 @@ async def run(
     tick: Callable[[], Awaitable[object]] | None = None,
     started: Callable[[Any], None] | None = None,
 ) -> None:
-    """Serve until `stop` is set. `tick` runs every `every_s` beside the batches; `started` is given the Faust app."""
+    """Serve until `stop` is set. `tick` runs every `every_s`, concurrently with the batches; `started` gets the Faust app."""
     settings.scratch.mkdir(parents=True, exist_ok=True)
-    take_at_most(settings.limits)
+    set_limits(settings.limits)
     app = make_app(settings, role)
     if started is not None:
         started(app)
     await app.start()
     ticking = asyncio.create_task(exit_on_error(_tick(every_s, tick))) if every_s and tick else None
-    telling = asyncio.create_task(exit_on_error(publish_open_transactions(app, settings.topic, observer)))
+    publishing = asyncio.create_task(exit_on_error(publish_open_transactions(app, settings.topic, observer)))
     crashed = asyncio.create_task(app.wait_until_stopped())
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait({crashed, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if not stop.is_set():
-        end(f"the Kafka consumer stopped by itself ({type(app.crash_reason).__name__})")
+        exit_process(f"the Kafka consumer stopped unexpectedly ({type(app.crash_reason).__name__})")
     await app.stop()
-    for task in (ticking, telling, crashed, stopped):
+    for task in (ticking, publishing, crashed, stopped):
         if task is not None:
             task.cancel()
 

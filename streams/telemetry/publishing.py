@@ -1,4 +1,4 @@
-"""Which windows cross to the chart: on a schedule, on leaving or re-entering limits, on a change. Pure and in log order."""
+"""Which windows are published to the chart: on a schedule, on crossing a limit, on a change. Pure and in log order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Cause = Literal["schedule", "threshold", "change"]
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What is remembered of a stream: the patient it was for, the last published slot and value, and whether beyond limits."""
+    """What is remembered of a series: its patient, the last published slot and value, and whether it is beyond the limits."""
 
     patient_id: str
     slot: int | None = None
@@ -21,9 +21,10 @@ class Published:
 
 
 def decide(policy: Publish, before: Published | None, patient_id: str, start_ms: int, value: float) -> Cause | None:
-    """Why this window is published, or None. A new patient on the device starts afresh: the first window is published.
+    """Why this window is published, or None.
 
-    With no policy every window is published on schedule.
+    For a new patient on the device nothing is remembered, so the first window is published. Without a policy every window
+    is published on schedule.
     """
     if before is not None and before.patient_id != patient_id:
         before = None

@@ -1,4 +1,4 @@
-"""Readings kept but not charted, as records of `vitals.quarantine` and `vitals.late`."""
+"""Readings kept out of the chart, as records of `vitals.quarantine` and `vitals.late`."""
 
 from __future__ import annotations
 
@@ -11,58 +11,58 @@ from pydantic_core import from_json
 from schemas.ports.kafka import Outgoing
 from schemas.reasons import LATE, Reason
 from schemas.topics import LATE_READINGS, QUARANTINE
-from streams.telemetry.kernel.partition import Aside
-from streams.telemetry.kernel.window_emitter import Withdrawal
+from streams.telemetry.kernel.quarantined import QuarantinedReading, QuarantinedRow
 
-LONGEST_COPIED_BYTES = 2 * 1024 * 1024
-"""Base64 makes a third more of it, and the topics of what is set aside take records of 4 MiB."""
-KEPT_OF_LONGER_BYTES = 64 * 1024
+MAX_COPIED_BYTES = 2 * 1024 * 1024
+"""Base64 adds a third, and the topics accept records of 4 MiB."""
+TRUNCATED_BYTES = 64 * 1024
+"""So much is kept of a longer reading."""
 
 
-def aside_record(aside: Aside, topic: str, partition: int) -> Outgoing:
-    """The record of a reading that was refused or came late, with its bytes as sent; of a huge one with the first of them."""
-    longest = KEPT_OF_LONGER_BYTES if aside.reason == Reason.OVERSIZED else LONGEST_COPIED_BYTES
-    whole_bytes = len(aside.text) if len(aside.text) > longest else None
-    reading, raw = _as_sent(aside.text) if whole_bytes is None else (None, _base64(aside.text[:KEPT_OF_LONGER_BYTES]))
+def quarantine_record(reading: QuarantinedReading, topic: str, partition: int) -> Outgoing:
+    """The record of a quarantined or late reading, with its bytes as sent; of a huge one with the first of them."""
+    longest = TRUNCATED_BYTES if reading.reason == Reason.OVERSIZED else MAX_COPIED_BYTES
+    whole_bytes = len(reading.text) if len(reading.text) > longest else None
+    parsed, raw = _as_sent(reading.text) if whole_bytes is None else (None, _base64(reading.text[:TRUNCATED_BYTES]))
     value = {
         "kind": "reading",
-        "reason": aside.reason,
-        "tenant_id": aside.tenant_id,
-        "device_id": aside.device_id,
-        "source": _source(topic, partition, aside.offset, aside.place),
-        "arrived": aside.arrived_ms,
-        "reading": reading,
+        "reason": reading.reason,
+        "tenant_id": reading.tenant_id,
+        "device_id": reading.device_id,
+        "source": _source(topic, partition, reading.offset, reading.frame_index),
+        "arrived": reading.arrived_ms,
+        "reading": parsed,
         "raw": raw,
         "whole_bytes": whole_bytes,
     }
-    target = LATE_READINGS if aside.reason == LATE else QUARANTINE
-    return Outgoing(target, (aside.device_id or "").encode(), orjson.dumps(value), partition)
+    target = LATE_READINGS if reading.reason == LATE else QUARANTINE
+    return Outgoing(target, (reading.device_id or "").encode(), orjson.dumps(value), partition)
 
 
-def withdrawal_record(withdrawal: Withdrawal, topic: str, partition: int) -> Outgoing:
-    """The record of a reading that left its open window, in canonical units; its source tells where the original is."""
+def quarantine_record_of_row(row: QuarantinedRow, topic: str, partition: int) -> Outgoing:
+    """The record of a reading that left its open window, in canonical units; `source` says where the original is."""
     value = {
         "kind": "reading",
-        "reason": withdrawal.reason,
-        "tenant_id": withdrawal.tenant_id,
-        "device_id": withdrawal.device_id,
-        "source": _source(topic, partition, withdrawal.offset, withdrawal.place),
-        "arrived": withdrawal.arrived_ms,
-        "reading": withdrawal.reading,
+        "reason": row.reason,
+        "tenant_id": row.tenant_id,
+        "device_id": row.device_id,
+        "source": _source(topic, partition, row.offset, row.frame_index),
+        "arrived": row.arrived_ms,
+        "reading": row.reading,
         "raw": None,
     }
-    return Outgoing(QUARANTINE, withdrawal.device_id.encode(), orjson.dumps(value), partition)
+    return Outgoing(QUARANTINE, row.device_id.encode(), orjson.dumps(value), partition)
 
 
-def _source(topic: str, partition: int, offset: int, place: int) -> dict[str, Any]:
-    return {"topic": topic, "partition": partition, "offset": offset, "index": place}
+def _source(topic: str, partition: int, offset: int, frame_index: int) -> dict[str, Any]:
+    return {"topic": topic, "partition": partition, "offset": offset, "index": frame_index}
 
 
 def _as_sent(text: bytes) -> tuple[Any, str | None]:
-    """The reading's own JSON, unchanged, where every reader of the topic can take it; else its bytes as base64.
+    """The reading's own JSON, unchanged, if every consumer of the topic can parse it; else its bytes as base64.
 
-    JSON knows numbers of any size and any depth, parsers do not: so two of them are asked, the second as deep as the
-    reading will stand in its record.
+    JSON allows numbers of any size and any nesting; parsers do not. So two of them must accept it, the second at the depth
+    that the reading has inside its record.
     """
     try:
         orjson.loads(text)

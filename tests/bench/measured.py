@@ -78,7 +78,7 @@ def main(role: str, file: Path, readings: int | None) -> None:
     if readings is None:
         keep_durations(file)
     else:
-        TelemetryRole.take = around(TelemetryRole.take, Stopwatch(readings, file))  # type: ignore[method-assign, assignment]
+        TelemetryRole.process = around(TelemetryRole.process, Stopwatch(readings, file))  # type: ignore[method-assign, assignment]
     role_named(role).load()(from_environment())
 
 

@@ -129,7 +129,7 @@ async def _simulate(devices: int, seconds: int) -> dict[str, Any]:
             for partition in range(PARTITIONS):
                 for batch in _sent(at, pass_, partition, devices):
                     waiting.append(batch)
-                    await role.take(batch)
+                    await role.process(batch)
             await role.close_due()
             await _confirmed()
     if sink.aside or not sink.windows:

@@ -226,7 +226,7 @@ async def test_a_record_refused_for_good_waits_at_the_head_of_its_topic_and_hold
 async def test_the_age_of_the_outbox_is_published_while_kafka_does_not_answer(ledger: SqlLedger, clock: HandClock):
     observer = PrometheusObserver()
     ledger.record([], None, lambda _none: said("window.quarantined"))
-    async with published(OutboxPublisher(ledger, Silent(), observer, "a worker"), last_within_s=0):
+    async with published(OutboxPublisher(ledger, Silent(), observer, "a worker"), shutdown_timeout_s=0):
         clock.now += timedelta(seconds=15)
         await until(lambda: "outbox_age_seconds 15.0" in observer.exposition().decode())
         clock.now += timedelta(seconds=120)

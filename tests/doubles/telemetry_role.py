@@ -65,7 +65,7 @@ class EarlierProgress:
     async def load(self, _partition: int):
         return self.devices, self.partition
 
-    async def load_set_aside(self, _partition: int, first_offset: int, _since_ms: int) -> array[int]:
+    async def load_quarantined(self, _partition: int, first_offset: int, _since_ms: int) -> array[int]:
         return array("q", [number for place in self.set_aside if place[0] >= first_offset for number in place])
 
 
@@ -80,7 +80,7 @@ class TelemetryHarness:
             self.producer,
             self.reference,
             self.kept.load,
-            self.kept.load_set_aside,
+            self.kept.load_quarantined,
             self.observer,
             lambda: datetime(2026, 1, 5, tzinfo=UTC),
             retention(self.producer, self.observer, self.offsets),

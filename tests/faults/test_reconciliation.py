@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.reading import SetAside
+from schemas.reading import QuarantineRecord
 from schemas.topics import QUARANTINE, READINGS, WINDOWS
 from schemas.window import Window
 from testbed.brokers import Broker
@@ -57,7 +57,9 @@ def test_hostile_values_in_quarantine_can_be_read_back_and_the_report_goes_on(be
 
     report = bedside.report_when_quiet()
 
-    kept = [SetAside.model_validate_json(record.value or b"") for record in bedside.installation.records(QUARANTINE)]
+    kept = [
+        QuarantineRecord.model_validate_json(record.value or b"") for record in bedside.installation.records(QUARANTINE)
+    ]
     assert {one.source.offset for one in kept} == set(range(len(sent)))
     as_bytes = {one.source.offset: base64.b64decode(one.raw) for one in kept if one.raw is not None}
     assert all(as_bytes.get(offset, value) == value for offset, value in enumerate(sent[: 2 * len(HOSTILE)]))

@@ -18,7 +18,7 @@ from adapters.kafka.topics import create_or_verify
 from adapters.metrics import PrometheusObserver
 from schemas.config import Config
 from schemas.ports.kafka import Outgoing
-from schemas.reading import SetAside
+from schemas.reading import QuarantineRecord
 from schemas.reasons import Reason
 from schemas.topics import DLQ_TELEMETRY, LATE_READINGS, PROGRESS, QUARANTINE, READINGS, WINDOWS
 from streams.runtime.batches import Batch, Record
@@ -49,21 +49,21 @@ class Telemetry:
                 self.producer,
                 StaticReference(),
                 ProgressReader(bootstrap, prefix).load,
-                ProgressReader(bootstrap, prefix).load_set_aside,
+                ProgressReader(bootstrap, prefix).load_quarantined,
                 PrometheusObserver(),
                 lambda: datetime.now(UTC),
                 retention(self.producer, PrometheusObserver()),
             ),
         )
 
-    async def judge(self, records: list[Record]) -> list[SetAside]:
+    async def judge(self, records: list[Record]) -> list[QuarantineRecord]:
         """Take the records as one batch, wait until they are settled, and read what was set aside."""
         end = records[-1].offset + 1
         await self.role.assigned([0])
-        await self.role.take(Batch(READINGS.name, 0, records))
+        await self.role.process(Batch(READINGS.name, 0, records))
         await self.role.close_due()
         await asyncio.to_thread(wait_until, lambda: self.role.settled().get(0) == end)
-        return [SetAside.model_validate_json(r.value or b"") for r in self.reader.read(QUARANTINE, 0)]
+        return [QuarantineRecord.model_validate_json(r.value or b"") for r in self.reader.read(QUARANTINE, 0)]
 
 
 @pytest.fixture

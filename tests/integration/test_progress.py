@@ -16,18 +16,18 @@ from adapters.kafka.progress import STEP_BACK_MS, ProgressReader
 from adapters.kafka.topics import create_or_verify
 from schemas.errors import Unsafe
 from schemas.ports.kafka import Outgoing
-from schemas.progress import DeviceProgress, PartitionProgress, StreamProgress
+from schemas.progress import DeviceProgress, PartitionProgress, SeriesProgress
 from schemas.reasons import LATE, Reason
 from schemas.topics import LATE_READINGS, PROGRESS, QUARANTINE, READINGS
 from streams.runtime.fail_fast import EXIT_UNSAFE
-from streams.telemetry.kernel.partition import Aside
-from streams.telemetry.quarantine import aside_record
+from streams.telemetry.kernel.quarantined import QuarantinedReading
+from streams.telemetry.quarantine import quarantine_record
 
 WHOLE = PartitionProgress(partition=1, position=3, settled=2, open_readings=1, arrival_ms=5)
 
 
 def device(offset: int, closed_ms: int) -> bytes:
-    streams = {"heart_rate": StreamProgress(closed_through_ms=closed_ms)}
+    streams = {"heart_rate": SeriesProgress(closed_through_ms=closed_ms)}
     progress = DeviceProgress(tenant_id="north", device_id="m", offset=offset, watermark_ms=closed_ms, streams=streams)
     return progress.model_dump_json().encode()
 
@@ -59,16 +59,20 @@ async def test_the_furthest_progress_counts_whichever_worker_wrote_last(servers,
 async def test_earlier_refusals_of_readings_that_come_again_are_found(servers, topic_prefix):
     create_or_verify(servers, topic_prefix, 2, 1, [QUARANTINE, LATE_READINGS])
     producer = KafkaProducer(servers, prefix=topic_prefix)
-    asides = [Aside(reason, "n", "m", n, n % 2, 5, b"1e400") for n in range(6) for reason in (Reason.UNPAIRED, LATE)]
-    await producer.send([aside_record(aside, READINGS.name, 1) for aside in asides])
+    asides = [
+        QuarantinedReading(reason, "n", "m", n, n % 2, 5, b"1e400")
+        for n in range(6)
+        for reason in (Reason.UNPAIRED, LATE)
+    ]
+    await producer.send([quarantine_record(aside, READINGS.name, 1) for aside in asides])
     await producer.send([Outgoing(QUARANTINE, b"m", b"not ours", 1)])
     await asyncio.to_thread(producer.close)
     reader = ProgressReader(servers, topic_prefix)
     now_ms = int(time.time() * 1000)
 
-    assert sorted(batched(await reader.load_set_aside(1, 4, now_ms))) == [(4, 0), (4, 0), (5, 1), (5, 1)]
-    assert len(await reader.load_set_aside(1, 0, now_ms)) == 24
-    assert len(await reader.load_set_aside(0, 0, now_ms)) == 0
+    assert sorted(batched(await reader.load_quarantined(1, 4, now_ms))) == [(4, 0), (4, 0), (5, 1), (5, 1)]
+    assert len(await reader.load_quarantined(1, 0, now_ms)) == 24
+    assert len(await reader.load_quarantined(0, 0, now_ms)) == 0
 
 
 def batched(flat: array[int]) -> list[tuple[int, int]]:
@@ -79,10 +83,10 @@ def batched(flat: array[int]) -> list[tuple[int, int]]:
 async def test_readings_refused_long_before_a_reading_arrived_are_not_read_again(servers, topic_prefix):
     create_or_verify(servers, topic_prefix, 2, 1, [QUARANTINE, LATE_READINGS])
     producer = KafkaProducer(servers, prefix=topic_prefix)
-    await producer.send([aside_record(Aside(LATE, "n", "m", 3, 0, 5, b"1"), READINGS.name, 1)])
+    await producer.send([quarantine_record(QuarantinedReading(LATE, "n", "m", 3, 0, 5, b"1"), READINGS.name, 1)])
     await asyncio.to_thread(producer.close)
     long_after_ms = int(time.time() * 1000) + STEP_BACK_MS + 60_000
-    assert len(await ProgressReader(servers, topic_prefix).load_set_aside(1, 0, long_after_ms)) == 0
+    assert len(await ProgressReader(servers, topic_prefix).load_quarantined(1, 0, long_after_ms)) == 0
 
 
 async def test_a_partition_without_progress_gives_none(servers, topic_prefix):

@@ -12,7 +12,7 @@ from pathlib import Path
 import orjson
 
 from streams.runtime.batches import Record
-from streams.telemetry.kernel import forgetting
+from streams.telemetry.kernel import eviction
 from tests.property.kernel_logs import BASE_MS, UNITS, measured, new_run, paired, pairings
 
 ROOT = Path(__file__).parents[2]
@@ -42,8 +42,8 @@ def _log() -> list[Record]:
 
 
 def outcome() -> str:
-    """A hash over all that comes of a log with closing passes, forgetting, and a corrected pairing."""
-    forgetting.MOST_UNUSED, unused = 0, forgetting.MOST_UNUSED
+    """A hash over all that comes of a log with closing passes, eviction, and a corrected pairing."""
+    eviction.MAX_UNUSED_NAMES, unused = 0, eviction.MAX_UNUSED_NAMES
     r, log = new_run(), _log()
     try:
         for begin in range(0, len(log), 50):
@@ -53,11 +53,11 @@ def outcome() -> str:
                 r.close()
         r.close(BASE_MS + 10**9)
     finally:
-        forgetting.MOST_UNUSED = unused
+        eviction.MAX_UNUSED_NAMES = unused
     assert len(r.windows) > 50
     assert r.late
-    assert r.withdrawn
-    told = sorted(r.windows.items()), sorted(r.late), sorted(r.rejected), sorted(r.withdrawn)
+    assert r.quarantined_rows
+    told = sorted(r.windows.items()), sorted(r.late), sorted(r.quarantined), sorted(r.quarantined_rows)
     return hashlib.sha256(repr(told).encode()).hexdigest()
 
 

@@ -104,15 +104,15 @@ class Run:
 
     windows: dict[str, bytes]
     late: list[tuple[int, int]]
-    rejected: list[tuple[int, int, str]]
-    withdrawn: list[tuple[int, int, str]]
+    quarantined: list[tuple[int, int, str]]
+    quarantined_rows: list[tuple[int, int, str]]
     kernel: PartitionKernel
     devices: dict[str, DeviceProgress] = field(default_factory=dict)
     partition: PartitionProgress | None = None
 
     def add(self, ingested: Ingested) -> None:
-        self.late += [(a.offset, a.place) for a in ingested.late]
-        self.rejected += [(a.offset, a.place, str(a.reason)) for a in ingested.rejected]
+        self.late += [(a.offset, a.frame_index) for a in ingested.late]
+        self.quarantined += [(a.offset, a.frame_index, str(a.reason)) for a in ingested.quarantined]
 
     def close(self, arrival_ms: int | None = None, *, all_due: bool = True) -> None:
         more = True
@@ -123,7 +123,7 @@ class Run:
                 value = orjson.loads(window.value)
                 again = self.windows.setdefault(value["window_id"], window.value)
                 assert again == window.value, "one identity, two contents"
-            self.withdrawn += [(w.offset, w.place, str(w.reason)) for w in closed.withdrawn]
+            self.quarantined_rows += [(w.offset, w.frame_index, str(w.reason)) for w in closed.quarantined]
             self.devices |= {progress.device_id: progress for progress in closed.devices}
             self.partition = closed.partition or self.partition
 

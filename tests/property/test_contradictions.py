@@ -46,21 +46,23 @@ def doubled(text: str) -> bool:
 @given(objects(FLAT))
 @settings(deadline=None, max_examples=400)
 def test_a_field_named_twice_makes_a_reading_malformed_however_it_is_spelled(text):
-    told = [found for _, _, found in reading_json.read(text.encode())]
+    told = [found for _, _, found in reading_json.parse(text.encode())]
     if doubled(text):
-        assert told == [reading_json.Refused(Reason.MALFORMED)]
+        assert told == [reading_json.InvalidMeasurement(Reason.MALFORMED)]
 
 
 @given(objects({"tenant_id": "north", "device_id": "d0", "readings": [ELEMENT]}), objects(ELEMENT))
 @settings(deadline=None, max_examples=200)
 def test_a_field_named_twice_in_a_frame_refuses_the_frame_and_in_an_element_the_element(frame, element):
     if doubled(frame):
-        assert [found for _, _, found in reading_json.read(frame.encode())] == [reading_json.Refused(Reason.MALFORMED)]
+        assert [found for _, _, found in reading_json.parse(frame.encode())] == [
+            reading_json.InvalidMeasurement(Reason.MALFORMED)
+        ]
     around = f'{{"tenant_id": "north", "device_id": "d0", "readings": [{json.dumps(ELEMENT)}, {element}]}}'
-    told = [found for _, _, found in reading_json.read(around.encode())]
-    assert isinstance(told[0], reading_json.Measured)
+    told = [found for _, _, found in reading_json.parse(around.encode())]
+    assert isinstance(told[0], reading_json.ParsedMeasurement)
     if doubled(element):
-        assert told[1:] == [reading_json.Refused(Reason.MALFORMED, "north", "d0")]
+        assert told[1:] == [reading_json.InvalidMeasurement(Reason.MALFORMED, "north", "d0")]
 
 
 def judged(value: bytes):
@@ -88,7 +90,7 @@ def test_an_element_that_names_another_patient_device_or_tenant_is_not_taken_as_
     found = judged(
         json.dumps({"tenant_id": "north", "device_id": "d0", **frame, "readings": [{**ELEMENT, **own}]}).encode()
     )
-    assert [a.reason for a in found.rejected] == ([reason] if reason else [])
+    assert [a.reason for a in found.quarantined] == ([reason] if reason else [])
     assert found.opened == (0 if reason else 1)
 
 
@@ -98,7 +100,7 @@ def test_of_a_field_given_twice_neither_is_taken(name):
     for again in (name, escaped(name, 1)):
         pairs = [f'"{k}":{v}' for k, v in spelled.items()] + [f'"{again}":{spelled[name]}']
         found = judged(("{" + ",".join(pairs) + "}").encode())
-        assert [a.reason for a in found.rejected] == [Reason.MALFORMED]
+        assert [a.reason for a in found.quarantined] == [Reason.MALFORMED]
 
 
 @pytest.mark.parametrize(
@@ -107,8 +109,8 @@ def test_of_a_field_given_twice_neither_is_taken(name):
 def test_a_frame_of_too_many_readings_is_refused_once(element):
     times = 1 if len(element) > 2 else MOST_MEASUREMENTS + 1
     value = b'{"tenant_id":"north","device_id":"d0","readings":[' + b",".join([element] * times) + b"]}"
-    (aside,) = judged(value).rejected
-    assert (aside.reason, aside.device_id, aside.place, aside.text) == (Reason.OVERSIZED, "d0", 0, value)
+    (aside,) = judged(value).quarantined
+    assert (aside.reason, aside.device_id, aside.frame_index, aside.text) == (Reason.OVERSIZED, "d0", 0, value)
 
 
 def test_the_largest_accepted_frame_is_validated_reading_by_reading():

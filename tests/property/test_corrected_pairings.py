@@ -44,7 +44,7 @@ def test_windows_that_close_after_a_correction_hold_only_readings_of_whom_it_nam
     r.add(r.kernel.ingest(log[:at], pairings(), 1))
     if pass_before:
         r.close()
-    out_before, withdrawn_before = set(r.windows), len(r.withdrawn)
+    out_before, quarantined_before = set(r.windows), len(r.quarantined_rows)
     r.kernel.learn(corrected, 2)
     r.close()
     r.add(r.kernel.ingest(log[at:], corrected, 2))
@@ -58,9 +58,9 @@ def test_windows_that_close_after_a_correction_hold_only_readings_of_whom_it_nam
         for end in ("first_time", "last_time"):
             at_ms = epoch_ms(datetime.fromisoformat(window[end]))
             assert patients_at(corrected, window["device_id"], at_ms) == {window["patient_id"]}
-    assert counted + len(r.late) + len(r.rejected) + len(r.withdrawn) == len(log)
+    assert counted + len(r.late) + len(r.quarantined) + len(r.quarantined_rows) == len(log)
     assert r.kernel.store.open_rows == 0
-    for offset, _, reason in r.withdrawn[withdrawn_before:]:
+    for offset, _, reason in r.quarantined_rows[quarantined_before:]:
         sent = orjson.loads(log[offset].value)
         now = patients_at(corrected, sent["device_id"], sent["time"])
         assert {"unpaired": not now, "ambiguous_pairing": len(now) > 1}.get(reason, len(now) == 1)
@@ -74,11 +74,11 @@ def test_a_correction_seen_in_small_steps_comes_to_the_same(log, corrected):
         r.add(r.kernel.ingest(log, pairings(), 1))
         r.kernel.learn(corrected, 2)
         r.close(FAR_MS)
-        return r.windows, sorted(r.withdrawn), sorted(r.late), sorted(r.rejected)
+        return r.windows, sorted(r.quarantined_rows), sorted(r.late), sorted(r.quarantined)
 
     whole = corrected_run()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(window_emitter, "MOST_WITHDRAWN", 1)
+        patch.setattr(window_emitter, "MAX_QUARANTINED_ROWS", 1)
         assert corrected_run() == whole
 
 
@@ -94,7 +94,7 @@ def _kept_and_left(log, corrected):
 def test_a_window_that_is_open_when_its_pairing_is_corrected_is_the_new_patients():
     windows, closed = _kept_and_left([measured(i, BASE_MS + i * 1000) for i in range(5)], paired("d0", ("p7", 0, None)))
     assert [(w["patient_id"], w["count"]) for w in windows] == [("p7", 5)]
-    assert not closed.withdrawn
+    assert not closed.quarantined
     assert closed.partition.settled == 5
 
 
@@ -115,8 +115,8 @@ def test_open_readings_whose_patient_is_no_longer_known_leave_with_their_place_i
     windows, closed = _kept_and_left([measured(i, BASE_MS + i * 1000, value=60 + i) for i in range(3)], corrected)
     assert not windows
     assert closed.partition.settled == 3
-    left = sorted(closed.withdrawn, key=lambda w: w.offset)
-    assert [(w.reason, w.tenant_id, w.device_id, w.offset, w.place) for w in left] == [
+    left = sorted(closed.quarantined, key=lambda w: w.offset)
+    assert [(w.reason, w.tenant_id, w.device_id, w.offset, w.frame_index) for w in left] == [
         (reason, "north", "d0", at, 0) for at in range(3)
     ]
     assert left[2].reading == {
@@ -130,7 +130,7 @@ def test_an_open_reading_that_names_the_previous_patient_is_refused_as_a_mismatc
     naming = plain._replace(offset=1, value=orjson.dumps(orjson.loads(plain.value) | {"patient_id": "p0", "seq": 1}))
     windows, closed = _kept_and_left([plain, naming], paired("d0", ("p7", 0, None)))
     assert [(w["patient_id"], w["count"]) for w in windows] == [("p7", 1)]
-    assert [(w.reason, w.offset) for w in closed.withdrawn] == [("patient_mismatch", 1)]
+    assert [(w.reason, w.offset) for w in closed.quarantined] == [("patient_mismatch", 1)]
 
 
 def test_a_correction_taken_back_before_the_window_closes_changes_nothing():
@@ -139,5 +139,5 @@ def test_a_correction_taken_back_before_the_window_closes_changes_nothing():
     r.kernel.learn(pairings() | {("north", "d0"): paired("d0")}, 2)
     r.kernel.learn(pairings(), 3)
     r.close(FAR_MS)
-    assert not r.withdrawn
+    assert not r.quarantined_rows
     assert len(r.windows) == 1

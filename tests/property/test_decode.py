@@ -13,8 +13,8 @@ from schemas.reasons import Reason
 from streams.runtime.batches import Record
 from streams.telemetry.kernel import reading_json
 from streams.telemetry.kernel.decode import Decoder
-from streams.telemetry.kernel.fast_json import NO_SEQ
 from streams.telemetry.kernel.partition import PartitionKernel
+from streams.telemetry.kernel.rows import NO_SEQ
 from streams.telemetry.kernel.vital_table import VitalTable
 from tests.property.kernel_logs import BASE_MS, KEY, pairings
 
@@ -81,7 +81,7 @@ def _as_told(value: bytes | None) -> list[object]:
     decoder = Decoder(TABLE)
     rows, unreadable, _ = decoder.decode([value])
     told: list[object] = [u.reason for u in unreadable]
-    for i in range(len(rows.record)):
+    for i in range(len(rows.device)):
         claim, seq = int(rows.claim[i]), int(rows.seq[i])
         told.append(
             (
@@ -99,8 +99,8 @@ def _as_told(value: bytes | None) -> list[object]:
 def _as_read(value: bytes | None) -> list[object]:
     """What the full reader makes of it."""
     refused, rows = [], []
-    for _, _, found in reading_json.read(value):
-        if isinstance(found, reading_json.Refused):
+    for _, _, found in reading_json.parse(value):
+        if isinstance(found, reading_json.InvalidMeasurement):
             refused.append(found.reason)
             continue
         pair = TABLE.pair(found.type, found.unit)
@@ -128,11 +128,11 @@ def test_any_bytes_are_readings_or_refusals_and_their_neighbours_are_unharmed(te
     kernel = PartitionKernel("telemetry.readings", 0, TABLE, KEY)
     records = [Record(i, BASE_MS, b"d", v, ()) for i, v in enumerate((good, text, good[:-1], good))]
     found = kernel.ingest(records, pairings(), 1)
-    at_stake = [a for a in found.rejected if a.offset in (0, 3)]
+    at_stake = [a for a in found.quarantined if a.offset in (0, 3)]
     assert at_stake == []
-    assert [a.reason for a in found.rejected if a.offset == 2] == [Reason.MALFORMED]
-    judged = len([a for a in (*found.rejected, *found.late) if a.offset == 1]) + found.opened - 2
-    assert judged == len(list(reading_json.read(text)))
+    assert [a.reason for a in found.quarantined if a.offset == 2] == [Reason.MALFORMED]
+    judged = len([a for a in (*found.quarantined, *found.late) if a.offset == 1]) + found.opened - 2
+    assert judged == len(list(reading_json.parse(text)))
 
 
 def test_a_hundred_thousand_mutated_readings_are_each_accounted_for():
@@ -146,11 +146,11 @@ def test_a_hundred_thousand_mutated_readings_are_each_accounted_for():
     reasons = set()
     for _ in range(100):
         values = [_mutated(rng, rng.choice([*good, frame])) for _ in range(1000)]
-        expected += sum(len(list(reading_json.read(v))) for v in values)
+        expected += sum(len(list(reading_json.parse(v))) for v in values)
         found = kernel.ingest([Record(offset + i, BASE_MS, b"d", v, ()) for i, v in enumerate(values)], pairings(), 1)
         offset += len(values)
-        opened, refused = opened + found.opened, refused + len(found.rejected) + len(found.late)
-        reasons |= {str(a.reason) for a in found.rejected}
+        opened, refused = opened + found.opened, refused + len(found.quarantined) + len(found.late)
+        reasons |= {str(a.reason) for a in found.quarantined}
     assert opened + refused == expected
     assert opened > 1000
     assert {"malformed", "unknown_type", "unknown_unit", "out_of_range", "unpaired", "unit_mismatch"} <= reasons
@@ -177,7 +177,7 @@ def test_a_frame_gives_its_readings_and_one_bad_one_is_refused_alone():
     kernel = PartitionKernel("telemetry.readings", 0, TABLE, KEY)
     found = kernel.ingest([Record(0, BASE_MS, b"d", json.dumps(frame).encode(), ())], pairings(), 1)
     assert found.opened == 2
-    assert {(a.place, a.reason) for a in found.rejected} == {(1, Reason.MALFORMED), (2, Reason.UNKNOWN_UNIT)}
+    assert {(a.frame_index, a.reason) for a in found.quarantined} == {(1, Reason.MALFORMED), (2, Reason.UNKNOWN_UNIT)}
 
 
 def test_a_tombstone_and_deep_nesting_are_malformed():

@@ -21,7 +21,7 @@ from tests.property.kernel_logs import BASE_MS, KEY, TABLE, UNITS, logs, measure
 def small_passes():
     """A pass closes two streams at most, so that crashes also come between the passes of one moment."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(window_emitter, "MOST_STREAMS", 2)
+        patch.setattr(window_emitter, "MAX_SERIES_PER_PASS", 2)
         yield
 
 
@@ -35,8 +35,8 @@ def test_any_split_into_batches_and_any_closing_passes_give_the_same_windows(log
     whole, split = run(log), run(log, cuts, closes)
     assert split.windows == whole.windows
     assert sorted(split.late) == sorted(whole.late)
-    assert sorted(split.rejected) == sorted(whole.rejected)
-    assert sorted(split.withdrawn) == sorted(whole.withdrawn)
+    assert sorted(split.quarantined) == sorted(whole.quarantined)
+    assert sorted(split.quarantined_rows) == sorted(whole.quarantined_rows)
 
 
 @given(logs(), CUTS, CLOSES)
@@ -45,7 +45,7 @@ def test_every_reading_is_in_one_window_or_repeated_or_late_or_refused(log, cuts
     result = run(log, cuts, closes)
     windows = [orjson.loads(value) for value in result.windows.values()]
     counted = sum(w["count"] + w["duplicates"] for w in windows)
-    assert counted + len(result.late) + len(result.rejected) + len(result.withdrawn) == len(log)
+    assert counted + len(result.late) + len(result.quarantined) + len(result.quarantined_rows) == len(log)
     assert result.kernel.store.open_rows == 0
     assert result.kernel.settled() == len(log)
 
@@ -68,8 +68,8 @@ def test_replay_from_the_committed_offset_after_a_crash_gives_the_same_bytes(log
     assert not set(first.windows) & set(second.windows), "a window that is out was closed again"
     assert first.windows | second.windows == whole.windows
     assert set(first.late) | set(second.late) == set(whole.late)
-    assert set(first.rejected) | set(second.rejected) == set(whole.rejected)
-    assert sorted(first.withdrawn + second.withdrawn) == sorted(whole.withdrawn)
+    assert set(first.quarantined) | set(second.quarantined) == set(whole.quarantined)
+    assert sorted(first.quarantined_rows + second.quarantined_rows) == sorted(whole.quarantined_rows)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 200))
@@ -91,7 +91,7 @@ def test_any_order_within_the_grace_gives_the_same_windows(seed, size):
         log = [Record(i, BASE_MS + i * 250, b"d", orjson.dumps(readings[at]), ()) for i, at in enumerate(order)]
         found = run(log)
         assert not found.late
-        assert not found.rejected
+        assert not found.quarantined
         return {k: (w := orjson.loads(v))["content_hash"] + str(w["publish"]) for k, v in found.windows.items()}
 
     in_order = list(range(size))
@@ -174,7 +174,7 @@ def test_intervals_of_one_patient_that_overlap_are_not_ambiguous():
     r = new_run()
     r.add(r.kernel.ingest([measured(0, BASE_MS)], {("north", "d0"): pairing}, 1))
     r.close(BASE_MS + 10**7)
-    assert not r.rejected
+    assert not r.quarantined
     assert [orjson.loads(value)["patient_id"] for value in r.windows.values()] == ["p0"]
 
 
@@ -190,7 +190,7 @@ def test_a_broker_clock_that_steps_back_changes_nothing(log, cuts, closes):
     steady, stepping = run(_dated(log)), run(log, cuts, closes)
     assert stepping.windows == steady.windows
     assert sorted(stepping.late) == sorted(steady.late)
-    assert sorted(stepping.rejected) == sorted(steady.rejected)
+    assert sorted(stepping.quarantined) == sorted(steady.quarantined)
 
 
 def test_a_replay_sees_the_same_arrival_clock_where_the_broker_clock_stepped_back():
@@ -202,7 +202,7 @@ def test_a_replay_sees_the_same_arrival_clock_where_the_broker_clock_stepped_bac
     second = new_run()
     second.kernel.restore(first.devices.values(), first.partition)
     second.add(second.kernel.ingest(log[1:], pairings(), 1))
-    assert not second.rejected, "by the broker's own clock it was measured a minute ahead"
+    assert not second.quarantined, "by the broker's own clock it was measured a minute ahead"
 
 
 def test_a_device_whose_clock_stopped_delays_no_window_for_long():

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from schemas.reasons import Reason
 from streams.runtime import bounded_parsing, fetching
-from streams.runtime.batches import Unparsed
+from streams.runtime.batches import UnreadableRecords
 from streams.runtime.bounded_parsing import MOST_HEADERS, MOST_HEADERS_AT_ONCE, TooManyHeaders, headers_counted
-from streams.runtime.fetching import Passed, take_at_most
+from streams.runtime.fetching import Passed, set_limits
 from streams.runtime.record_batches import Limits, RawBatches
 from tests.system.raw_batches import GZIP, LZ4, NO_CODEC, SNAPPY, ZSTD, batch, record, varint
 
@@ -44,7 +44,9 @@ def packed(records: list[bytes], codec: str, **more: int) -> bytes:
 
 
 def offsets(items: list) -> list[int]:
-    return [n for i in items for n in range(i.first_offset if isinstance(i, Unparsed) else i.offset, i.offset + 1)]
+    return [
+        n for i in items for n in range(i.first_offset if isinstance(i, UnreadableRecords) else i.offset, i.offset + 1)
+    ]
 
 
 @anyhow
@@ -159,15 +161,18 @@ def test_any_bytes_at_all_raise_nothing_and_lose_no_offset_before_the_next_batch
 
 def test_limits_are_those_that_were_set():
     try:
-        take_at_most(Limits(record_bytes=10, batch_bytes=1000))
+        set_limits(Limits(record_bytes=10, batch_bytes=1000))
         aside, taken = read(batch([record(0, b"longer than ten"), record(1, b"short")]))
         assert (aside.reason, taken.value) == (Reason.OVERSIZED, b"short")
     finally:
-        take_at_most(Limits(record_bytes=8 << 20, batch_bytes=32 << 20))
+        set_limits(Limits(record_bytes=8 << 20, batch_bytes=32 << 20))
 
 
 def content(items: list) -> list:
-    return [i if isinstance(i, Unparsed) else (i.offset, i.timestamp, i.key, i.value, tuple(i.headers)) for i in items]
+    return [
+        i if isinstance(i, UnreadableRecords) else (i.offset, i.timestamp, i.key, i.value, tuple(i.headers))
+        for i in items
+    ]
 
 
 @given(entries, st.integers(0, 6), st.integers(0, 120), st.integers(-1, 2))
@@ -222,7 +227,7 @@ def test_the_headers_of_a_record_that_has_too_many_are_counted_and_not_read(padd
     others[many_at] = with_headers(many_at, 600_000, last=NO_UTF8)
     items = read(packed(others, "zstd"))
     assert offsets(items) == [0, 1, 2]
-    assert [i.offset for i in items if isinstance(i, Unparsed)] == [many_at]
+    assert [i.offset for i in items if isinstance(i, UnreadableRecords)] == [many_at]
     assert items[many_at].reason is Reason.OVERSIZED
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from schemas.config import Config
 from schemas.reference import Pairing
 from streams.runtime.batches import Record
-from streams.telemetry.kernel.replay import Places
+from streams.telemetry.kernel.replay import CoordinateSet
 from streams.telemetry.kernel.vital_table import VitalTable
 from tests.property.kernel_logs import BASE_MS, TABLE, Run, logs, measured, new_run, pairings, run
 
@@ -36,7 +36,7 @@ PAIRINGS = [pairings(), {}, paired(d0="p0", d2="p2"), paired(d0="p5", d1="p1", d
 def set_aside(*runs: Run) -> set[Coordinates]:
     """What lies on quarantine and late."""
     late = {place for r in runs for place in r.late}
-    return late | {(offset, index) for r in runs for offset, index, _ in (*r.rejected, *r.withdrawn)}
+    return late | {(offset, index) for r in runs for offset, index, _ in (*r.quarantined, *r.quarantined_rows)}
 
 
 def successor(
@@ -54,7 +54,7 @@ def successor(
     run_.kernel.restore(told.devices.values(), told.partition)
     committed = told.partition.settled if told.partition else 0
     known = sorted(place for place in set_aside(*before) if place[0] >= committed)
-    run_.kernel.restore_set_aside(array("q", [number for place in known for number in place]))
+    run_.kernel.restore_quarantined(array("q", [number for place in known for number in place]))
     if log[committed:]:
         run_.add(run_.kernel.ingest(log[committed:], paired_with, 1))
     if finish:
@@ -88,7 +88,7 @@ def test_every_reading_has_one_outcome_whatever_pairings_each_run_knew(log, hist
     assert len(named) == len(set(named))
     assert set(named) <= set_aside(*runs)
     assert counted + len(set_aside(*runs) - set(named)) == len(log)
-    told = [place for r in runs for place in (*r.late, *((o, i) for o, i, _ in r.rejected))]
+    told = [place for r in runs for place in (*r.late, *((o, i) for o, i, _ in r.quarantined))]
     assert len(told) == len(set(told)), "what was set aside was set aside again"
 
 
@@ -98,7 +98,7 @@ def test_readings_whose_pairing_came_later_are_named_by_the_window_that_counts_t
     first.add(first.kernel.ingest(log[:3], {}, 1))
     first.add(first.kernel.ingest(log[3:], pairings(), 2))
     first.close(all_due=False)
-    assert [place[:2] for place in first.rejected] == [(0, 0), (1, 0), (2, 0)]
+    assert [place[:2] for place in first.quarantined] == [(0, 0), (1, 0), (2, 0)]
     first.partition = first.partition.model_copy(update={"settled": 0})  # an earlier commit is what Kafka knows
 
     second = successor([first], log, pairings())
@@ -106,7 +106,7 @@ def test_readings_whose_pairing_came_later_are_named_by_the_window_that_counts_t
     (window,) = map(orjson.loads, second.windows.values())
     assert window["count"] == 4
     assert window["supersedes"] == [{"offset": n, "index": 0} for n in range(3)]
-    assert not second.rejected
+    assert not second.quarantined
 
 
 def test_a_reading_of_an_open_window_that_the_next_run_refuses_is_reported():
@@ -117,7 +117,7 @@ def test_a_reading_of_an_open_window_that_the_next_run_refuses_is_reported():
 
     second = successor([first], log, {})
 
-    assert second.rejected == [(n, 0, "unpaired") for n in range(3)]
+    assert second.quarantined == [(n, 0, "unpaired") for n in range(3)]
 
 
 def test_a_replay_in_which_nothing_changed_names_nothing_new_and_gives_the_same_bytes():
@@ -128,16 +128,16 @@ def test_a_replay_in_which_nothing_changed_names_nothing_new_and_gives_the_same_
     second = successor([first], log, pairings())
 
     assert second.windows == run(log).windows
-    assert not second.rejected
+    assert not second.quarantined
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 2**31 - 1) | st.integers(0, 3))), st.data())
 def test_places_are_found_as_a_set_finds_them(places, data):
-    known = Places(array("q", [number for place in places for number in place]))
+    known = CoordinateSet(array("q", [number for place in places for number in place]))
     asked = data.draw(st.lists(st.sampled_from(places))) if places else []
     asked += data.draw(st.lists(st.tuples(st.integers(0, 55), st.integers(0, 4))))
     offsets, indices = (np.array([place[n] for place in asked], np.int64) for n in range(2))
-    assert known.among(offsets, indices).tolist() == [place in set(places) for place in asked]
+    assert known.contains(offsets, indices).tolist() == [place in set(places) for place in asked]
     assert known.end == max((offset + 1 for offset, _ in places), default=0)
 
 

@@ -56,7 +56,7 @@ class Log:
                 told = PartitionProgress(
                     partition=0, position=self.position, settled=self.settled, open_readings=0, arrival_ms=0
                 )
-                self.durable = furthest(self.durable, self.worker.told(told))
+                self.durable = furthest(self.durable, self.worker.with_removed(told))
             case "commit":
                 self.committed = max(self.committed, self.durable.settled if self.durable else 0)
             case "crash":

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from confluent_kafka import Producer
 
-from schemas.reading import SetAside
+from schemas.reading import QuarantineRecord
 from schemas.topics import LATE_READINGS, PAIRINGS, QUARANTINE, READINGS, TopicSpec
 from testbed.brokers import Broker
 from tests.conditions import wait_until
@@ -58,11 +58,11 @@ class Monitor:
         )
         return self.windows()
 
-    def set_aside(self, topic: TopicSpec = QUARANTINE) -> list[SetAside]:
+    def set_aside(self, topic: TopicSpec = QUARANTINE) -> list[QuarantineRecord]:
         """What was refused, or came late."""
-        return [SetAside.model_validate_json(stored.value or b"") for stored in self.site.records(topic)]
+        return [QuarantineRecord.model_validate_json(stored.value or b"") for stored in self.site.records(topic)]
 
-    def late(self) -> list[SetAside]:
+    def late(self) -> list[QuarantineRecord]:
         """What came late."""
         return self.set_aside(LATE_READINGS)
 

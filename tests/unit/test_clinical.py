@@ -10,7 +10,7 @@ from tests.doubles.windows import CLOSED_MS, batch, pressure, window
 
 async def test_a_published_window_becomes_an_intent_at_every_endpoint_of_its_tenant(clinical: ClinicalHarness):
     charted = window()
-    await clinical.role.take(batch(charted))
+    await clinical.role.process(batch(charted))
     (at_fhir,), (at_epic,) = clinical.intents("north-fhir"), clinical.intents("north-epic")
     assert (at_fhir.subject_id, at_epic.subject_id) == ("fhir-9", "epic-9")
     assert at_fhir.payload["valueQuantity"]["value"] == 72
@@ -21,7 +21,7 @@ async def test_a_published_window_becomes_an_intent_at_every_endpoint_of_its_ten
 
 
 async def test_a_window_that_is_not_published_is_settled_and_causes_nothing(clinical: ClinicalHarness):
-    await clinical.role.take(batch(window(publish=False, cause=None)))
+    await clinical.role.process(batch(window(publish=False, cause=None)))
     assert clinical.ledger.states() == {}
     assert clinical.producer.sent == []
     assert clinical.role.settled() == {0: 1}
@@ -29,15 +29,15 @@ async def test_a_window_that_is_not_published_is_settled_and_causes_nothing(clin
 
 async def test_taking_the_same_batch_again_changes_nothing(clinical: ClinicalHarness):
     everything = batch(window(), *pressure(), window(minute=1))
-    await clinical.role.take(everything)
+    await clinical.role.process(everything)
     before = clinical.ledger.states()
     await clinical.role.assigned([0])
-    await clinical.role.take(everything)
+    await clinical.role.process(everything)
     assert clinical.ledger.states() == before
 
 
 async def test_new_content_of_a_window_amends_its_operation(clinical: ClinicalHarness):
-    await clinical.role.take(batch(window(value=72), window(value=75, revision=1, cause="late")))
+    await clinical.role.process(batch(window(value=72), window(value=75, revision=1, cause="late")))
     (first,) = clinical.operations()
     clinical.ledger.settle({first.operation_id: Outcome(fence=first.fence, state=State.SUCCEEDED)})
     (amendment,) = clinical.operations()
@@ -47,9 +47,9 @@ async def test_new_content_of_a_window_amends_its_operation(clinical: ClinicalHa
 
 
 async def test_a_changed_mapping_amends_and_a_changed_patient_id_of_the_ehr_does_not(clinical: ClinicalHarness):
-    await clinical.role.take(batch(window()))
+    await clinical.role.process(batch(window()))
     clinical.reference.admit("p-9", north_fhir="merged", north_epic="merged")
-    await clinical.role.take(batch(window()))
+    await clinical.role.process(batch(window()))
     assert clinical.ledger.states()["north-fhir"] == {State.PENDING: 1}
     plain = clinical.mappers["north-fhir"]
 
@@ -58,7 +58,7 @@ async def test_a_changed_mapping_amends_and_a_changed_patient_id_of_the_ehr_does
             return plain.render(windows, subject) | {"language": "en"}
 
     clinical.mappers["north-fhir"] = Renewed()
-    await clinical.role.take(batch(window()))
+    await clinical.role.process(batch(window()))
     assert clinical.ledger.states()["north-fhir"] == {State.PENDING: 2}
 
 
@@ -68,14 +68,14 @@ async def test_what_is_away_is_tried_again_in_place_until_it_answers(
     clinical.reference.stale = 1
     clinical.producer.away = 1
     monkeypatch.setattr("streams.runtime.backoff.FIRST_S", 0.001)
-    await clinical.role.take(batch(window()))
+    await clinical.role.process(batch(window()))
     assert len(clinical.intents()) == 1
     assert len(clinical.audited()) == 2
     assert 'vitalwire_retries_total{dependency="reference"} 1.0' in clinical.observer.exposition().decode()
 
 
 async def test_every_step_is_audited_in_a_chain_that_holds_and_names_no_patient(clinical: ClinicalHarness):
-    await clinical.role.take(batch(window(), window(patient="p-10", minute=1), b"?"))
+    await clinical.role.process(batch(window(), window(patient="p-10", minute=1), b"?"))
     events = clinical.audited()
     assert sorted(event.action for event in events) == [
         "operation.recorded",
@@ -90,5 +90,5 @@ async def test_every_step_is_audited_in_a_chain_that_holds_and_names_no_patient(
 
 
 async def test_the_time_from_window_to_intent_is_measured(clinical: ClinicalHarness):
-    await clinical.role.take(batch(window()))
+    await clinical.role.process(batch(window()))
     assert "vitalwire_window_to_intent_seconds_sum 2.0" in clinical.observer.exposition().decode()

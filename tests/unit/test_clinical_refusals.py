@@ -12,7 +12,7 @@ from tests.doubles.windows import START, batch, pressure, window
 async def test_a_patient_unknown_at_one_endpoint_is_refused_there_and_charted_at_the_other(clinical: ClinicalHarness):
     clinical.reference.admit("p-9", north_fhir="fhir-9")
     refused = window()
-    await clinical.role.take(batch(refused))
+    await clinical.role.process(batch(refused))
     assert len(clinical.intents("north-fhir")) == 1
     assert clinical.intents("north-epic") == []
     (kept,) = clinical.quarantined()
@@ -28,7 +28,7 @@ async def test_a_patient_unknown_at_one_endpoint_is_refused_there_and_charted_at
 
 
 async def test_a_patient_without_a_record_is_refused_everywhere(clinical: ClinicalHarness):
-    await clinical.role.take(batch(window(patient="p-10")))
+    await clinical.role.process(batch(window(patient="p-10")))
     assert clinical.ledger.states() == {}
     assert [(k["reason"], k["endpoint"]) for k in clinical.quarantined()] == [
         ("unknown_patient", "north-fhir"),
@@ -38,7 +38,7 @@ async def test_a_patient_without_a_record_is_refused_everywhere(clinical: Clinic
 
 async def test_no_consent_is_no_chart(clinical: ClinicalHarness):
     del clinical.reference.consents["north", "p-9"]
-    await clinical.role.take(batch(window()))
+    await clinical.role.process(batch(window()))
     assert clinical.ledger.states() == {}
     assert {k["reason"] for k in clinical.quarantined()} == {"no_consent"}
 
@@ -57,7 +57,7 @@ async def test_consent_for_a_part_of_the_minute_charts_nothing_of_it(
     clinical: ClinicalHarness, since: datetime | None, until: datetime | None, says: dict[str, datetime]
 ):
     clinical.permit_during(since, until)
-    await clinical.role.take(batch(window(**says), *pressure(**says)))
+    await clinical.role.process(batch(window(**says), *pressure(**says)))
     assert clinical.ledger.states() == {}
     assert {k["reason"] for k in clinical.quarantined()} == {"no_consent"}
 
@@ -74,7 +74,7 @@ async def test_consent_from_first_to_last_reading_is_enough(
 ):
     clinical.permit_during(since, until)
     measured = {name: START + timedelta(seconds=second) for name, second in says.items()}
-    await clinical.role.take(batch(window(**measured)))
+    await clinical.role.process(batch(window(**measured)))
     (charted,) = clinical.intents()
     assert (charted.source.device_id, charted.scope) == ("mon-17", "heart_rate")
     assert charted.source.first_time == measured.get("first_time", START)
@@ -82,7 +82,7 @@ async def test_consent_from_first_to_last_reading_is_enough(
 
 
 async def test_a_tenant_that_is_not_configured_is_refused(clinical: ClinicalHarness):
-    await clinical.role.take(batch(window(tenant_id="south")))
+    await clinical.role.process(batch(window(tenant_id="south")))
     (kept,) = clinical.quarantined()
     assert (kept["reason"], kept["endpoint"]) == ("unknown_patient", None)
 
@@ -91,7 +91,7 @@ async def test_a_tenant_that_is_not_configured_is_refused(clinical: ClinicalHarn
 async def test_bytes_that_are_no_window_go_to_the_dead_letters_and_harm_no_neighbour(
     clinical: ClinicalHarness, poison: bytes
 ):
-    await clinical.role.take(batch(window(), poison, window(minute=1)))
+    await clinical.role.process(batch(window(), poison, window(minute=1)))
     assert len(clinical.ledger.source_ids()) == 2
     (letter,) = clinical.producer.to(DLQ_CLINICAL)
     assert letter.value == poison
@@ -115,7 +115,7 @@ async def test_a_template_that_fails_for_a_window_harms_no_neighbour_and_no_othe
             return whole.render(windows, subject)
 
     clinical.mappers["north-epic"] = Broken()
-    await clinical.role.take(batch(window(value=72), window(value=73, minute=1)))
+    await clinical.role.process(batch(window(value=72), window(value=73, minute=1)))
     assert len(clinical.ledger.source_ids()) == 2
     assert len(clinical.intents("north-epic")) == 1
     (letter,) = clinical.producer.to(DLQ_CLINICAL)
@@ -126,6 +126,6 @@ async def test_a_template_that_fails_for_a_window_harms_no_neighbour_and_no_othe
 async def test_a_window_whose_patients_consent_nobody_can_read_waits_in_the_ledger(clinical: ClinicalHarness):
     """Refused here it would be lost when the record is corrected; before anything is sent, consent is asked again."""
     clinical.reference.closed.add(("north", "p-9"))
-    await clinical.role.take(batch(window()))
+    await clinical.role.process(batch(window()))
     assert len(clinical.intents()) == 1
     assert clinical.quarantined() == []

@@ -61,10 +61,10 @@ async def test_a_role_that_retention_overtakes_counts_what_it_did_not_read_and_c
 ):
     await clinical.role.assigned([0])
     systolic, _ = pressure()
-    await clinical.role.take(batch(window(), systolic))
+    await clinical.role.process(batch(window(), systolic))
     assert clinical.role.settled() == {0: 1}
     clinical.kept.kept = Kept(1, 6)
-    await clinical.role.take(batch()._replace(next_offset=6, removed=Removed(2, 6)))
+    await clinical.role.process(batch()._replace(next_offset=6, removed=Removed(2, 6)))
     assert clinical.ledger.removed_unread(TOPIC) == {0: 4}
     assert removed_steps(clinical) == [("north", f"{TOPIC}/0/2-5", "failure")]
     assert clinical.ledger.source_ids() == {window().window_id, systolic.window_id}

@@ -9,14 +9,14 @@ import pytest
 
 from schemas.errors import RecordRefused
 from schemas.ports.kafka import Outgoing
-from schemas.reading import SetAside
+from schemas.reading import QuarantineRecord
 from schemas.reasons import Reason
 from schemas.topics import DLQ_TELEMETRY, QUARANTINE
 from streams.runtime.batches import Record
 from streams.runtime.dead_letters import dead_letter
-from streams.runtime.quarantine_send import send_set_aside
-from streams.telemetry.kernel.partition import Aside
-from streams.telemetry.quarantine import aside_record
+from streams.runtime.quarantine_sender import send_quarantined
+from streams.telemetry.kernel.quarantined import QuarantinedReading
+from streams.telemetry.quarantine import quarantine_record
 from tests.doubles.ports import MemoryProducer
 
 MIB = 1024 * 1024
@@ -83,7 +83,9 @@ class SmallTopics(MemoryProducer):
 
 
 def refusal(offset: int, text: bytes) -> Outgoing:
-    return aside_record(Aside(Reason.OUT_OF_RANGE, "north", "mon-1", offset, 2, 99, text), "telemetry.readings", 3)
+    return quarantine_record(
+        QuarantinedReading(Reason.OUT_OF_RANGE, "north", "mon-1", offset, 2, 99, text), "telemetry.readings", 3
+    )
 
 
 async def test_a_record_that_kafka_refuses_keeps_its_source_and_reason_and_other_records_are_sent_whole():
@@ -91,11 +93,13 @@ async def test_a_record_that_kafka_refuses_keeps_its_source_and_reason_and_other
     long = orjson.dumps({"device_id": "mon-1", "waveform": "x" * 2_000})
     whole = [refusal(offset, b'{"value":1}') for offset in range(5)]
 
-    await send_set_aside(producer, [*whole[:2], refusal(5, long), *whole[2:], letter_of(b"mon-1", long)])
+    await send_quarantined(producer, [*whole[:2], refusal(5, long), *whole[2:], letter_of(b"mon-1", long)])
 
     sent = {r.value: r for r in producer.sent if r.topic == QUARANTINE}
     assert [sent[record.value] for record in whole] == whole
-    (short,) = [SetAside.model_validate_json(v or b"") for v in sent if v not in {record.value for record in whole}]
+    (short,) = [
+        QuarantineRecord.model_validate_json(v or b"") for v in sent if v not in {record.value for record in whole}
+    ]
     assert (short.reason, short.arrived, short.reading) == (Reason.OUT_OF_RANGE, 99, None)
     assert (short.source.partition, short.source.offset, short.source.index) == (3, 5, 2)
     (letter,) = producer.to(DLQ_TELEMETRY)
@@ -105,4 +109,4 @@ async def test_a_record_that_kafka_refuses_keeps_its_source_and_reason_and_other
 
 async def test_what_not_even_fits_in_short_is_an_error():
     with pytest.raises(RecordRefused):
-        await send_set_aside(SmallTopics(10), [refusal(5, b"{}")])
+        await send_quarantined(SmallTopics(10), [refusal(5, b"{}")])

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from schemas.config import Config
 from schemas.operation import State
-from schemas.reading import SetAside, SourceRecord
+from schemas.reading import QuarantineRecord, SourceRecord
 from schemas.reasons import Reason
 from testbed.ward.plan import admit
 from testbed.ward.sending import Measured, Outcome, Sent
@@ -34,9 +34,9 @@ def _sent(*outcomes: Outcome, anomaly: str | None = None, truth: tuple[Measured,
     return Sent(START, "mon-1", b"{}", "bed 01", outcomes, truth, anomaly)
 
 
-def _aside(position: LogPosition, reason: Reason | str, index: int = 0) -> SetAside:
+def _aside(position: LogPosition, reason: Reason | str, index: int = 0) -> QuarantineRecord:
     source = SourceRecord(topic="telemetry.readings", partition=position.partition, offset=position.offset, index=index)
-    return SetAside.model_validate({"reason": reason, "source": source, "arrived": 0, "reading": {}})
+    return QuarantineRecord.model_validate({"reason": reason, "source": source, "arrived": 0, "reading": {}})
 
 
 def _heart_rate(patient: str, at_ms: int, value: int) -> Measured:

@@ -12,7 +12,7 @@ import yaml
 from mappings.linting import check_config
 from schemas.metrics import CATALOGUE
 from streams.delivery.role import Pace
-from streams.runtime.outbox import LAST_WITHIN_S
+from streams.runtime.outbox import SHUTDOWN_TIMEOUT_S
 from vitalwire.cli.application import app
 from vitalwire.cli.testbed_needed import DEMO_MODULES
 from vitalwire.settings import from_environment
@@ -97,7 +97,7 @@ def test_a_service_that_is_stopped_has_time_to_end_in_order(name: str):
     pace = Pace()
     (given_s,) = re.findall(r"^(\d+)s$", OURS[name]["stop_grace_period"])
 
-    assert int(given_s) > 2 * pace.stop_within_s + LAST_WITHIN_S
+    assert int(given_s) > 2 * pace.stop_within_s + SHUTDOWN_TIMEOUT_S
 
 
 def test_every_published_port_is_on_loopback():

@@ -36,5 +36,5 @@ def test_another_message_and_another_part_of_the_library_are_heard_at_once():
 def test_everybody_else_may_repeat_what_they_say():
     quiet = SeldomRepeated("aiokafka", Clock())
 
-    assert all(written(quiet, "streams.runtime.fail_fast", "ending: %s", "why") for _ in range(3))
+    assert all(written(quiet, "streams.runtime.fail_fast", "exiting: %s", "why") for _ in range(3))
     assert all(written(quiet, "aiokafkas", "no such library") for _ in range(3))

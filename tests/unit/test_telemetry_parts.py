@@ -9,8 +9,8 @@ import orjson
 
 from schemas.topics import QUARANTINE
 from streams.runtime.batches import Batch, Record
-from streams.telemetry.kernel.decode import MOST_READ
-from streams.telemetry.role import ASIDES_AT_ONCE, MOST_UNCONFIRMED
+from streams.telemetry.kernel.decode import MAX_MEASUREMENTS
+from streams.telemetry.role import MAX_UNCONFIRMED_BATCHES, QUARANTINE_BATCH_RECORDS
 from tests.conditions import wait_until
 from tests.doubles.telemetry_role import TOPIC, TelemetryHarness
 from tests.property.kernel_logs import BASE_MS, measured
@@ -29,7 +29,7 @@ async def test_many_refusals_are_validated_in_parts_between_which_the_event_loop
 
     def counted(*given):
         judged = judge(*given)
-        steps.append((len(judged.rejected), turns))
+        steps.append((len(judged.quarantined), turns))
         return judged
 
     async def turning():
@@ -41,13 +41,13 @@ async def test_many_refusals_are_validated_in_parts_between_which_the_event_loop
 
     kernel.ingest = counted
     beside = asyncio.create_task(turning())
-    await telemetry.role.take(Batch(TOPIC, 0, [*frames, measured(len(frames), BASE_MS)]))
+    await telemetry.role.process(Batch(TOPIC, 0, [*frames, measured(len(frames), BASE_MS)]))
     beside.cancel()
 
     assert sum(refused for refused, _ in steps) == REFUSALS
-    assert max(refused for refused, _ in steps) <= MOST_READ + 5_000
+    assert max(refused for refused, _ in steps) <= MAX_MEASUREMENTS + 5_000
     assert all(later > earlier for (_, earlier), (_, later) in pairwise(steps))
-    assert most_sent <= ASIDES_AT_ONCE * (MOST_UNCONFIRMED + 1)
+    assert most_sent <= QUARANTINE_BATCH_RECORDS * (MAX_UNCONFIRMED_BATCHES + 1)
     assert kernel.position == len(frames) + 1
 
 
@@ -65,7 +65,7 @@ async def test_no_offset_settles_between_the_parts_of_many_refused_readings(tele
             await asyncio.sleep(0)
 
     beside = asyncio.create_task(closing())
-    await telemetry.role.take(Batch(TOPIC, 0, frames))
+    await telemetry.role.process(Batch(TOPIC, 0, frames))
     await asyncio.to_thread(wait_until, lambda: telemetry.role.settled().get(0) == len(frames))
     beside.cancel()
 

@@ -19,7 +19,7 @@ from tests.property.kernel_logs import BASE_MS, measured
 
 async def test_a_refused_reading_is_kept_as_sent_with_its_place_in_the_log(telemetry):
     bad = measured(7, BASE_MS, value=999)
-    await telemetry.role.take(Batch(TOPIC, 0, [bad]))
+    await telemetry.role.process(Batch(TOPIC, 0, [bad]))
     await telemetry.settle()
     (aside,) = telemetry.sent(QUARANTINE)
     assert aside["reason"] == "out_of_range"
@@ -29,7 +29,7 @@ async def test_a_refused_reading_is_kept_as_sent_with_its_place_in_the_log(telem
 
 async def test_bytes_that_are_no_reading_also_become_a_dead_letter_as_they_were(telemetry):
     record = Record(5, BASE_MS, b"mon-1", b"\xff not json", (("trace", b"1"),))
-    await telemetry.role.take(Batch(TOPIC, 0, [measured(4, BASE_MS), record]))
+    await telemetry.role.process(Batch(TOPIC, 0, [measured(4, BASE_MS), record]))
     await telemetry.settle()
     (letter,) = [r for r in telemetry.producer.sent if r.topic == DLQ_TELEMETRY]
     assert (letter.key, letter.value) == (b"mon-1", b"\xff not json")
@@ -39,10 +39,10 @@ async def test_bytes_that_are_no_reading_also_become_a_dead_letter_as_they_were(
 
 
 async def test_a_late_reading_goes_to_its_own_topic(telemetry):
-    await telemetry.role.take(Batch(TOPIC, 0, [measured(0, BASE_MS)]))
+    await telemetry.role.process(Batch(TOPIC, 0, [measured(0, BASE_MS)]))
     await telemetry.close()
     late = measured(1, BASE_MS)._replace(timestamp_ms=LONG_AFTER_MS)
-    await telemetry.role.take(Batch(TOPIC, 0, [late]))
+    await telemetry.role.process(Batch(TOPIC, 0, [late]))
     await telemetry.settle()
     assert [aside["reason"] for aside in telemetry.sent(LATE_READINGS)] == ["late"]
 
@@ -51,7 +51,7 @@ async def test_readings_refused_by_an_earlier_owner_are_not_refused_again_and_a_
     telemetry,
 ):
     telemetry.kept.set_aside = [(0, 0), (1, 0)]
-    await telemetry.role.take(
+    await telemetry.role.process(
         Batch(TOPIC, 0, [measured(0, BASE_MS, "d2"), measured(1, BASE_MS), measured(2, BASE_MS + 1000)])
     )
     await telemetry.close()
@@ -76,7 +76,7 @@ async def test_very_many_refusals_are_sent_in_parts_and_others_have_their_turn_i
     telemetry.producer.send = noting
     other = asyncio.create_task(others())
     frame = b'{"tenant_id":"north","device_id":"d0","readings":[' + b",".join([b"1"] * 10_000) + b"]}"
-    await telemetry.role.take(Batch(TOPIC, 0, [Record(at, BASE_MS, b"d", frame, ()) for at in range(2)]))
+    await telemetry.role.process(Batch(TOPIC, 0, [Record(at, BASE_MS, b"d", frame, ()) for at in range(2)]))
     await telemetry.close()
     other.cancel()
     parts = [(size, turn) for size, turn in sizes if size > 10]

@@ -22,9 +22,9 @@ def gap(first: int | None, end: int) -> Batch:
 
 
 async def test_what_retention_removed_before_a_running_worker_is_counted_audited_and_kept_with_its_place(telemetry):
-    await telemetry.role.take(Batch(TOPIC, 0, [measured(0, BASE_MS), measured(1, BASE_MS + 1000)]))
+    await telemetry.role.process(Batch(TOPIC, 0, [measured(0, BASE_MS), measured(1, BASE_MS + 1000)]))
     telemetry.offsets.kept = Kept(None, 9)
-    await telemetry.role.take(gap(2, 7))
+    await telemetry.role.process(gap(2, 7))
     await telemetry.close(silent=False)
     assert (
         telemetry.sent(PROGRESS)[-1] | {"removed_unread": 5, "counted_gaps": [[2, 7]]} == telemetry.sent(PROGRESS)[-1]
@@ -52,7 +52,7 @@ async def test_what_a_dead_workers_open_windows_needed_and_is_gone_counts_with_i
 
 async def test_removed_readings_are_audited_before_their_count_is_kept(telemetry):
     telemetry.producer.gates = {AUDIT.name: asyncio.Event()}
-    taking = asyncio.create_task(telemetry.role.take(gap(None, 3)))
+    taking = asyncio.create_task(telemetry.role.process(gap(None, 3)))
     telemetry.offsets.kept = Kept(None, 3)
     await telemetry.settle()
     assert telemetry.sent(AUDIT)
@@ -71,13 +71,13 @@ async def test_what_was_settled_and_not_yet_committed_when_retention_took_it_is_
     )
     telemetry.offsets.kept = Kept(10, 15)
     await telemetry.role.assigned([0])
-    await telemetry.role.take(gap(10, 15))
+    await telemetry.role.process(gap(10, 15))
     await telemetry.close(silent=False)
     assert telemetry.sent(PROGRESS)[-1]["removed_unread"] == 0
     assert not telemetry.sent(AUDIT)
 
 
 async def test_a_log_that_ends_before_what_was_read_is_not_taken_for_retention(telemetry):
-    await telemetry.role.take(Batch(TOPIC, 0, [measured(i, BASE_MS) for i in range(5)]))
+    await telemetry.role.process(Batch(TOPIC, 0, [measured(i, BASE_MS) for i in range(5)]))
     with pytest.raises(Unsafe, match="ends before what was read"):
-        await telemetry.role.take(gap(5, 0))
+        await telemetry.role.process(gap(5, 0))

@@ -8,7 +8,7 @@ from threading import Lock
 
 from schemas.fixed_point import to_micro
 from schemas.operation import State
-from schemas.reading import SetAside
+from schemas.reading import QuarantineRecord
 from schemas.topics import READINGS
 from schemas.window import Window
 from testbed.ward.sending import Measured, Sent
@@ -40,7 +40,7 @@ class Board:
     def __init__(self) -> None:
         self._lock = Lock()
         self._sent: dict[LogPosition, Sent] = {}
-        self._aside: list[SetAside] = []
+        self._aside: list[QuarantineRecord] = []
         self._latest: Latest = defaultdict(dict)
         self._charted: Latest = defaultdict(dict)
         self._published: Counter[str] = Counter()
@@ -66,7 +66,7 @@ class Board:
                 self._published[window.patient_id] += 1
                 self._charted[window.patient_id][window.type] = to_micro(window.median)
 
-    def set_aside(self, aside: SetAside) -> None:
+    def set_aside(self, aside: QuarantineRecord) -> None:
         """A reading or window was quarantined, or a reading was late."""
         with self._lock:
             self._aside.append(aside)
@@ -97,7 +97,7 @@ class Board:
         with self._lock:
             return dict(self._sent)
 
-    def everything_aside(self) -> list[SetAside]:
+    def everything_aside(self) -> list[QuarantineRecord]:
         """All that was set aside."""
         with self._lock:
             return list(self._aside)
@@ -113,5 +113,5 @@ class Board:
             return [m for sent in self._sent.values() for m in sent.truth]
 
 
-def _name(aside: SetAside) -> str:
+def _name(aside: QuarantineRecord) -> str:
     return str(aside.reason) if aside.kind == "reading" else f"{aside.reason} (window)"

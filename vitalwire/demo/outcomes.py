@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from schemas.reading import SetAside
+from schemas.reading import QuarantineRecord
 from schemas.reasons import Reason
 from testbed.ward.sending import Sent
 
@@ -37,7 +37,7 @@ class AnomalyOutcome:
     otherwise: tuple[str, ...]
 
 
-def anomaly_outcomes(sent: Mapping[LogPosition, Sent], aside: Iterable[SetAside]) -> list[AnomalyOutcome]:
+def anomaly_outcomes(sent: Mapping[LogPosition, Sent], aside: Iterable[QuarantineRecord]) -> list[AnomalyOutcome]:
     """For each anomaly and expected outcome: sent and found. Ordinary readings come first."""
     found = {(a.source.partition, a.source.offset, a.source.index): str(a.reason) for a in aside if a.kind == "reading"}
     total: Counter[tuple[str, str]] = Counter()
@@ -64,7 +64,7 @@ def all_as_expected(rows: Iterable[AnomalyOutcome]) -> bool:
     return all(row.sent == row.as_expected and not row.otherwise for row in rows)
 
 
-def quarantine_counts(aside: Iterable[SetAside]) -> Counter[str]:
+def quarantine_counts(aside: Iterable[QuarantineRecord]) -> Counter[str]:
     """How many readings and windows were set aside, by reason."""
     return Counter(str(a.reason) for a in aside)
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from schemas.errors import RetryLater
 from schemas.ports.ledger import Ledger
-from schemas.reading import SetAside
+from schemas.reading import QuarantineRecord
 from schemas.topics import LATE_READINGS, QUARANTINE, WINDOWS
 from schemas.window import Window
 from vitalwire.demo.board import Board
@@ -67,7 +67,7 @@ class Watcher:
             if topic == WINDOWS.prefixed(self._prefix):
                 self._board.window(Window.model_validate_json(value))
             else:
-                self._board.set_aside(SetAside.model_validate_json(value))
+                self._board.set_aside(QuarantineRecord.model_validate_json(value))
         except ValidationError:
             self.unreadable += 1
 

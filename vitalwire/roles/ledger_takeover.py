@@ -12,7 +12,7 @@ from schemas.audit import Step
 from schemas.ports.ledger import Beside
 from schemas.topics import WINDOWS
 from streams.delivery.role import Pace
-from streams.runtime.fail_fast import end
+from streams.runtime.fail_fast import exit_process
 from vitalwire.roles.context import RoleContext
 from vitalwire.roles.serving import group_of
 from vitalwire.settings import Settings
@@ -28,7 +28,7 @@ def ledger(settings: Settings) -> Iterator[SqlLedger]:
     settings.data.mkdir(parents=True, exist_ok=True)
     require_sound(settings.database)
     migrate(settings.database)
-    opened = open_ledger(settings.database, settings.ledger_encryption(), ended=end)
+    opened = open_ledger(settings.database, settings.ledger_encryption(), ended=exit_process)
     try:
         yield opened
     finally:

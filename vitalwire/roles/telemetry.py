@@ -10,8 +10,8 @@ from adapters.kafka.producer import KafkaProducer
 from adapters.kafka.progress import ProgressReader
 from schemas.topics import READINGS
 from streams.audit.trail import AuditChain, AuditTrail
+from streams.telemetry.kernel.precompile import compile_loops
 from streams.telemetry.kernel.vital_table import VitalTable
-from streams.telemetry.kernel.warming import compile_loops
 from streams.telemetry.retention import Retention
 from streams.telemetry.role import TelemetryPorts, TelemetryRole
 from vitalwire.roles import serving
@@ -55,7 +55,7 @@ def telemetry_role(context: RoleContext, sender: KafkaProducer) -> TelemetryRole
             producer=sender,
             reference=context.reference,
             load_progress=earlier.load,
-            load_set_aside=earlier.load_set_aside,
+            load_quarantined=earlier.load_quarantined,
             observer=context.observer,
             clock=now,
             retention=Retention(topic, context.config.tenants, kept.load, audit, context.observer),

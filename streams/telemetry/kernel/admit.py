@@ -1,55 +1,45 @@
-"""Row by row, in log order: convert, check range and clock, find the patient, tell open from late, and keep the open ones.
+"""Admission, row by row in log order: convert, check range and clock, find the patient, tell open from late.
 
-Membership follows from the rows alone, never from when windows are looked through, so any split into batches gives the
-same windows. Rejected rows touch no state.
+Membership follows from the rows alone, never from when a closing pass runs, so that any split into batches gives the same
+windows. A quarantined row changes no state.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
-from schemas.reasons import Reason
-from streams.telemetry.kernel.closure import close_idle, close_long_open, closed_by_watermark, window_end
-from streams.telemetry.kernel.compiled import I16, I32, I64, NEVER, U8, compiled
-from streams.telemetry.kernel.pairings import NOBODY, Intervals, patient_at
-from streams.telemetry.kernel.store import FREE, OPEN, USED, Devices, OpenRows, Streams
+from streams.telemetry.kernel.closing_rules import close_idle, close_long_open, closed_by_watermark, window_end
+from streams.telemetry.kernel.compiled import I64, NEVER, U8, compiled
+from streams.telemetry.kernel.outcomes import (
+    ALREADY_PROCESSED,
+    AMBIGUOUS,
+    CLOCK_AHEAD,
+    LATE,
+    MISMATCH,
+    OPENED,
+    OUT_OF_RANGE,
+    TOO_OLD,
+    UNPAIRED,
+)
+from streams.telemetry.kernel.pairings import UNPAIRED_PATIENT, Intervals, patient_at
+from streams.telemetry.kernel.row_pool import OpenRows, acquire
+from streams.telemetry.kernel.rows import NO_CLAIM, Rows
+from streams.telemetry.kernel.store import Devices, SeriesState
 from streams.telemetry.kernel.vital_table import UnitColumns, VitalColumns
 
-NO_CLAIM = -1
-OPENED, LATE, SETTLED_BEFORE = 0, 1, 2
-OUT_OF_RANGE, CLOCK_AHEAD, TOO_OLD, UNPAIRED, AMBIGUOUS, MISMATCH = 3, 4, 5, 6, 7, 8
-REASONS: dict[int, Reason] = {
-    OUT_OF_RANGE: Reason.OUT_OF_RANGE,
-    CLOCK_AHEAD: Reason.CLOCK_AHEAD,
-    TOO_OLD: Reason.TOO_OLD,
-    UNPAIRED: Reason.UNPAIRED,
-    AMBIGUOUS: Reason.AMBIGUOUS_PAIRING,
-    MISMATCH: Reason.PATIENT_MISMATCH,
-}
-"""What the fate of a refused row is called outside."""
 
-
-class Incoming(NamedTuple):
-    """Columns of decoded rows with where each was appended to the log, and when by the partition's arrival clock."""
-
-    offset: I64
-    arrival_ms: I64
-    place: I32
-    device: I32
-    claim: I32
-    pair: I16
-    value_micro: I64
-    time_ms: I64
-    seq: I64
-
-
-class Limits(NamedTuple):
-    """How far a device clock may be off the broker's."""
+class ClockLimits(NamedTuple):
+    """How far a device's clock may be ahead of or behind the broker's."""
 
     ahead_ms: int
     age_ms: int
+
+
+class Appended(NamedTuple):
+    """Columns of the batch's records: the offset of each, and the partition's arrival clock when it was appended."""
+
+    offset: I64
+    arrival_ms: I64
 
 
 @compiled
@@ -64,85 +54,92 @@ def convert(value: int, shift: int, numerator: int, denominator: int) -> int:
 
 
 @compiled
-def _keep(
-    stream: int, at: int, value: int, patient: int, end: int, c: Incoming, streams: Streams, rows: OpenRows
-) -> None:
-    if rows.counters[FREE] > 0:
-        rows.counters[FREE] -= 1
-        row = rows.free[rows.counters[FREE]]
-    else:
-        row = np.int32(rows.counters[USED])
-        rows.counters[USED] += 1
-    rows.counters[OPEN] += 1
-    rows.time_ms[row] = c.time_ms[at]
-    rows.value_micro[row] = value
-    rows.seq[row] = c.seq[at]
-    rows.offset[row] = c.offset[at]
-    rows.arrival_ms[row] = c.arrival_ms[at]
-    rows.place[row] = c.place[at]
-    rows.patient[row] = patient
-    rows.claimed[row] = c.claim[at] >= 0
-    rows.next_row[row] = streams.head[stream]
-    streams.head[stream] = row
-    streams.oldest_end[stream] = min(streams.oldest_end[stream], end)
-    streams.oldest_arrival[stream] = min(streams.oldest_arrival[stream], c.arrival_ms[at])
+def _open_row(
+    series: int, i: int, value: int, patient: int, end: int, rows: Rows, appended: Appended, state: SeriesState,
+    pool: OpenRows,
+) -> None:  # fmt: skip
+    row, record = acquire(pool), rows.batch_index[i]
+    arrival_ms = appended.arrival_ms[record]
+    pool.time_ms[row] = rows.time_ms[i]
+    pool.value_micro[row] = value
+    pool.seq[row] = rows.seq[i]
+    pool.offset[row] = appended.offset[record]
+    pool.arrival_ms[row] = arrival_ms
+    pool.frame_index[row] = rows.frame_index[i]
+    pool.patient[row] = patient
+    pool.claimed[row] = rows.claim[i] >= 0
+    # At the head, so that a series lists its rows newest first; closing reverses them into log order.
+    pool.next_row[row] = state.head[series]
+    state.head[series] = row
+    state.oldest_end[series] = min(state.oldest_end[series], end)
+    state.oldest_arrival[series] = min(state.oldest_arrival[series], arrival_ms)
 
 
 @compiled
 def admit(
-    c: Incoming, limits: Limits, units: UnitColumns, vitals: VitalColumns, pairings: Intervals, devices: Devices,
-    streams: Streams, rows: OpenRows, fate: U8,
+    rows: Rows, appended: Appended, limits: ClockLimits, units: UnitColumns, vitals: VitalColumns,
+    pairings: Intervals, devices: Devices, state: SeriesState, pool: OpenRows, outcome: U8,
 ) -> None:  # fmt: skip
-    """Decide each row's fate; the store must have room for all of them."""
+    """Write each row's outcome. The store must have room for every row: a compiled loop cannot grow its arrays."""
     count = vitals.window_ms.shape[0]
     shortest_idle_ms = vitals.idle_ms.min()
-    for i in range(c.offset.shape[0]):
-        pair, device, time_ms, arrival_ms = c.pair[i], c.device[i], c.time_ms[i], c.arrival_ms[i]
+    for i in range(rows.device.shape[0]):
+        record, pair, device, time_ms = rows.batch_index[i], rows.pair[i], rows.device[i], rows.time_ms[i]
+        # Never less than the row before: ArrivalClock made it monotone, and silence below is measured by it.
+        arrival_ms = appended.arrival_ms[record]
         vital = units.vital[pair]
-        if abs(c.value_micro[i]) > units.limit_micro[pair]:
-            fate[i] = OUT_OF_RANGE
+        # Before converting: a larger value would overflow 64 bits in `convert`.
+        if abs(rows.value_micro[i]) > units.limit_micro[pair]:
+            outcome[i] = OUT_OF_RANGE
             continue
-        value = c.value_micro[i]
+        value = rows.value_micro[i]
         if units.shift_micro[pair] != 0 or units.numerator[pair] != units.denominator[pair]:
             value = convert(value, units.shift_micro[pair], units.numerator[pair], units.denominator[pair])
         if value < vitals.low_micro[vital] or value > vitals.high_micro[vital]:
-            fate[i] = OUT_OF_RANGE
+            outcome[i] = OUT_OF_RANGE
             continue
         if time_ms > arrival_ms + limits.ahead_ms:
-            fate[i] = CLOCK_AHEAD
+            outcome[i] = CLOCK_AHEAD
             continue
         if time_ms < arrival_ms - limits.age_ms:
-            fate[i] = TOO_OLD
+            outcome[i] = TOO_OLD
             continue
         patient = patient_at(pairings, device, time_ms)
         if patient < 0:
-            fate[i] = UNPAIRED if patient == NOBODY else AMBIGUOUS
+            outcome[i] = UNPAIRED if patient == UNPAIRED_PATIENT else AMBIGUOUS
             continue
-        if c.claim[i] != NO_CLAIM and c.claim[i] != patient:
-            fate[i] = MISMATCH
+        if rows.claim[i] != NO_CLAIM and rows.claim[i] != patient:
+            outcome[i] = MISMATCH
             continue
-        stream = device * count + vital
+        # From here on the row counts as a sign of life, so device and series state may be written.
+        series = device * count + vital
         width = vitals.window_ms[vital]
         end = window_end(time_ms, width)
+        # The silence before this row must close windows now, not at the next pass: otherwise whether this row is late
+        # would depend on when a pass ran. The same holds for windows that were open for their longest.
         if devices.last_arrival[device] != NEVER and arrival_ms - devices.last_arrival[device] >= shortest_idle_ms:
-            close_idle(device, arrival_ms - devices.last_arrival[device], streams, vitals)
-        if arrival_ms - streams.oldest_arrival[stream] >= vitals.longest_open_ms[vital] or (
+            close_idle(device, arrival_ms - devices.last_arrival[device], state, vitals)
+        if arrival_ms - state.oldest_arrival[series] >= vitals.longest_open_ms[vital] or (
             vitals.sibling[vital] >= 0
-            and arrival_ms - streams.oldest_arrival[device * count + vitals.sibling[vital]]
+            and arrival_ms - state.oldest_arrival[device * count + vitals.sibling[vital]]
             >= vitals.longest_open_ms[vital]
         ):
-            close_long_open(device, vital, arrival_ms, streams, rows, vitals)
+            close_long_open(device, vital, arrival_ms, state, pool, vitals)
         closed = max(
-            streams.closed_through[stream],
+            state.closed_through[series],
             closed_by_watermark(devices.watermark[device], vitals.grace_ms[vital], width),
         )
         devices.last_arrival[device] = arrival_ms
         if end <= closed:
-            # what an earlier run had open never came out, though other pairings or settings may close it now
-            told = c.offset[i] <= devices.judged[device] and end <= streams.told_through[stream]
-            fate[i] = SETTLED_BEFORE if told else LATE
+            # A window that was open when the earlier run ended was never published, even if other pairings or settings
+            # close it now: only windows up to `published_through` can have counted this row before.
+            published = (
+                appended.offset[record] <= devices.processed_through[device] and end <= state.published_through[series]
+            )
+            outcome[i] = ALREADY_PROCESSED if published else LATE
             continue
+        # A late row above moves no watermark: it would close windows that its own time has nothing to do with.
         devices.watermark[device] = max(devices.watermark[device], time_ms)
-        streams.latest[stream] = max(streams.latest[stream], time_ms)
-        fate[i] = OPENED
-        _keep(stream, i, value, patient, end, c, streams, rows)
+        state.latest[series] = max(state.latest[series], time_ms)
+        outcome[i] = OPENED
+        _open_row(series, i, value, patient, end, rows, appended, state, pool)

@@ -19,7 +19,7 @@ U8 = NDArray[np.uint8]
 U64 = NDArray[np.uint64]
 
 NEVER = np.iinfo(np.int64).min
-"""Stands for 'no time yet'."""
+"""No time yet. Less than any real one."""
 
 
 def compiled(loop: Callable[P, R]) -> Callable[P, R]:

@@ -1,18 +1,17 @@
 """Readings in the form most devices send, straight from bytes to columns: one flat JSON object, plain ASCII strings.
 
-Whatever is not plainly that (escapes, exponents, unknown or repeated keys, frames, nulls, faults) is left to `decode`,
-which knows all of JSON. What is taken here means exactly what `decode` would make of it: tested as a property.
+Whatever is not plainly that (escapes, exponents, unknown or repeated keys, frames, nulls, faults) is left to `reading_json`,
+which parses all of JSON. What is parsed here gives exactly the row that `reading_json` would give: tested as a property.
 Source: RFC 8259 (grammar), RFC 3339 section 5.6 (time).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-from streams.telemetry.kernel.compiled import I16, I32, I64, NEVER, U8, compiled
+from streams.telemetry.kernel.compiled import I32, I64, NEVER, U8, compiled
 from streams.telemetry.kernel.interning import Table, find
+from streams.telemetry.kernel.rows import NO_CLAIM, NO_SEQ, Rows
 
 QUOTE, BACKSLASH, COLON, COMMA, OPEN, CLOSE, MINUS, PLUS, DOT = 0x22, 0x5C, 0x3A, 0x2C, 0x7B, 0x7D, 0x2D, 0x2B, 0x2E
 ZERO, NINE, SPACE, TILDE = 0x30, 0x39, 0x20, 0x7E
@@ -22,20 +21,7 @@ KEY_LENGTHS = np.array([len(name) for name in KEY_NAMES], np.int64)
 KEYS = np.array([list(name.ljust(10)) for name in KEY_NAMES], np.uint8)
 PLAIN = np.array([SPACE <= c <= TILDE and c not in {QUOTE, BACKSLASH} for c in range(256)])
 MAX_NAME = 256
-NO_SEQ = NEVER
 DAY_MS = 86_400_000
-
-
-class Scanned(NamedTuple):
-    """Columns of one batch, an element a record; only those with `taken` 1 mean anything."""
-
-    taken: U8
-    device: I32
-    claim: I32
-    pair: I16
-    value_micro: I64
-    time_ms: I64
-    seq: I64
 
 
 @compiled
@@ -197,7 +183,7 @@ def _offset_minutes(b: U8, at: int, e: int) -> int:
 
 
 @compiled
-def _scan_one(b: U8, at: int, end: int, spans: I64, numbers: I64) -> bool:
+def _parse_reading(b: U8, at: int, end: int, spans: I64, numbers: I64) -> bool:
     """Spans of the string fields and the numbers of one record; false when the record is not plainly a flat reading."""
     seen = 0
     at = _skip_space(b, at, end)
@@ -253,34 +239,40 @@ def _scan_one(b: U8, at: int, end: int, spans: I64, numbers: I64) -> bool:
 
 
 @compiled
-def scan(
-    b: U8, starts: I64, ends: I64, spans: I64, numbers: I64, devices: Table, claims: Table, pairs: Table, out: Scanned
-) -> int:
-    """Fill the columns for every record that is plainly a flat reading; gives how many were taken.
+def parse(
+    b: U8, starts: I64, ends: I64, spans: I64, numbers: I64, devices: Table, claims: Table, pairs: Table, rows: Rows,
+    rest: I32,
+) -> int:  # fmt: skip
+    """Write a row for every record that is plainly a flat reading; returns how many. The indices of the others go to `rest`.
 
-    `b` ends with the name of the default tenant, `spans` and `numbers` are scratch. Both interners must have room.
+    `b` ends with the name of the default tenant; `spans` and `numbers` are scratch. `rows` and `rest` have an element for
+    every record, and both interners have room for a new name of every record: this loop cannot grow them.
     """
-    taken = 0
+    count, others = 0, 0
     default_start, default_end = ends[-1], b.shape[0]
     for i in range(starts.shape[0]):
+        # The scratch still holds the record before; fields that may be absent are set to their defaults first.
         spans[2 * TENANT], spans[2 * TENANT + 1] = default_start, default_end
         spans[2 * PATIENT] = -1
         numbers[2] = NO_SEQ
-        out.taken[i] = 0
-        if not _scan_one(b, starts[i], ends[i], spans, numbers):
-            continue
-        pair = find(pairs, b, spans[2 * TYPE], spans[2 * TYPE + 1], spans[2 * UNIT], spans[2 * UNIT + 1], False)
+        pair = -1
+        if _parse_reading(b, starts[i], ends[i], spans, numbers):
+            pair = find(pairs, b, spans[2 * TYPE], spans[2 * TYPE + 1], spans[2 * UNIT], spans[2 * UNIT + 1], False)
         if pair < 0:
+            rest[others] = i
+            others += 1
             continue
-        out.taken[i] = 1
-        taken += 1
-        out.pair[i] = pair
-        out.device[i] = find(
+        rows.batch_index[count], rows.frame_index[count] = i, 0
+        rows.pair[count] = pair
+        rows.device[count] = find(
             devices, b, spans[2 * TENANT], spans[2 * TENANT + 1], spans[2 * DEVICE], spans[2 * DEVICE + 1], True
         )
-        claimed = spans[2 * PATIENT]
-        out.claim[i] = -1 if claimed < 0 else find(claims, b, claimed, claimed, claimed, spans[2 * PATIENT + 1], True)
-        out.value_micro[i] = numbers[0]
-        out.time_ms[i] = numbers[1]
-        out.seq[i] = numbers[2]
-    return taken
+        claim = spans[2 * PATIENT]
+        rows.claim[count] = (
+            NO_CLAIM if claim < 0 else find(claims, b, claim, claim, claim, spans[2 * PATIENT + 1], True)
+        )
+        rows.value_micro[count] = numbers[0]
+        rows.time_ms[count] = numbers[1]
+        rows.seq[count] = numbers[2]
+        count += 1
+    return count

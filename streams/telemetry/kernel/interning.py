@@ -1,6 +1,6 @@
 """Names to small integers: a device or a patient is one array index from here on.
 
-An open-addressing hash table over bytes, so that the scanner can look up names without making Python objects. A key is a
+An open-addressing hash table over bytes, so that `fast_json` can look up names without making Python objects. A key is a
 scope (the tenant, or nothing) and a name.
 """
 
@@ -16,7 +16,8 @@ from streams.telemetry.kernel.compiled import I32, I64, U8, U64, compiled
 _FNV_OFFSET = np.uint64(14695981039346656037)
 _FNV_PRIME = np.uint64(1099511628211)
 COUNT, ARENA_USED = 0, 1
-STRANGER = -2
+UNKNOWN_NAME = -2
+"""The code of a name that another table does not know."""
 N = TypeVar("N", bound=np.generic)
 
 
@@ -72,6 +73,7 @@ def find(table: Table, buffer: U8, s1: int, e1: int, s2: int, e2: int, add: bool
         at = (at + 1) & mask
     if not add:
         return -1
+    # `reserve` has made room. Slots stay at most half full, so the search above always ends at an empty one.
     code = np.int32(table.counters[COUNT])
     used = table.counters[ARENA_USED]
     table.slots[at] = code
@@ -92,11 +94,11 @@ def find(table: Table, buffer: U8, s1: int, e1: int, s2: int, e2: int, add: bool
 
 @compiled
 def translate(names: Table, known: Table, out: I32) -> None:
-    """For each code of `names` the code of the same name in `known`; STRANGER where it is not there."""
+    """For each code of `names` the code of the same name in `known`; UNKNOWN_NAME if it is not there."""
     for code in range(names.counters[COUNT]):
         start, middle, end = names.starts[code], names.middles[code], names.ends[code]
         found = find(known, names.arena, start, middle, middle, end, False)
-        out[code] = STRANGER if found < 0 else found
+        out[code] = UNKNOWN_NAME if found < 0 else found
 
 
 @compiled
@@ -134,6 +136,7 @@ class Interner:
             np.zeros(512, np.int64), np.zeros(1 << 14, np.uint8), np.zeros(2, np.int64),
         )  # fmt: skip
         self._names: dict[int, tuple[str, str]] = {}
+        """A cache of `name`; the arrays are what counts."""
 
     def __len__(self) -> int:
         return int(self.table.counters[COUNT])
@@ -156,8 +159,8 @@ class Interner:
             t.counters,
         )
 
-    def keep(self, codes: I64) -> None:
-        """Forget all other names; these get the codes from 0 upwards, in this order."""
+    def compact(self, codes: I64) -> None:
+        """Drop all other names; these get the codes from 0 upwards, in this order."""
         old, n = self.table, len(codes)
         hashes, starts, middles, ends = np.zeros(n, np.uint64), *(np.zeros(n, np.int64) for _ in range(3))
         slots = np.full(1 << max(10, (2 * n).bit_length()), -1, np.int32)
@@ -167,7 +170,7 @@ class Interner:
         self._names = {}
 
     def code(self, scope: str, name: str) -> int:
-        """The code of a name, given one now if it is new."""
+        """The code of a name; a new name gets the next one."""
         first, second = scope.encode(), name.encode()
         self.reserve(1, len(first) + len(second))
         buffer = np.frombuffer(first + second, np.uint8)

@@ -1,4 +1,4 @@
-"""Whose device it was, as columns: for each device code its intervals of pairing, joined as of the measurement time."""
+"""Which patient a device was paired with, as columns: for each device code its intervals, looked up by measurement time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from streams.telemetry.kernel.compiled import I32, I64, compiled
 from streams.telemetry.kernel.interning import Interner
 
 _FOREVER_MS = np.iinfo(np.int64).max
-NOBODY, SEVERAL = -1, -2
+UNPAIRED_PATIENT, AMBIGUOUS_PATIENT = -1, -2
+"""What stands for a patient where the device was paired with nobody, or with more than one."""
 
 
 class Intervals(NamedTuple):
@@ -27,12 +28,12 @@ class Intervals(NamedTuple):
 
 @compiled
 def patient_at(pairings: Intervals, device: int, time_ms: int) -> int:
-    """The one patient paired with the device at this instant; NOBODY, or SEVERAL."""
-    found = NOBODY
+    """The one patient paired with the device at this instant; UNPAIRED_PATIENT, or AMBIGUOUS_PATIENT."""
+    found = UNPAIRED_PATIENT
     for i in range(pairings.first[device], pairings.first[device + 1]):
         if pairings.since_ms[i] <= time_ms < pairings.until_ms[i]:
-            if found != NOBODY and found != pairings.patient[i]:
-                return SEVERAL
+            if found != UNPAIRED_PATIENT and found != pairings.patient[i]:
+                return AMBIGUOUS_PATIENT
             found = int(pairings.patient[i])
     return found
 
@@ -44,14 +45,14 @@ class DevicePairings:
         none = np.zeros(0, np.int64)
         self.intervals = Intervals(np.zeros(1, np.int64), none, none, np.zeros(0, np.int32))
         self.corrected: set[int] = set()
-        """Devices whose pairing has changed since they were seen: whoever joins their readings again takes them out."""
+        """Devices whose pairing has changed since they were seen. Whoever reassigns their open readings removes them."""
         self._known: list[Pairing | None] = []
         self._version: int | None = None
 
     def learn(
         self, pairings: Mapping[tuple[str, str], Pairing], version: int, devices: Interner, patients: Interner
     ) -> Intervals:
-        """Take these pairings for the newest; `version` tells whether any can have changed."""
+        """Take these pairings for the newest; they can have changed only if `version` has."""
         seen = len(self._known)
         changed = []
         if version != self._version:
@@ -66,8 +67,8 @@ class DevicePairings:
             self.intervals = self._replaced(new, patients)
         return self.intervals
 
-    def keep(self, devices: I64) -> None:
-        """Forget all other devices; these get the codes from 0 upwards."""
+    def compact(self, devices: I64) -> None:
+        """Drop all other devices; these get the codes from 0 upwards."""
         old = self.intervals
         counts = np.diff(old.first)[devices]
         first = np.zeros(len(devices) + 1, np.int64)
@@ -77,12 +78,12 @@ class DevicePairings:
         self._known = [self._known[code] for code in devices.tolist()]
         self.corrected = {new for new, code in enumerate(devices.tolist()) if code in self.corrected}
 
-    def rename_patients(self, codes: I32) -> None:
-        """Patients have other codes from now on: `codes` is by the former code."""
+    def renumber_patients(self, codes: I32) -> None:
+        """Patients have new codes: `codes` is indexed by the old ones."""
         self.intervals = self.intervals._replace(patient=codes[self.intervals.patient])
 
     def _replaced(self, codes: Sequence[int], patients: Interner) -> Intervals:
-        """The intervals, with those of these devices made anew."""
+        """The intervals, with those of these devices replaced."""
         spans = [(code, span) for code in codes if (known := self._known[code]) for span in known.intervals]
         since = [epoch_ms(span.since) for _, span in spans]
         until = [_FOREVER_MS if span.until is None else epoch_ms(span.until) for _, span in spans]

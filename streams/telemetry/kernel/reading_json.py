@@ -1,6 +1,6 @@
-"""Any bytes to readings or refusals: the whole JSON contract of `telemetry.readings`, one record at a time.
+"""Parses any bytes to measurements: the whole JSON contract of `telemetry.readings`, one record at a time.
 
-The exact meaning of the wire format lives here; `scan` is a quick way to the same result for the plainest form.
+This module defines the wire format; `fast_json` is a faster way to the same result for its plainest form.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class _Frame(msgspec.Struct, gc=False):
     patient_id: Name | None = None
 
 
-class Measured(NamedTuple):
-    """One measurement as understood: value in millionths of the unit as given, time in epoch milliseconds."""
+class ParsedMeasurement(NamedTuple):
+    """One measurement: value in millionths of the unit as given, time in epoch milliseconds."""
 
     tenant_id: str
     device_id: str
@@ -59,8 +59,8 @@ class Measured(NamedTuple):
     seq: int | None
 
 
-class Refused(NamedTuple):
-    """A measurement that cannot be read, with whose device it was where that much can be told."""
+class InvalidMeasurement(NamedTuple):
+    """A measurement that cannot be used, and its device where that much can be read."""
 
     reason: Reason
     tenant_id: str | None = None
@@ -76,17 +76,17 @@ _frame = msgspec.json.Decoder(_Frame).decode
 _measured = msgspec.json.Decoder(_Measured).decode
 _NULL = b"null"
 _MOST_COMMAS = 64 * MOST_MEASUREMENTS
-"""A frame with more is not even taken apart to count what it holds."""
-_UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
+"""A frame with more is refused without counting its measurements."""
+_INVALID = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
 
 
-def read(value: bytes | None) -> Iterator[tuple[int, bytes, Measured | Refused]]:
-    """(index in the frame, its bytes, measurement or refusal) for each measurement; at least one, and never an exception."""
+def parse(value: bytes | None) -> Iterator[tuple[int, bytes, ParsedMeasurement | InvalidMeasurement]]:
+    """(index in the frame, its bytes, result) for each measurement of a record: at least one, and never an exception."""
     text = value or b""
     try:
         fields = _fields(text)
         if not _each_once(text, fields):
-            yield 0, text, Refused(Reason.MALFORMED)
+            yield 0, text, InvalidMeasurement(Reason.MALFORMED)
             return
         readings = bytes(fields.get("readings", _NULL))
         if readings == _NULL:
@@ -95,13 +95,13 @@ def read(value: bytes | None) -> Iterator[tuple[int, bytes, Measured | Refused]]
         frame = _frame(text)
         counted = readings.count(b",") <= _MOST_COMMAS
         elements = _elements(readings) if counted else []
-    except _UNREADABLE:
-        yield 0, text, Refused(Reason.MALFORMED)
+    except _INVALID:
+        yield 0, text, InvalidMeasurement(Reason.MALFORMED)
         return
     if not _plain(frame.tenant_id, frame.device_id, frame.patient_id) or (counted and not elements):
-        yield 0, text, Refused(Reason.MALFORMED)
+        yield 0, text, InvalidMeasurement(Reason.MALFORMED)
     elif not counted or len(elements) > MOST_MEASUREMENTS:
-        yield 0, text, Refused(Reason.OVERSIZED, frame.tenant_id, frame.device_id)
+        yield 0, text, InvalidMeasurement(Reason.OVERSIZED, frame.tenant_id, frame.device_id)
     else:
         for index, raw in enumerate(elements):
             element = bytes(raw)
@@ -109,60 +109,62 @@ def read(value: bytes | None) -> Iterator[tuple[int, bytes, Measured | Refused]]
 
 
 def _each_once(text: bytes, fields: _Fields) -> bool:
-    """Whether the object names no field twice: which of the two was meant cannot be told.
+    """Whether the object names no field twice: of two values none can be trusted.
 
-    Each pair has a colon of its own, and a decoder drops what is repeated: so the colons of what is left are counted. An
-    escaped colon in a name would upset the count.
+    Every pair has a colon, and the decoder drops repeated fields: so the colons of the remaining fields are compared with
+    those of the text. An escaped colon in a name would falsify the count.
     """
     left = sum(1 + name.count(":") + bytes(raw).count(b":") for name, raw in fields.items())
     escaped = b"\\u003a" in text.lower() and any(":" in name for name in fields)
     return left == text.count(b":") and not escaped
 
 
-def _read_flat(value: bytes) -> Measured | Refused:
+def _read_flat(value: bytes) -> ParsedMeasurement | InvalidMeasurement:
     flat = _flat(value)
     if not _plain(flat.tenant_id, flat.device_id, flat.patient_id):
-        return Refused(Reason.MALFORMED)
-    return _understand(flat, flat.tenant_id, flat.device_id, flat.patient_id)
+        return InvalidMeasurement(Reason.MALFORMED)
+    return _measurement(flat, flat.tenant_id, flat.device_id, flat.patient_id)
 
 
-def _read_element(element: bytes, frame: _Frame) -> Measured | Refused:
-    malformed = Refused(Reason.MALFORMED, frame.tenant_id, frame.device_id)
+def _read_element(element: bytes, frame: _Frame) -> ParsedMeasurement | InvalidMeasurement:
+    malformed = InvalidMeasurement(Reason.MALFORMED, frame.tenant_id, frame.device_id)
     try:
         fields = _fields(element)
         measured = _measured(element)
         tenant_id, device_id, patient_id = (_own(fields, name) for name in ("tenant_id", "device_id", "patient_id"))
-    except _UNREADABLE:
+    except _INVALID:
         return malformed
     if tenant_id not in (None, frame.tenant_id) or device_id not in (None, frame.device_id):
         return malformed
     if not _each_once(element, fields) or not _plain(patient_id):
         return malformed
-    understood = _understand(measured, frame.tenant_id, frame.device_id, patient_id or frame.patient_id)
-    if isinstance(understood, Measured) and frame.patient_id not in (None, understood.patient_id):
-        return Refused(Reason.PATIENT_MISMATCH, frame.tenant_id, frame.device_id)
-    return understood
+    measurement = _measurement(measured, frame.tenant_id, frame.device_id, patient_id or frame.patient_id)
+    if isinstance(measurement, ParsedMeasurement) and frame.patient_id not in (None, measurement.patient_id):
+        return InvalidMeasurement(Reason.PATIENT_MISMATCH, frame.tenant_id, frame.device_id)
+    return measurement
 
 
 def _own(fields: _Fields, name: str) -> str | None:
-    """Whom an element of a frame names itself."""
+    """A name that an element of a frame gives itself."""
     given = fields.get(name)
     if given is None or (name == "patient_id" and bytes(given) == _NULL):
         return None
     return _name(given)
 
 
-def _understand(m: _Measured, tenant_id: str, device_id: str, patient_id: str | None) -> Measured | Refused:
+def _measurement(
+    m: _Measured, tenant_id: str, device_id: str, patient_id: str | None
+) -> ParsedMeasurement | InvalidMeasurement:
     value_micro = _value_micro(bytes(m.value))
     if isinstance(m.time, datetime):
         if m.time.tzinfo is None:
-            return Refused(Reason.NO_TIME_ZONE, tenant_id, device_id)
+            return InvalidMeasurement(Reason.NO_TIME_ZONE, tenant_id, device_id)
         time_ms = epoch_ms(m.time)
     else:
         time_ms = m.time
     if value_micro is None or not _fits(time_ms) or (m.seq is not None and not _fits(m.seq)) or not _plain(m.type):
-        return Refused(Reason.MALFORMED, tenant_id, device_id)
-    return Measured(tenant_id, device_id, patient_id, m.type, m.unit, value_micro, time_ms, m.seq)
+        return InvalidMeasurement(Reason.MALFORMED, tenant_id, device_id)
+    return ParsedMeasurement(tenant_id, device_id, patient_id, m.type, m.unit, value_micro, time_ms, m.seq)
 
 
 def _value_micro(number: bytes) -> int | None:

@@ -1,7 +1,7 @@
-"""Readings that are read again: what earlier runs are known to have done with them, so that each stands in one place.
+"""Readings that are read again: what earlier runs are known to have done with them, so that each has one outcome.
 
-Three things may have become of a reading before: it was set aside, its window is out, or its window was still open. Where
-the pairings or the configuration have changed since, it may come out differently now.
+An earlier run may have quarantined a reading, published its window, or ended while its window was open. The outcome may
+differ now, if the pairings or the configuration have changed since.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -18,14 +17,12 @@ from numpy.typing import NDArray
 from schemas.instants import epoch_ms
 from schemas.progress import DeviceProgress
 from streams.telemetry.kernel.compiled import I32, I64
+from streams.telemetry.kernel.quarantined import QuarantinedReading
 
-if TYPE_CHECKING:
-    from streams.telemetry.kernel.partition import Aside
+Coordinates = tuple[int, int]
+"""A reading in its partition: the offset of its record, and its index in a frame."""
 
-Place = tuple[int, int]
-"""Where a reading stands in its partition: the offset of its record, and its place in a frame."""
-
-_PLACE_BITS = 31
+_FRAME_INDEX_BITS = 31
 
 
 class _Timed(msgspec.Struct):
@@ -36,8 +33,8 @@ class _Timed(msgspec.Struct):
 _timed = msgspec.json.Decoder(_Timed).decode
 
 
-class Places:
-    """Very many places in little memory. Made of offset and place in turn."""
+class CoordinateSet:
+    """Very many coordinates in little memory. Made of offsets and frame indices in turn."""
 
     def __init__(self, flat: array[int]) -> None:
         pairs = np.array(flat, np.int64).reshape(-1, 2)
@@ -50,102 +47,106 @@ class Places:
         """The offset after the last of them."""
         return int(self._offsets[-1]) + 1 if len(self._offsets) else 0
 
-    def among(self, offsets: I64, places: I64 | I32) -> NDArray[np.bool_]:
-        """Which of these places are among them."""
+    def contains(self, offsets: I64, frame_indices: I64 | I32) -> NDArray[np.bool_]:
+        """Which of these coordinates are in the set."""
         if not len(self._keys):
             return np.zeros(len(offsets), np.bool_)
         last = len(self._keys) - 1
         first = np.searchsorted(self._offsets, offsets)
-        keys = self._key(first, places)
+        keys = self._key(first, frame_indices)
         same_record = self._offsets[np.minimum(first, last)] == offsets
-        same_place = self._keys[np.minimum(np.searchsorted(self._keys, keys), last)] == keys
-        found: NDArray[np.bool_] = same_record & same_place
+        same_reading = self._keys[np.minimum(np.searchsorted(self._keys, keys), last)] == keys
+        found: NDArray[np.bool_] = same_record & same_reading
         return found
 
     @staticmethod
-    def _key(first: NDArray[np.int64], places: I64 | I32) -> I64:
-        """An offset is told by where it first stands among them, so that it and a place fit one number."""
-        return (first.astype(np.int64) << _PLACE_BITS) | places
+    def _key(first: NDArray[np.int64], frame_indices: I64 | I32) -> I64:
+        """An offset is represented by where it first occurs in the set, so that it fits one number with the frame index."""
+        return (first.astype(np.int64) << _FRAME_INDEX_BITS) | frame_indices
 
 
 class Replay:
-    """What is known of readings before `judged_position`, which an earlier run judged and told."""
+    """What is known of readings before `processed_position`, which an earlier run processed and published."""
 
     def __init__(self) -> None:
-        self.judged_position = 0
+        self.processed_position = 0
         self._closed: dict[tuple[str, str], tuple[int, dict[str, int]]] = {}
-        self._aside = Places(array("q"))
-        self._opened: dict[tuple[str, str, str], set[Place]] = {}
+        self._quarantined = CoordinateSet(array("q"))
+        self._reopened: dict[tuple[str, str, str], set[Coordinates]] = {}
 
-    def restore(self, devices: Iterable[DeviceProgress], judged_position: int) -> None:
+    def restore(self, devices: Iterable[DeviceProgress], processed_position: int) -> None:
         """What earlier runs closed, by device."""
-        self.judged_position = judged_position
+        self.processed_position = processed_position
         self._closed = {
             (d.tenant_id, d.device_id): (d.offset, {name: s.closed_through_ms for name, s in d.streams.items()})
             for d in devices
         }
 
-    def restore_set_aside(self, flat: array[int]) -> None:
-        """What earlier runs set aside: offset and place in turn."""
-        self._aside = Places(flat)
+    def restore_quarantined(self, flat: array[int]) -> None:
+        """What earlier runs quarantined: offset and frame index in turn."""
+        self._quarantined = CoordinateSet(flat)
 
-    def passed(self, position: int) -> None:
+    def advance_to(self, position: int) -> None:
         """Forget what only concerns readings before this position."""
-        if position >= self.judged_position:
+        if position >= self.processed_position:
             self._closed = {}
-        if position >= self._aside.end:
-            self._aside = Places(array("q"))
+        if position >= self._quarantined.end:
+            self._quarantined = CoordinateSet(array("q"))
 
-    def untold(self, asides: Sequence[Aside]) -> list[Aside]:
-        """Those that no earlier run has set aside or put into a window that is out.
+    def without_processed(self, readings: Sequence[QuarantinedReading]) -> list[QuarantinedReading]:
+        """Those that no earlier run has quarantined or counted in a published window.
 
-        What was in an open window is told now: its window never came out, and this run does not take it.
+        One that was in an open window is among them: its window was never published, and this run does not count it.
         """
-        if not asides:
+        if not readings:
             return []
-        offsets = np.array([aside.offset for aside in asides], np.int64)
-        before = self._aside.among(offsets, np.array([aside.place for aside in asides], np.int64))
+        offsets = np.array([reading.offset for reading in readings], np.int64)
+        frame_indices = np.array([reading.frame_index for reading in readings], np.int64)
+        quarantined = self._quarantined.contains(offsets, frame_indices).tolist()
         return [
-            aside for aside, told in zip(asides, before.tolist(), strict=True) if not told and not self._is_out(aside)
+            reading
+            for reading, before in zip(readings, quarantined, strict=True)
+            if not before and not self._is_published(reading)
         ]
 
-    def _is_out(self, aside: Aside) -> bool:
-        if aside.offset >= self.judged_position or aside.tenant_id is None or aside.device_id is None:
+    def _is_published(self, reading: QuarantinedReading) -> bool:
+        """Whether a published window counts the reading. Its bytes say which window that was."""
+        if reading.offset >= self.processed_position or reading.tenant_id is None or reading.device_id is None:
             return False
-        offset, closed = self._closed.get((aside.tenant_id, aside.device_id), (-1, {}))
-        if aside.offset > offset:
+        offset, closed = self._closed.get((reading.tenant_id, reading.device_id), (-1, {}))
+        if reading.offset > offset:
             return False
         try:
-            timed = _timed(aside.text)
+            timed = _timed(reading.text)
             instant = timed.time
             time_ms = instant if isinstance(instant, int) else epoch_ms(instant)
         except (msgspec.MsgspecError, ValueError, TypeError, RecursionError):
             return False  # it can never have been in a window
         return time_ms < closed.get(timed.type, time_ms)
 
-    # -- set aside before, opened now ---------------------------------------------------------------------------------
+    # -- quarantined by an earlier run, in an open window now -----------------------------------------------------------
 
-    def knows_set_aside(self) -> bool:
-        """Whether readings that come on may have been set aside by an earlier run."""
-        return self._aside.end > 0
+    def has_quarantined(self) -> bool:
+        """Whether readings to come may have been quarantined by an earlier run."""
+        return self._quarantined.end > 0
 
-    def set_aside_before(self, offsets: I64, places: I32) -> NDArray[np.bool_]:
-        """Which of these readings were set aside by an earlier run."""
-        return self._aside.among(offsets, places)
+    def were_quarantined(self, offsets: I64, frame_indices: I32) -> NDArray[np.bool_]:
+        """Which of these readings an earlier run quarantined."""
+        return self._quarantined.contains(offsets, frame_indices)
 
-    def opened(self, tenant_id: str, device_id: str, vital: str, place: Place) -> None:
-        """A reading that was set aside before is in an open window now, which will name it."""
-        self._opened.setdefault((tenant_id, device_id, vital), set()).add(place)
+    def reopen(self, tenant_id: str, device_id: str, vital: str, reading: Coordinates) -> None:
+        """A reading that was quarantined is in an open window now, which will name it."""
+        self._reopened.setdefault((tenant_id, device_id, vital), set()).add(reading)
 
-    def any_opened(self) -> bool:
+    def has_reopened(self) -> bool:
         """Whether any open window has such a reading."""
-        return bool(self._opened)
+        return bool(self._reopened)
 
-    def opened_of(self, tenant_id: str, device_id: str, vital: str) -> set[Place]:
-        """Those of one stream."""
-        return self._opened.get((tenant_id, device_id, vital), set())
+    def reopened_in(self, tenant_id: str, device_id: str, vital: str) -> set[Coordinates]:
+        """Those of one series."""
+        return self._reopened.get((tenant_id, device_id, vital), set())
 
-    def settled(self, offset: int) -> None:
-        """No open window has a reading before this offset any more."""
-        left = {key: {place for place in places if place[0] >= offset} for key, places in self._opened.items()}
-        self._opened = {key: places for key, places in left.items() if places}
+    def forget_reopened(self, settled: int) -> None:
+        """No open window has a reading before the settled offset: forget those."""
+        left = {key: {r for r in readings if r[0] >= settled} for key, readings in self._reopened.items()}
+        self._reopened = {key: readings for key, readings in left.items() if readings}

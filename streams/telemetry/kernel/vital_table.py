@@ -39,7 +39,7 @@ class UnitColumns(NamedTuple):
 
 
 class VitalTable:
-    """What a batch is judged by, made once from the configuration."""
+    """The configured vitals as the kernel uses them, made once from the configuration."""
 
     def __init__(self, config: Config) -> None:
         self.config = config

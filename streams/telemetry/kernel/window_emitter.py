@@ -1,4 +1,4 @@
-"""One closing pass: due streams in parts of bounded size, their windows as records of `vitals.windows`, their progress."""
+"""One closing pass: due series in bounded parts, their windows as records of `vitals.windows`, and their progress."""
 
 from __future__ import annotations
 
@@ -11,29 +11,44 @@ import orjson
 from schemas.config import Vital
 from schemas.fixed_point import MICRO, divide_half_even
 from schemas.instants import rfc3339_from_ms
-from schemas.progress import DeviceProgress, StreamProgress
+from schemas.progress import DeviceProgress, SeriesProgress
 from schemas.reasons import Reason
 from streams.telemetry import publishing
-from streams.telemetry.kernel.admit import REASONS
-from streams.telemetry.kernel.closing import ClosedWindows, Conflicts, close, due, lengths
+from streams.telemetry.kernel.closing import (
+    ClosedWindows,
+    Conflicts,
+    close,
+    due,
+    empty_conflicts,
+    empty_windows,
+    lengths,
+)
 from streams.telemetry.kernel.compiled import NEVER
 from streams.telemetry.kernel.decode import Decoder
-from streams.telemetry.kernel.fast_json import NO_SEQ
 from streams.telemetry.kernel.identity import content_hash, window_id
+from streams.telemetry.kernel.outcomes import REASONS
 from streams.telemetry.kernel.pairings import Intervals
-from streams.telemetry.kernel.rejoin import MOST_WITHDRAWN, Withdrawn, blank_withdrawn, rejoin
-from streams.telemetry.kernel.replay import Place, Replay
+from streams.telemetry.kernel.quarantined import QuarantinedRow
+from streams.telemetry.kernel.reassignment import (
+    MAX_QUARANTINED_ROWS,
+    ReassignmentRows,
+    empty_reassignment_rows,
+    reassign_open_rows,
+)
+from streams.telemetry.kernel.replay import Coordinates, Replay
+from streams.telemetry.kernel.rows import NO_SEQ
 from streams.telemetry.kernel.store import Store
-from streams.telemetry.kernel.superseding import Superseded, superseded, without_conflicts
+from streams.telemetry.kernel.superseded import Superseded, find_superseded, without_conflicts
 from streams.telemetry.kernel.vital_table import VitalTable
-from streams.telemetry.publishing import Published
+from streams.telemetry.publishing import Cause, Published
 
-MOST_STREAMS = 2_000
-"""A pass closes about so many streams: bounds memory, and how long the event loop is held."""
+MAX_SERIES_PER_PASS = 2_000
+"""About so many series are closed in a pass: bounds memory, and how long the event loop is blocked."""
+_STRONGEST_FIRST: tuple[Cause, ...] = ("threshold", "change", "schedule")
 
 
 class ClosedWindow(NamedTuple):
-    """A window as it goes out: key and value of `vitals.windows`, and what metrics need."""
+    """A window to be published: key and value of `vitals.windows`, and what metrics need."""
 
     key: bytes
     value: bytes
@@ -44,16 +59,24 @@ class ClosedWindow(NamedTuple):
     duplicates: int
 
 
-class Withdrawal(NamedTuple):
-    """A reading that was open and leaves for the quarantine, in canonical units: contradicted, or no longer the patient's."""
+class _Window(NamedTuple):
+    """One element of ClosedWindows."""
 
-    reason: Reason
-    tenant_id: str
-    device_id: str
-    offset: int
-    place: int
-    arrived_ms: int
-    reading: dict[str, Any]
+    series: int
+    patient: int
+    end_ms: int
+    size: int
+    duplicates: int
+    total: int
+    median_doubled: int
+    low: int
+    high: int
+    first: int
+    last: int
+    first_time_ms: int
+    last_time_ms: int
+    first_offset: int
+    last_offset: int
 
 
 class _Statistics(NamedTuple):
@@ -65,11 +88,26 @@ class _Statistics(NamedTuple):
     last: int
 
 
-class Passed(NamedTuple):
+class _Candidate(NamedTuple):
+    """A window with the statistic by which publishing is decided, and the cause that the window has on its own."""
+
+    window: _Window
+    vital: Vital
+    statistics: _Statistics
+    value: float
+    patient_id: str
+    cause: Cause | None
+
+    @property
+    def start_ms(self) -> int:
+        return self.window.end_ms - self.vital.window
+
+
+class ClosingPass(NamedTuple):
     """What one pass closed, and whether more is due already."""
 
     windows: list[ClosedWindow]
-    withdrawn: list[Withdrawal]
+    quarantined: list[QuarantinedRow]
     devices: list[DeviceProgress]
     more: bool
 
@@ -81,162 +119,159 @@ class WindowEmitter:
         self._topic, self._partition, self._vitals, self._key = topic, partition, vitals, identity_key
         self._configured: list[Vital] = [vitals.config.vitals[name] for name in vitals.names]
 
-    def run(
+    def close_due(
         self, clock_ms: int, position: int, store: Store, decoder: Decoder, published: dict[int, Published],
         replay: Replay,
-    ) -> Passed:  # fmt: skip
+    ) -> ClosingPass:  # fmt: skip
         """One pass at this arrival clock, with the progress of the devices it closed, true up to `position`."""
         vitals = self._vitals.columns
-        found = np.empty(MOST_STREAMS + len(self._vitals.names), np.int32)
+        found = np.empty(MAX_SERIES_PER_PASS + len(self._vitals.names), np.int32)
         n, more = due(
-            clock_ms, store.devices, store.streams, store.rows, vitals, len(decoder.devices), MOST_STREAMS, found
+            clock_ms, store.devices, store.series, store.pool, vitals, len(decoder.devices), MAX_SERIES_PER_PASS, found
         )
-        streams = found[:n]
+        series = found[:n]
         held = np.zeros(n, np.int64)
-        lengths(streams, store.streams, store.rows, held)
+        lengths(series, store.series, store.pool, held)
         size = int(held.sum())
-        out, conflicts = _blank_windows(size), _blank_conflicts(size)
+        out, conflicts = empty_windows(size), empty_conflicts(size)
         scratch = (np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size, np.int64))
-        before = superseded(streams.tolist(), store, decoder, self._vitals, replay)
-        w, k = close(streams, store.streams, store.rows, vitals, *scratch, out, conflicts)
-        windows = self._windows(out, w, decoder, published, without_conflicts(before, conflicts, k))
-        devices = np.unique(streams // len(self._vitals.names)).tolist()
-        progress = [self._device(device, position - 1, store, decoder, published) for device in devices]
-        return Passed(windows, self._contradicted(conflicts, k, decoder), progress, more)
+        # Before closing, which unlinks the rows: afterwards nobody can say which window a row was in.
+        superseded = find_superseded(series.tolist(), store, decoder, self._vitals, replay)
+        w, k = close(series, store.series, store.pool, vitals, *scratch, out, conflicts)
+        windows = self._windows(out, w, decoder, published, without_conflicts(superseded, conflicts, k))
+        devices = np.unique(series // len(self._vitals.names)).tolist()
+        progress = [self._device_progress(device, position - 1, store, decoder, published) for device in devices]
+        return ClosingPass(windows, self._conflicting(conflicts, k, decoder), progress, more)
 
-    def rejoin(
+    def reassign(
         self, devices: Sequence[int], pairings: Intervals, store: Store, decoder: Decoder
-    ) -> tuple[int, list[Withdrawal]]:
-        """Join these devices' open readings again: how many of the devices are done, and the readings that leave."""
-        out = blank_withdrawn(min(MOST_WITHDRAWN, store.open_rows + 1))
+    ) -> tuple[int, list[QuarantinedRow]]:
+        """Reassign these devices' open readings: how many of the devices are done, and the readings that leave."""
+        out = empty_reassignment_rows(min(MAX_QUARANTINED_ROWS, store.open_rows + 1))
         codes = np.array(devices, np.int32)
-        done, n = rejoin(codes, self._vitals.columns, pairings, store.streams, store.rows, out)
-        return done, [self._withdrawal(REASONS[int(out.fate[i])], out, i, decoder) for i in range(n)]
+        done, n = reassign_open_rows(codes, self._vitals.columns, pairings, store.series, store.pool, out)
+        return done, [self._quarantined_row(REASONS[int(out.outcome[i])], out, i, decoder) for i in range(n)]
 
     def _windows(
-        self, out: ClosedWindows, n: int, decoder: Decoder, published: dict[int, Published], before: Superseded
+        self, out: ClosedWindows, n: int, decoder: Decoder, published: dict[int, Published], superseded: Superseded
     ) -> list[ClosedWindow]:
         columns = [column[:n].tolist() for column in out]
-        rows = list(zip(*columns, strict=True))
+        windows = list(map(_Window._make, zip(*columns, strict=True)))
         closed: list[ClosedWindow] = []
-        for group in self._panels(rows):
-            closed.extend(self._publish(group, decoder, published, before))
+        for group in self._panels(windows):
+            closed.extend(self._decide_group(group, decoder, published, superseded))
         return closed
 
-    def _panels(self, rows: list[tuple[int, ...]]) -> Iterator[list[tuple[int, ...]]]:
+    def _panels(self, windows: list[_Window]) -> Iterator[list[_Window]]:
         """Windows in groups that are published together: alone, or both halves of a panel of one patient and span."""
         vitals = len(self._vitals.names)
         siblings = self._vitals.columns.sibling
-        waiting: dict[tuple[int, int, int], list[tuple[int, ...]]] = {}
-        for row in rows:
-            stream, patient, end_ms = row[:3]
-            if siblings[stream % vitals] < 0:
-                yield [row]
+        panels: dict[tuple[int, int, int], list[_Window]] = {}
+        for window in windows:
+            if siblings[window.series % vitals] < 0:
+                yield [window]
             else:
-                waiting.setdefault((stream // vitals, end_ms, patient), []).append(row)
-        for key in sorted(waiting, key=lambda k: k[:2]):
-            yield waiting[key]
+                panels.setdefault((window.series // vitals, window.end_ms, window.patient), []).append(window)
+        for key in sorted(panels, key=lambda k: k[:2]):
+            yield panels[key]
 
-    def _publish(
-        self, group: list[tuple[int, ...]], decoder: Decoder, published: dict[int, Published], before: Superseded
+    def _decide_group(
+        self, group: list[_Window], decoder: Decoder, published: dict[int, Published], superseded: Superseded
     ) -> Iterator[ClosedWindow]:
+        """If one half of a panel is published, so is the other, for the strongest cause of the two."""
         names = self._vitals.names
-        judged = []
-        for row in group:
-            stream, patient, end_ms = row[:3]
-            vital = self._configured[stream % len(names)]
-            statistics = _statistics(row)
-            value = getattr(statistics, vital.statistic) / MICRO
-            patient_id = decoder.patients.name(patient)[1]
-            cause = publishing.decide(vital.publish, published.get(stream), patient_id, end_ms - vital.window, value)
-            judged.append((row, vital, statistics, value, patient_id, cause))
-        causes = {cause for *_, cause in judged if cause}
-        cause = next((c for c in ("threshold", "change", "schedule") if c in causes), None)
-        for row, vital, statistics, value, patient_id, _ in judged:
-            stream, start_ms = row[0], row[2] - vital.window
-            published[stream] = publishing.remember(
-                vital.publish, published.get(stream), patient_id, start_ms, value, cause is not None
-            )
-            companions = [names[other[0] % len(names)] for other in group if other is not row]
-            places = before.get((row[0], row[1], row[2]), [])
-            yield self._record(row, vital, statistics, patient_id, cause, companions, decoder, places)
+        candidates = [self._candidate(window, decoder, published) for window in group]
+        causes = {candidate.cause for candidate in candidates}
+        cause = next((c for c in _STRONGEST_FIRST if c in causes), None)
+        for candidate in candidates:
+            window = candidate.window
+            published[window.series] = publishing.remember(
+                candidate.vital.publish, published.get(window.series), candidate.patient_id, candidate.start_ms,
+                candidate.value, cause is not None,
+            )  # fmt: skip
+            companions = [names[other.series % len(names)] for other in group if other is not window]
+            before = superseded.get((window.series, window.patient, window.end_ms), [])
+            yield self._record(candidate, cause, companions, decoder, before)
+
+    def _candidate(self, window: _Window, decoder: Decoder, published: dict[int, Published]) -> _Candidate:
+        vital = self._configured[window.series % len(self._vitals.names)]
+        statistics = _statistics(window)
+        value = getattr(statistics, vital.statistic) / MICRO
+        patient_id = decoder.patients.name(window.patient)[1]
+        last, start_ms = published.get(window.series), window.end_ms - vital.window
+        cause = publishing.decide(vital.publish, last, patient_id, start_ms, value)
+        return _Candidate(window, vital, statistics, value, patient_id, cause)
 
     def _record(
-        self, row: tuple[int, ...], vital: Vital, s: _Statistics, patient_id: str, cause: str | None,
-        companions: list[str], decoder: Decoder, before: list[Place],
+        self, candidate: _Candidate, cause: Cause | None, companions: list[str], decoder: Decoder,
+        superseded: list[Coordinates],
     ) -> ClosedWindow:  # fmt: skip
-        stream, _, end_ms, size, duplicates = row[:5]
-        device, kind = divmod(stream, len(self._vitals.names))
+        w, s, patient_id, start_ms = candidate.window, candidate.statistics, candidate.patient_id, candidate.start_ms
+        device, vital = divmod(w.series, len(self._vitals.names))
         tenant_id, device_id = decoder.devices.name(device)
-        name, unit, start_ms = self._vitals.names[kind], self._vitals.canonical_units[kind], end_ms - vital.window
+        name, unit = self._vitals.names[vital], self._vitals.canonical_units[vital]
         value = {
-            "window_id": window_id(self._key, tenant_id, patient_id, device_id, name, (start_ms, end_ms)),
-            "content_hash": content_hash(unit, (size, *s)),
+            "window_id": window_id(self._key, tenant_id, patient_id, device_id, name, (start_ms, w.end_ms)),
+            "content_hash": content_hash(unit, (w.size, *s)),
             "tenant_id": tenant_id, "patient_id": patient_id, "device_id": device_id, "type": name, "unit": unit,
-            "start": rfc3339_from_ms(start_ms), "end": rfc3339_from_ms(end_ms),
-            "first_time": rfc3339_from_ms(row[11]), "last_time": rfc3339_from_ms(row[12]),
-            "count": size, "duplicates": duplicates,
+            "start": rfc3339_from_ms(start_ms), "end": rfc3339_from_ms(w.end_ms),
+            "first_time": rfc3339_from_ms(w.first_time_ms), "last_time": rfc3339_from_ms(w.last_time_ms),
+            "count": w.size, "duplicates": w.duplicates,
             "mean": s.mean / MICRO, "median": s.median / MICRO, "min": s.min / MICRO, "max": s.max / MICRO,
             "first": s.first / MICRO, "last": s.last / MICRO,
             "revision": 0, "publish": cause is not None, "cause": cause, "companions": companions,
             "source": {
-                "topic": self._topic, "partition": self._partition, "first_offset": row[13], "last_offset": row[14],
+                "topic": self._topic, "partition": self._partition,
+                "first_offset": w.first_offset, "last_offset": w.last_offset,
             },
         }  # fmt: skip
-        if before:
-            value["supersedes"] = [{"offset": offset, "index": index} for offset, index in before]
+        if superseded:
+            value["supersedes"] = [{"offset": offset, "index": frame_index} for offset, frame_index in superseded]
         key = f"{tenant_id}|{patient_id}".encode()
-        return ClosedWindow(key, orjson.dumps(value), cause is not None, cause, end_ms, size, duplicates)
+        return ClosedWindow(key, orjson.dumps(value), cause is not None, cause, w.end_ms, w.size, w.duplicates)
 
-    def _contradicted(self, c: Conflicts, n: int, decoder: Decoder) -> list[Withdrawal]:
-        return [self._withdrawal(Reason.CONFLICTING_DUPLICATE, c, i, decoder) for i in range(n)]
+    def _conflicting(self, conflicts: Conflicts, n: int, decoder: Decoder) -> list[QuarantinedRow]:
+        return [self._quarantined_row(Reason.CONFLICTING_DUPLICATE, conflicts, i, decoder) for i in range(n)]
 
-    def _withdrawal(self, reason: Reason, c: Conflicts | Withdrawn, i: int, decoder: Decoder) -> Withdrawal:
-        device, kind = divmod(int(c.stream[i]), len(self._vitals.names))
+    def _quarantined_row(
+        self, reason: Reason, rows: Conflicts | ReassignmentRows, i: int, decoder: Decoder
+    ) -> QuarantinedRow:
+        device, vital = divmod(int(rows.series[i]), len(self._vitals.names))
         tenant_id, device_id = decoder.devices.name(device)
-        reading = {
-            "type": self._vitals.names[kind], "value": int(c.value_micro[i]) / MICRO,
-            "unit": self._vitals.canonical_units[kind], "time": rfc3339_from_ms(int(c.time_ms[i])),
-            "seq": None if c.seq[i] == NO_SEQ else int(c.seq[i]),
+        reading: dict[str, Any] = {
+            "type": self._vitals.names[vital], "value": int(rows.value_micro[i]) / MICRO,
+            "unit": self._vitals.canonical_units[vital], "time": rfc3339_from_ms(int(rows.time_ms[i])),
+            "seq": None if rows.seq[i] == NO_SEQ else int(rows.seq[i]),
         }  # fmt: skip
-        offset, place, arrived_ms = int(c.offset[i]), int(c.place[i]), int(c.arrival_ms[i])
-        return Withdrawal(reason, tenant_id, device_id, offset, place, arrived_ms, reading)
+        offset, frame_index, arrived_ms = int(rows.offset[i]), int(rows.frame_index[i]), int(rows.arrival_ms[i])
+        return QuarantinedRow(reason, tenant_id, device_id, offset, frame_index, arrived_ms, reading)
 
-    def _device(
+    def _device_progress(
         self, device: int, offset: int, store: Store, decoder: Decoder, published: dict[int, Published]
     ) -> DeviceProgress:
         tenant_id, device_id = decoder.devices.name(device)
-        streams: dict[str, StreamProgress] = {}
-        for kind, name in enumerate(self._vitals.names):
-            stream = device * len(self._vitals.names) + kind
-            closed = int(store.streams.closed_through[stream])
-            if closed == NEVER:
-                continue
-            last = published.get(stream)
-            streams[name] = StreamProgress(
-                closed_through_ms=closed,
-                published_slot=last.slot if last else None,
-                published_value=last.value if last else None,
-                outside=last.outside if last else None,
-                patient_id=last.patient_id if last else None,
-            )
+        of_series: dict[str, SeriesProgress] = {}
+        for vital, name in enumerate(self._vitals.names):
+            series = device * len(self._vitals.names) + vital
+            closed = int(store.series.closed_through[series])
+            if closed != NEVER:
+                of_series[name] = _series_progress(closed, published.get(series))
         watermark = int(store.devices.watermark[device])
         return DeviceProgress(
-            tenant_id=tenant_id, device_id=device_id, offset=offset, watermark_ms=watermark, streams=streams
+            tenant_id=tenant_id, device_id=device_id, offset=offset, watermark_ms=watermark, streams=of_series
         )
 
 
-def _statistics(row: tuple[int, ...]) -> _Statistics:
-    size, total, median_doubled, low, high, first, last = row[3], *row[5:11]
-    return _Statistics(divide_half_even(total, size), divide_half_even(median_doubled, 2), low, high, first, last)
+def _series_progress(closed_through_ms: int, last: Published | None) -> SeriesProgress:
+    return SeriesProgress(
+        closed_through_ms=closed_through_ms,
+        published_slot=last.slot if last else None,
+        published_value=last.value if last else None,
+        outside=last.outside if last else None,
+        patient_id=last.patient_id if last else None,
+    )
 
 
-def _blank_windows(size: int) -> ClosedWindows:
-    i64 = (np.zeros(size, np.int64) for _ in range(13))
-    return ClosedWindows(np.zeros(size, np.int32), np.zeros(size, np.int32), *i64)
-
-
-def _blank_conflicts(size: int) -> Conflicts:
-    time, value, seq, offset, arrival = (np.empty(size, np.int64) for _ in range(5))
-    stream, patient, place = (np.empty(size, np.int32) for _ in range(3))
-    return Conflicts(stream, patient, time, value, seq, offset, arrival, place)
+def _statistics(w: _Window) -> _Statistics:
+    mean, median = divide_half_even(w.total, w.size), divide_half_even(w.median_doubled, 2)
+    return _Statistics(mean, median, w.low, w.high, w.first, w.last)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from schemas.reasons import Reason
 from streams.runtime.batches import Record
-from streams.telemetry.kernel import forgetting
+from streams.telemetry.kernel import eviction
 from streams.telemetry.kernel.partition import PartitionKernel
 from tests.property.kernel_logs import BASE_MS, KEY, TABLE, logs, measured, new_run, paired, pairings, run
 from tests.property.test_corrected_pairings import FAR_MS, corrections
@@ -22,12 +22,12 @@ CUTS = st.lists(st.integers(0, 80), max_size=12)
 def test_forgetting_after_every_batch_changes_no_outcome(log, cuts, closes):
     remembering = run(log, cuts, closes)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(forgetting, "MOST_UNUSED", -(10**9))
+        patch.setattr(eviction, "MAX_UNUSED_NAMES", -(10**9))
         forgetful = run(log, cuts, closes)
     assert forgetful.windows == remembering.windows
     assert forgetful.late == remembering.late
-    assert forgetful.rejected == remembering.rejected
-    assert sorted(forgetful.withdrawn) == sorted(remembering.withdrawn)
+    assert forgetful.quarantined == remembering.quarantined
+    assert sorted(forgetful.quarantined_rows) == sorted(remembering.quarantined_rows)
     assert forgetful.kernel.settled() == remembering.kernel.settled()
     assert forgetful.devices == remembering.devices
 
@@ -41,11 +41,11 @@ def test_a_pairing_corrected_between_forgetting_comes_to_the_same(log, corrected
         r.kernel.learn(corrected, 2)
         r.add(r.kernel.ingest(log[at:], corrected, 2))
         r.close(FAR_MS)
-        return r.windows, sorted(r.withdrawn), r.late, r.rejected
+        return r.windows, sorted(r.quarantined_rows), r.late, r.quarantined
 
     remembered = outcome()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(forgetting, "MOST_UNUSED", -(10**9))
+        patch.setattr(eviction, "MAX_UNUSED_NAMES", -(10**9))
         assert outcome() == remembered
 
 
@@ -60,15 +60,15 @@ def test_a_hundred_thousand_invented_devices_and_patients_are_not_remembered():
         records = [_naming(at, f"invented-{at}", f"nobody-{at}") for at in range(first, first + 4_999)]
         records.append(_naming(first + 4_999, "d3", f"nobody-{first}"))
         found = kernel.ingest(records, pairings(), 1)
-        assert {aside.reason for aside in found.rejected[:-1]} == {Reason.UNPAIRED}
-        assert found.rejected[-1].reason == Reason.PATIENT_MISMATCH
-        assert len(kernel.decoder.devices) <= forgetting.MOST_UNUSED + 5_000
+        assert {aside.reason for aside in found.quarantined[:-1]} == {Reason.UNPAIRED}
+        assert found.quarantined[-1].reason == Reason.PATIENT_MISMATCH
+        assert len(kernel.decoder.devices) <= eviction.MAX_UNUSED_NAMES + 5_000
         assert len(kernel.decoder.patients) <= len(pairings())
-        assert len(kernel.store.devices.watermark) <= 2 * (forgetting.MOST_UNUSED + 5_000)
+        assert len(kernel.store.devices.watermark) <= 2 * (eviction.MAX_UNUSED_NAMES + 5_000)
 
 
 def test_a_device_that_measured_is_known_again_after_thousands_that_did_not(monkeypatch):
-    monkeypatch.setattr(forgetting, "MOST_UNUSED", 10)
+    monkeypatch.setattr(eviction, "MAX_UNUSED_NAMES", 10)
     r = new_run()
     r.add(r.kernel.ingest([measured(0, BASE_MS)], pairings(), 1))
     for at in range(1, 200):
@@ -86,7 +86,7 @@ def test_frames_of_very_many_refusals_are_validated_one_after_the_other():
     parts, more = [], True
     while more:
         judged = kernel.ingest(log, pairings(), 1)
-        parts.append((len(judged.rejected), judged.opened, kernel.position))
+        parts.append((len(judged.quarantined), judged.opened, kernel.position))
         more = judged.more
     assert parts == [(10_000, 0, 1), (10_000, 0, 2), (10_000, 1, 4)]
 
@@ -97,8 +97,8 @@ def test_a_batch_taken_in_small_parts_comes_to_the_same(log, cuts):
     log = [r._replace(value=b" " + r.value.replace(b"device_id", b"device\\u005fid")) for r in log]
     whole = run(log, cuts)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("streams.telemetry.kernel.decode.MOST_READ", 3)
-        patch.setattr("streams.telemetry.kernel.decode.MOST_BYTES", 700)
+        patch.setattr("streams.telemetry.kernel.decode.MAX_MEASUREMENTS", 3)
+        patch.setattr("streams.telemetry.kernel.decode.MAX_BYTES", 700)
         r, more = new_run(), True
         while more:
             judged = r.kernel.ingest(log, pairings(), 1)
@@ -106,5 +106,5 @@ def test_a_batch_taken_in_small_parts_comes_to_the_same(log, cuts):
             more = judged.more
         r.close(FAR_MS)
     assert r.windows == whole.windows
-    assert sorted(r.rejected) == sorted(whole.rejected)
+    assert sorted(r.quarantined) == sorted(whole.quarantined)
     assert sorted(r.late) == sorted(whole.late)

@@ -10,7 +10,7 @@ from collections import namedtuple
 from streams.runtime.columns import FetchedRecords
 import sys
 from numba.core.registry import CPUDispatcher
-from streams.telemetry.kernel.warming import compile_loops
+from streams.telemetry.kernel.precompile import compile_loops
 
 def signatures():
     kernel = [module for name, module in sys.modules.items() if name.startswith("streams.telemetry.kernel.")]
@@ -19,11 +19,11 @@ def signatures():
 
 compile_loops()
 before = signatures()
-assert before["admit"] == before["scan"] == before["close"] == before["rejoin"] == 1
+assert before["admit"] == before["parse"] == before["close"] == before["reassign_open_rows"] == 1
 
 from array import array
-from streams.telemetry.kernel import forgetting
-forgetting.MOST_UNUSED = 10
+from streams.telemetry.kernel import eviction
+eviction.MAX_UNUSED_NAMES = 10
 from tests.property.kernel_logs import BASE_MS, KEY, TABLE, measured, paired, pairings
 from schemas.progress import PartitionProgress
 from streams.telemetry.kernel.partition import PartitionKernel
@@ -38,13 +38,13 @@ for records in (log, log[:1], log[-2:], fetched):
         kernel = PartitionKernel("t", 0, TABLE, KEY)
         kernel.restore([], PartitionProgress(
             partition=0, position=5, settled=2, open_readings=1, arrival_ms=BASE_MS, settled_arrival_ms=BASE_MS))
-        kernel.restore_set_aside(array("q", [1, 0]))
+        kernel.restore_quarantined(array("q", [1, 0]))
         kernel.ingest(records, {}, 1)
         kernel.ingest(records, pairings(), 2)
         kernel.learn(pairings() | {("north", "d0"): paired("d0", ("p9", 0, 20))}, 3)
         while kernel.close(silent_ms).more:
             pass
-        kernel.pass_over(9000)
+        kernel.skip_to(9000)
         kernel.close(silent_ms)
 assert signatures() == before, {k: (v, before[k]) for k, v in signatures().items() if v != before[k]}
 """

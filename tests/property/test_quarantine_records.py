@@ -10,13 +10,13 @@ import orjson
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from schemas import aside_head
+from schemas import quarantine_header
 from schemas.publish import json_schema
-from schemas.reading import SetAside
+from schemas.reading import QuarantineRecord
 from schemas.reasons import LATE, Reason
 from schemas.topics import LATE_READINGS, QUARANTINE
-from streams.telemetry.kernel.partition import Aside
-from streams.telemetry.quarantine import aside_record
+from streams.telemetry.kernel.quarantined import QuarantinedReading
+from streams.telemetry.quarantine import quarantine_record
 
 PUBLISHED = {topic: jsonschema.Draft202012Validator(json_schema(topic)) for topic in (QUARANTINE, LATE_READINGS)}
 
@@ -48,15 +48,17 @@ texts = st.one_of(st.binary(), values, nested, values.map(lambda text: b'{"readi
 @example(text=b"[" * 900 + b"]" * 900, reason=Reason.MALFORMED)
 @example(text=b'{"value": 1, "value": 2}', reason=Reason.CONFLICTING_DUPLICATE)
 def test_any_refused_bytes_can_be_read_by_every_consumer(text: bytes, reason: Reason | str) -> None:
-    aside = Aside(reason, "north", 'mon-1",reading":', offset=7, place=2, arrived_ms=1_767_607_200_000, text=text)
+    aside = QuarantinedReading(
+        reason, "north", 'mon-1",reading":', offset=7, frame_index=2, arrived_ms=1_767_607_200_000, text=text
+    )
 
-    record = aside_record(aside, "telemetry.readings", 3)
+    record = quarantine_record(aside, "telemetry.readings", 3)
     value = record.value or b""
 
-    told = aside_head.head(value)
+    told = quarantine_header.parse(value)
     assert told is not None
-    assert (told.kind, told.reason, told.source) == ("reading", reason, aside_head.AsideSource(3, 7, 2))
-    kept = SetAside.model_validate_json(value)
+    assert (told.kind, told.reason, told.source) == ("reading", reason, quarantine_header.QuarantineSource(3, 7, 2))
+    kept = QuarantineRecord.model_validate_json(value)
     assert PUBLISHED[record.topic].is_valid(orjson.loads(value))
     assert json.loads(value)["reason"] == reason
     assert (kept.raw is None) != (kept.reading is None) or text.strip() == b"null"
@@ -65,9 +67,14 @@ def test_any_refused_bytes_can_be_read_by_every_consumer(text: bytes, reason: Re
 
 @given(value=st.one_of(st.none(), texts))
 def test_bytes_that_no_version_of_ours_wrote_are_reported_as_unreadable_and_raise_nothing(value: bytes | None) -> None:
-    assert aside_head.head(value) is None
+    assert quarantine_header.parse(value) is None
 
 
 @given(text=texts)
 def test_a_refused_window_that_cannot_be_identified_raises_nothing(text: bytes) -> None:
-    assert aside_head.window_id(aside_head.AsideHead("no_consent", aside_head.AsideSource(0, 0), reading=text)) is None
+    assert (
+        quarantine_header.window_id(
+            quarantine_header.QuarantineHeader("no_consent", quarantine_header.QuarantineSource(0, 0), reading=text)
+        )
+        is None
+    )

@@ -1,7 +1,7 @@
-"""Compiles every loop of the window kernel, by running it once over a log of its own with everything in it.
+"""Compiles every loop of the window kernel, by running the kernel once over a small log that reaches all of them.
 
-At the first start on a machine that takes up to a minute; later the loops are read from disk. Numba compiles a loop for
-the types it is called with, so the kernel itself is run: no list of types here can come to differ from it.
+On the first start on a machine this takes up to a minute; later the loops are read from disk. Numba compiles a loop for
+the types it is called with, and the kernel itself supplies them: a list of types here could become outdated.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TENANT, _DEVICE = "none", "none"
 
 
 def compile_loops() -> None:
-    """Leave nothing to be compiled while readings wait."""
+    """Compile every loop now, so that none is compiled while readings wait."""
     kernel = PartitionKernel("none", 0, VitalTable(Config()), b"none")
     kernel.ingest(_log(), _paired("before"), 1)
     kernel.learn(_paired("after"), 2)
@@ -32,11 +32,11 @@ def compile_loops() -> None:
     names = Interner()
     names.code(_TENANT, _DEVICE)
     names.reserve(1 << 12, 1 << 16)
-    names.keep(np.arange(1))
+    names.compact(np.arange(1))
 
 
 def _log() -> list[Record]:
-    """A plain reading that names its patient, the same again, one that contradicts it, a frame, and what is no reading."""
+    """A reading that names its patient, a repeat of it, one that contradicts it, a frame, and bytes that are no reading."""
     reading = {"tenant_id": _TENANT, "device_id": _DEVICE, "type": "heart_rate", "unit": "/min", "time": _BEGAN_MS}
     frame = {"tenant_id": _TENANT, "device_id": _DEVICE, "readings": [reading | {"value": 62}]}
     values = [reading | {"value": value, "patient_id": "before"} for value in (60, 60, 61)]
