@@ -81,7 +81,7 @@ def test_every_section_that_the_code_cites_exists():
 
 
 def test_the_telemetry_guide_explains_each_reason_once():
-    assert sorted(first_column(TELEMETRY, "| reason | means | who mends it |")) == sorted(Reason)
+    assert sorted(first_column(TELEMETRY, "| reason | meaning | remedy |")) == sorted(Reason)
 
 
 def test_the_runbook_says_what_to_do_about_each_reason():
