@@ -18,7 +18,7 @@ from schemas.errors import RetryLater
 from schemas.ports.kafka import Stored
 from schemas.topics import TopicSpec
 from streams.runtime.batches import UnreadableRecords
-from streams.runtime.fetching import Gap, Passed
+from streams.runtime.fetching import Gap, Skipped
 
 FETCH_BYTES = 4 << 20
 FETCH_WAIT_MS = 20
@@ -79,7 +79,7 @@ def _stored(partition: int, items: Sequence[Any]) -> Iterator[Stored]:
     for item in items:
         if isinstance(item, UnreadableRecords):
             yield Stored(partition, item.first_offset, item.key, None, item.timestamp_ms)
-        elif not isinstance(item, Passed | Gap):
+        elif not isinstance(item, Skipped | Gap):
             yield Stored(partition, item.offset, item.key, item.value, item.timestamp)
 
 

@@ -1,4 +1,4 @@
-"""Decompression into a room that does not grow: a few kilobytes can say that they are gigabytes."""
+"""Decompression into a buffer of fixed size: a few kilobytes may claim to be gigabytes."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ _XERIAL = b"\x82SNAPPY\x00"
 _XERIAL_HEADER_BYTES = 16
 
 MOST_MEMBERS = 100
-"""Of a gzip batch; producers write one. Each costs a copy of all that follows it."""
+"""Per gzip batch; producers write one. Each costs a copy of everything after it."""
 MOST_BLOCKS = 10_000
-"""Of a Snappy batch; the smallest that a Java producer writes is 1 KiB."""
+"""Per Snappy batch; the smallest block that a Java producer writes is 1 KiB."""
 
 BROKEN_COMPRESSION = (cramjam.DecompressionError, zlib.error, struct.error, ValueError)
 
 
 class TooLong(Exception):
-    """There is more in it than is taken: bytes, or parts of which each takes its time though it be empty."""
+    """It exceeds a limit: too many bytes, or too many parts, which cost time even if they are empty."""
 
 
 class Decompressor:
     """Kafka's codecs, up to so many bytes."""
 
     def __init__(self, most_bytes: int) -> None:
-        self._room = memoryview(bytearray(most_bytes))
+        self._buffer = memoryview(bytearray(most_bytes))
 
     def opened(self, codec: int, body: memoryview) -> memoryview:
-        """What was compressed. It stands in the room, which the next one overwrites."""
+        """The decompressed bytes, in a buffer that the next call overwrites."""
         if codec == GZIP:
-            return _gunzipped(body, len(self._room))
+            return _gunzipped(body, len(self._buffer))
         if codec == SNAPPY:
-            return self._room[: self._unsnapped(body)]
+            return self._buffer[: self._unsnapped(body)]
         if codec not in {LZ4, ZSTD}:
             raise ValueError("unknown codec")
         into = cramjam.lz4.decompress_into if codec == LZ4 else cramjam.zstd.decompress_into
         try:
-            size = into(body, self._room)
+            size = into(body, self._buffer)
         except cramjam.DecompressionError as error:
-            if "write whole buffer" in str(error):  # the room is full
+            if "write whole buffer" in str(error):  # the buffer is full
                 raise TooLong from None
             raise
-        return self._room[:size]
+        return self._buffer[:size]
 
     def _unsnapped(self, body: memoryview) -> int:
         """Plain Snappy, or the blocks of xerial's framing that Java's producers write."""
@@ -64,9 +64,9 @@ class Decompressor:
         return size
 
     def _unsnapped_block(self, block: memoryview, at: int) -> int:
-        if at + int(cramjam.snappy.decompress_raw_len(block)) > len(self._room):
+        if at + int(cramjam.snappy.decompress_raw_len(block)) > len(self._buffer):
             raise TooLong
-        return int(cramjam.snappy.decompress_raw_into(block, self._room[at:]))
+        return int(cramjam.snappy.decompress_raw_into(block, self._buffer[at:]))
 
 
 def _gunzipped(body: memoryview, most_bytes: int) -> memoryview:

@@ -16,7 +16,7 @@ from faust.types import TP, ConsumerMessage
 from streams.runtime.batches import Batch, BatchRole, UnreadableRecords
 from streams.runtime.columns import FetchedRecords
 from streams.runtime.fail_fast import exit_on_error
-from streams.runtime.fetching import Fetched, Gap, Passed, Waiting
+from streams.runtime.fetching import Fetched, Gap, Skipped, Waiting
 
 FETCH_WAIT_MS = 250
 """How long the broker holds an empty fetch: bounds how late a silent partition is noticed."""
@@ -186,7 +186,7 @@ def batch_of(tp: TP, fetched: Fetched) -> Batch:
         return Batch(tp.topic, tp.partition, FetchedRecords(fetched))
     unreadable = [item for item in fetched if isinstance(item, UnreadableRecords)]
     removed = next((item.removed for item in fetched if isinstance(item, Gap)), None)
-    records = FetchedRecords([item for item in fetched if not isinstance(item, UnreadableRecords | Passed | Gap)])
+    records = FetchedRecords([item for item in fetched if not isinstance(item, UnreadableRecords | Skipped | Gap)])
     return Batch(tp.topic, tp.partition, records, fetched[-1].offset + 1, unreadable, removed)
 
 

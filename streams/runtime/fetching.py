@@ -1,7 +1,7 @@
-"""What the pinned Kafka client is made to do otherwise: read what others cannot, and say how long a partition is silent.
+"""Changes to the pinned Kafka client: it reads past records that cannot be parsed, and knows how long a partition is silent.
 
-It offers no other place to say so (docs/adr/0001). Its own records are handed on as they are: making objects of ours of
-them would cost more than all of our work on them.
+The client has no other extension point (docs/adr/0001). Its own records are passed on unchanged: converting them to objects
+of ours would cost more than all other work on them.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from streams.runtime.record_batches import (
 )
 
 MOST_DECODED_BYTES = 32 << 20
-"""Of a partition at once; what is left of the fetch is asked for again."""
+"""Of a partition at once; the rest of the fetch is requested again."""
 _STEP_RECORDS = 50
-"""So many are parsed before the headers of a turn are looked at again."""
+"""So many are parsed before the header limit of a turn is checked again."""
 
 
-class Passed(NamedTuple):
+class Skipped(NamedTuple):
     """The last of some offsets that hold no record: an aborted transaction's, or the marker at its end."""
 
     offset: int
@@ -54,7 +54,7 @@ class Gap(NamedTuple):
 class Fetched(list[Any]):
     """What was fetched of a partition, in order of offsets; all of it records while `plain`.
 
-    Else there are Read, UnreadableRecords, Passed and Gap among the client's own records.
+    Else there are Read, UnreadableRecords, Skipped and Gap among the client's own records.
     """
 
     plain = True
@@ -143,14 +143,14 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]
             self.next_fetch_offset = max(self.next_fetch_offset, end)
         if self.next_fetch_offset > handed:
             self.plain = False
-            yield Passed(self.next_fetch_offset - 1)
+            yield Skipped(self.next_fetch_offset - 1)
 
     def _opened(self, raw: Raw) -> Opened | UnreadableRecords | None:
-        """The batch, or what to set aside of it; None where it is to be passed over."""
+        """The batch, or what to quarantine of it; None if it is to be skipped."""
         found = _Process.opener.sealed(raw, self.next_fetch_offset)
         if isinstance(found, UnreadableRecords):
             return found
-        if self._is_passed_over(found):
+        if self._is_skipped(found):
             self.next_fetch_offset = max(self.next_fetch_offset, found.next_offset)
             return None
         return _Process.opener.opened(found, self.next_fetch_offset)
@@ -167,7 +167,7 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]
         self.plain = self.plain and refused is None
         return refused or record
 
-    def _is_passed_over(self, sealed: Sealed) -> bool:
+    def _is_skipped(self, sealed: Sealed) -> bool:
         self._consume_aborted_up_to(sealed.base_offset)
         if sealed.is_control:  # either marker ends the producer's transaction
             self._aborted_producers.discard(sealed.producer_id)
@@ -177,8 +177,8 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]
         return sealed.is_transactional and sealed.producer_id in self._aborted_producers
 
 
-class _Told:
-    """One thing to be told in a partition's turn, in the place of a fetch."""
+class _GapResult:
+    """A gap, delivered in a partition's turn like a fetch."""
 
     plain = False
 
@@ -198,19 +198,19 @@ class _FetchResult(fetcher.FetchResult):  # type: ignore[misc]
         source = self._partition_records
         if not self.check_assignment(self._topic_partition) or source is None:
             return []
-        taken, most = Fetched(), sys.maxsize if max_records is None else max_records
-        while len(taken) < most and self._partition_records and _Process.headers_left > 0:
-            wanted = len(taken) + min(_STEP_RECORDS, most - len(taken))
-            taken += islice(source, wanted - len(taken))
-            if len(taken) < wanted:
+        fetched, most = Fetched(), sys.maxsize if max_records is None else max_records
+        while len(fetched) < most and self._partition_records and _Process.headers_left > 0:
+            wanted = len(fetched) + min(_STEP_RECORDS, most - len(fetched))
+            fetched += islice(source, wanted - len(fetched))
+            if len(fetched) < wanted:
                 self._partition_records = None
-        taken.plain = source.plain
+        fetched.plain = source.plain
         self._assignment.state_value(self._topic_partition).consumed_to(source.next_fetch_offset)
-        return taken
+        return fetched
 
 
 class Fetcher(fetcher.Fetcher):  # type: ignore[misc]
-    """Remembers for how long a partition is silent, and what was gone when it was asked for.
+    """Records for how long a partition is silent, and which requested offsets were gone.
 
     Time is monotonic. Silence ends when the broker was last *asked*: an answer may lie unread for long, as in a frozen
     machine.
@@ -224,7 +224,7 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
 
     async def fetched_records(self, *args: Any, **kwargs: Any) -> Any:
-        """As the client's own; all that it takes at once is one turn."""
+        """As the client's own; one call is one turn."""
         begin_turn()
         return await super().fetched_records(*args, **kwargs)
 
@@ -235,7 +235,7 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]
             for number, offset, *_ in partitions
         }
         for tp in asked:
-            assignment.state_value(tp).lso = None  # set again by an answer that is taken
+            assignment.state_value(tp).lso = None  # set again by an answer that is accepted
         asked_s = monotonic()
         woken = await super()._proc_fetch_request(assignment, node_id, request)
         for tp, offset in asked.items():
@@ -249,7 +249,7 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]
             return
         stable = state.lso if state.lso >= 0 else state.highwater
         self._note_waiting(tp, stable, state.highwater - stable)
-        # what waits for an open transaction was appended already: the partition is not silent, and may not be taken for it
+        # records that wait for an open transaction were appended already: the partition is not silent
         if tp in self._records or offset < state.highwater:
             self._heard_s[tp] = monotonic()
             self.quiet.pop(tp, None)
@@ -258,8 +258,8 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]
 
     def _note_waiting(self, tp: TopicPartition, stable_offset: int, records: int) -> None:
         before = self.waiting.get(tp)
-        stands = before is not None and before.records and records and before.stable_offset == stable_offset
-        since_s = before.since_s if before is not None and stands else monotonic()
+        unchanged = before is not None and before.records and records and before.stable_offset == stable_offset
+        since_s = before.since_s if before is not None and unchanged else monotonic()
         self.waiting[tp] = Waiting(records, stable_offset, since_s)
 
     async def _update_fetch_positions(self, assignment: Any, node_id: Any, tps: Any) -> Any:
@@ -267,15 +267,15 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]
         for tp in tps:
             state = assignment.state_value(tp)
             if tp in self.missing and state.has_valid_position:
-                woken = self._tell_gap(assignment, tp, self.missing.pop(tp), state.position) or woken
+                woken = self._deliver_gap(assignment, tp, self.missing.pop(tp), state.position) or woken
         return woken
 
-    def _tell_gap(self, assignment: Any, tp: TopicPartition, asked_for: int | None, first_kept: int) -> bool:
+    def _deliver_gap(self, assignment: Any, tp: TopicPartition, asked_for: int | None, first_kept: int) -> bool:
         if first_kept == (asked_for or 0) or tp in self._records:
             return False
         gap = Gap(first_kept - 1, Removed(asked_for, first_kept))
         self._records[tp] = _FetchResult(
-            tp, assignment=assignment, partition_records=_Told(gap), backoff=self._prefetch_backoff
+            tp, assignment=assignment, partition_records=_GapResult(gap), backoff=self._prefetch_backoff
         )
         return True
 

@@ -1,7 +1,7 @@
-"""Kafka's record batches, read so that no byte in them can stop a worker and no compression can swamp it.
+"""Kafka's record batches, parsed so that no bytes can stop a worker and no compression can exhaust its memory.
 
 The client's own parser reads what is sound. What it cannot read is gone through again here, record by record, so that
-only the broken ones are set aside. Format: https://kafka.apache.org/documentation/#recordbatch
+only the broken ones are quarantined. Format: https://kafka.apache.org/documentation/#recordbatch
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from streams.runtime.bounded_parsing import Piece, TooManyHeaders, after, check_
 from streams.runtime.decompression import BROKEN_COMPRESSION, Decompressor, TooLong
 
 KEPT_BYTES = 2 * 1024 * 1024
-"""So much of what cannot be read is kept; a batch is hardly ever longer."""
+"""So much is kept of bytes that cannot be parsed; a batch is hardly ever longer."""
 
 _HEADER = struct.Struct(">qiibIhiqqqhii")
 _LENGTH = struct.Struct(">qi")
@@ -34,7 +34,7 @@ Broken = (CorruptRecordException, UnicodeDecodeError, IndexError, ValueError, st
 
 
 class Limits(NamedTuple):
-    """How many bytes of a record are taken, and how many a batch may hold when it is opened."""
+    """The most bytes of a record, and of a batch when it is decompressed."""
 
     record_bytes: int
     batch_bytes: int
@@ -71,7 +71,7 @@ def _cut(fetched: memoryview) -> Iterator[memoryview]:
     at = 0
     while len(fetched) - at >= _LENGTH.size:
         length = _LENGTH.unpack_from(fetched, at)[1]
-        if length < _SMALLEST - _LENGTH.size:  # no length at all: where the next one begins cannot be told
+        if length < _SMALLEST - _LENGTH.size:  # not a length: the beginning of the next batch is unknown
             yield fetched[at:]
             return
         end = at + _LENGTH.size + length
@@ -147,7 +147,7 @@ class Opener:
         self._decompressor = Decompressor(limits.batch_bytes)
 
     def sealed(self, raw: Raw, position: int) -> Sealed | UnreadableRecords:
-        """The batch unopened, or what to set aside of it when its header is not sound."""
+        """The batch unopened, or what to quarantine of it if its header is invalid."""
         data = raw.data
         if len(data) < _HEADER.size or data[_SMALLEST - 1] != _MAGIC:
             return _whole(raw, position, None, Reason.UNREADABLE)
@@ -162,7 +162,7 @@ class Opener:
         )
 
     def opened(self, sealed: Sealed, position: int) -> Opened | UnreadableRecords:
-        """The batch with its records uncompressed, or what to set aside of it when it cannot be opened."""
+        """The batch with its records uncompressed, or what to quarantine of it if it cannot be opened."""
         codec = sealed.attributes & _CODEC
         if not codec:
             return Opened(sealed, sealed.data, sealed.data[_HEADER.size :])
@@ -184,7 +184,7 @@ def _uncompressed_header(data: memoryview, attributes: int) -> bytes:
 
 
 def _whole(raw: Raw, position: int, last: int | None, reason: Reason, at_ms: int = 0) -> UnreadableRecords:
-    """The batch set aside as one. Where it ends, if it cannot tell: before the next; else it is passed offset by offset."""
+    """The batch quarantined as one. If its end is unknown, it ends before the next batch, or after one offset."""
     first = max(position, _LENGTH.unpack_from(raw.data)[0])
     if last is None:
         last = first if raw.following is None else raw.following - 1
@@ -220,7 +220,7 @@ def one_by_one(opened: Opened, position: int) -> Iterator[Read | UnreadableRecor
         if offset >= position:
             yield _read(text, offset, opened.sealed)
         at, offset = begin + length, offset + 1
-    if max(offset, position) < end:  # where one ends cannot be told: the rest is one
+    if max(offset, position) < end:  # the end of a record is unknown: the rest is one
         yield _unreadable(bytes(body[at:]), max(offset, position), end - 1, opened.sealed, None)
 
 
@@ -265,7 +265,7 @@ def _unreadable(
 
 
 def oversized(record: Any, most_bytes: int) -> UnreadableRecords | None:
-    """What to set aside of a record that is longer than is taken, with its key and headers."""
+    """What to quarantine of a record that exceeds the limit with its key and headers; None if it does not."""
     value = record.value or b""
     size = len(value) + len(record.key or b"") + headers_bytes(record.headers)
     if size <= most_bytes:

@@ -1,4 +1,4 @@
-"""Retries work in place while a dependency is unavailable, so that nothing behind it is taken for done."""
+"""Retries work in place while a dependency is unavailable, so that nothing behind it is processed first."""
 
 from __future__ import annotations
 

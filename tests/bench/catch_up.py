@@ -27,7 +27,7 @@ def measure(plan: Plan) -> BenchResult:
             forget(bootstrap_servers)
             rounds.append(_round(number, plan, environment))
             if records(bootstrap_servers, QUARANTINE) or records(bootstrap_servers, LATE_READINGS):
-                raise SystemExit("readings were set aside after the restart that were not before")
+                raise SystemExit("readings were quarantined after the restart that were not before")
     return _found(rounds)
 
 

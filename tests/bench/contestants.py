@@ -83,7 +83,7 @@ class Contest:
 
 
 def forget(bootstrap_servers: str) -> None:
-    """Let the telemetry role begin anew: no committed offsets, no progress, nothing produced."""
+    """Reset the telemetry role: no committed offsets, no progress, nothing produced."""
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
     known = {group.group_id for group in admin.list_consumer_groups().result().valid}
     if GROUP in known:

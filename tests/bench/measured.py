@@ -21,24 +21,24 @@ from streams.telemetry.role import TelemetryRole
 from vitalwire.roles.registry import role_named
 from vitalwire.settings import from_environment
 
-Take = Callable[[TelemetryRole, Batch], Coroutine[Any, Any, None]]
+Process = Callable[[TelemetryRole, Batch], Coroutine[Any, Any, None]]
 
 
 class Stopwatch:
-    """Runs from the first record taken to the last one wanted. CPU time is that of this process, user and system."""
+    """Runs from the first record processed to the last one wanted. CPU time is that of this process, user and system."""
 
     def __init__(self, wanted: int, file: Path) -> None:
         self._left = self._wanted = wanted
         self._file = file
         self._began: tuple[float, float] | None = None
 
-    def taking(self) -> None:
-        """Records are about to be taken."""
+    def begin(self) -> None:
+        """Records are about to be processed."""
         if self._began is None:
             self._began = perf_counter(), process_time()
 
-    def taken(self, records: int) -> None:
-        """So many were taken."""
+    def end(self, records: int) -> None:
+        """So many were processed."""
         before, self._left = self._left, self._left - records
         if before > 0 >= self._left and self._began is not None:
             self._report(perf_counter() - self._began[0], process_time() - self._began[1])
@@ -50,13 +50,13 @@ class Stopwatch:
         unfinished.rename(self._file)
 
 
-def around(take: Take, watch: Stopwatch) -> Take:
-    """A role's `take`, timed."""
+def around(process: Process, watch: Stopwatch) -> Process:
+    """A role's `process`, timed."""
 
     async def timed(role: TelemetryRole, batch: Batch) -> None:
-        watch.taking()
-        await take(role, batch)
-        watch.taken(len(batch.records))
+        watch.begin()
+        await process(role, batch)
+        watch.end(len(batch.records))
 
     return timed
 
@@ -73,7 +73,7 @@ def keep_durations(file: Path) -> None:
 
 
 def main(role: str, file: Path, readings: int | None) -> None:
-    """Run the role until it is told to stop."""
+    """Run the role until SIGTERM."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     if readings is None:
         keep_durations(file)

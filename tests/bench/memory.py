@@ -1,8 +1,8 @@
 """The most memory that the telemetry role needs at 100,000 devices of one reading a second, in a process of its own.
 
 As a process: `python -m tests.bench.memory DEVICES SECONDS FILE`. The role is the product's with all its imports, all four
-partitions, and pairings of every device; Kafka is not there, so its client's buffers are stood in for by the batches that
-may wait for the role at once. Simulated seconds follow each other as quickly as the role can work.
+partitions, and pairings of every device; There is no Kafka; the batches that may wait for the role at once stand for its
+client's buffers. Simulated seconds follow each other as quickly as the role can work.
 """
 
 from __future__ import annotations
@@ -68,14 +68,14 @@ class _Sink:
     """Counts what is produced and forgets it."""
 
     def __init__(self) -> None:
-        self.windows = self.aside = 0
+        self.windows = self.quarantined = 0
 
     async def send(self, records: Sequence[Outgoing]) -> None:
         self.windows += sum(record.topic is WINDOWS for record in records)
-        self.aside += sum(record.topic is QUARANTINE for record in records)
+        self.quarantined += sum(record.topic is QUARANTINE for record in records)
 
 
-async def _nothing_set_aside(_partition: int, _first_offset: int, _since_ms: int) -> array[int]:
+async def _nothing_quarantined(_partition: int, _first_offset: int, _since_ms: int) -> array[int]:
     return array("q")
 
 
@@ -111,7 +111,7 @@ async def _confirmed() -> None:
 
 async def _simulate(devices: int, seconds: int) -> dict[str, Any]:
     sink, reference = _Sink(), _Paired(devices)
-    loaders, observer = (_no_progress, _nothing_set_aside), PrometheusObserver()
+    loaders, observer = (_no_progress, _nothing_quarantined), PrometheusObserver()
     ports = TelemetryPorts(
         sink,  # type: ignore[arg-type]
         reference,  # type: ignore[arg-type]
@@ -132,7 +132,7 @@ async def _simulate(devices: int, seconds: int) -> dict[str, Any]:
                     await role.process(batch)
             await role.close_due()
             await _confirmed()
-    if sink.aside or not sink.windows:
+    if sink.quarantined or not sink.windows:
         raise SystemExit("the telemetry role did not window the readings of the benchmark")
     about = {"devices": devices, "seconds": seconds, "readings": devices * seconds, "windows": sink.windows}
     return about | {"before_mib": before_mib, "end_mib": rss_mib(), "peak_mib": peak_rss_mib()}

@@ -6,6 +6,7 @@ import json
 import secrets
 import subprocess
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -43,6 +44,27 @@ def start_role(
 ) -> ServerProcess:
     """A role of the product with a stopwatch (`tests.bench.measured`), as it stands in a checkout."""
     given = [f"{name}={value}" for name, value in environment.items()]
-    there = ["/usr/bin/env", f"--chdir={checkout}", f"PYTHONPATH={checkout}", *given]
+    path = f"{checkout}:{_entry_points_of(checkout, directory)}"
+    there = ["/usr/bin/env", f"--chdir={checkout}", f"PYTHONPATH={path}", *given]
     command = [*there, sys.executable, "-m", "tests.bench.measured", role, str(file), *more]
     return ServerProcess(f"The {role} worker", command, log_file=directory / f"{role}.log")
+
+
+def _entry_points_of(checkout: Path, directory: Path) -> Path:
+    """A directory with the metadata of a checkout, as an installer would write it.
+
+    Faust looks its transport up in the metadata of the installed package, which names the module of one checkout only;
+    metadata earlier on the path takes precedence.
+    """
+    project = tomllib.loads((checkout / "pyproject.toml").read_text())["project"]
+    metadata = directory / f"metadata-{checkout.name}" / f"{project['name']}-{project['version']}.dist-info"
+    metadata.mkdir(parents=True, exist_ok=True)
+    (metadata / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+    groups = [
+        "\n".join([f"[{group}]", *(f"{name} = {target}" for name, target in named.items())])
+        for group, named in project["entry-points"].items()
+    ]
+    (metadata / "entry_points.txt").write_text("\n\n".join(groups) + "\n")
+    return metadata.parent

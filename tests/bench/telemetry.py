@@ -35,10 +35,10 @@ def _named(turn: int) -> str:
 
 
 def _sound(bootstrap_servers: str) -> int:
-    """Windows produced. A run that set readings aside would be quick for the wrong reason."""
+    """Windows produced. A run that quarantines readings would be fast for the wrong reason."""
     for topic in (QUARANTINE, LATE_READINGS):
         if records(bootstrap_servers, topic):
-            raise SystemExit(f"the telemetry role set readings of the benchmark aside: see {topic.name}")
+            raise SystemExit(f"the telemetry role quarantined readings of the benchmark: see {topic.name}")
     return records(bootstrap_servers, WINDOWS)
 
 

@@ -46,9 +46,9 @@ def doubled(text: str) -> bool:
 @given(objects(FLAT))
 @settings(deadline=None, max_examples=400)
 def test_a_field_named_twice_makes_a_reading_malformed_however_it_is_spelled(text):
-    told = [found for _, _, found in reading_json.parse(text.encode())]
+    parsed = [found for _, _, found in reading_json.parse(text.encode())]
     if doubled(text):
-        assert told == [reading_json.InvalidMeasurement(Reason.MALFORMED)]
+        assert parsed == [reading_json.InvalidMeasurement(Reason.MALFORMED)]
 
 
 @given(objects({"tenant_id": "north", "device_id": "d0", "readings": [ELEMENT]}), objects(ELEMENT))
@@ -59,13 +59,13 @@ def test_a_field_named_twice_in_a_frame_refuses_the_frame_and_in_an_element_the_
             reading_json.InvalidMeasurement(Reason.MALFORMED)
         ]
     around = f'{{"tenant_id": "north", "device_id": "d0", "readings": [{json.dumps(ELEMENT)}, {element}]}}'
-    told = [found for _, _, found in reading_json.parse(around.encode())]
-    assert isinstance(told[0], reading_json.ParsedMeasurement)
+    parsed = [found for _, _, found in reading_json.parse(around.encode())]
+    assert isinstance(parsed[0], reading_json.ParsedMeasurement)
     if doubled(element):
-        assert told[1:] == [reading_json.InvalidMeasurement(Reason.MALFORMED, "north", "d0")]
+        assert parsed[1:] == [reading_json.InvalidMeasurement(Reason.MALFORMED, "north", "d0")]
 
 
-def judged(value: bytes):
+def ingested(value: bytes):
     kernel = PartitionKernel("telemetry.readings", 0, TABLE, KEY)
     return kernel.ingest([Record(0, BASE_MS, b"d", value, ())], pairings(), 1)
 
@@ -87,7 +87,7 @@ def judged(value: bytes):
     ],
 )
 def test_an_element_that_names_another_patient_device_or_tenant_is_not_taken_as_the_frames(frame, own, reason):
-    found = judged(
+    found = ingested(
         json.dumps({"tenant_id": "north", "device_id": "d0", **frame, "readings": [{**ELEMENT, **own}]}).encode()
     )
     assert [a.reason for a in found.quarantined] == ([reason] if reason else [])
@@ -99,7 +99,7 @@ def test_of_a_field_given_twice_neither_is_taken(name):
     spelled = {name: json.dumps(value) for name, value in FLAT.items()}
     for again in (name, escaped(name, 1)):
         pairs = [f'"{k}":{v}' for k, v in spelled.items()] + [f'"{again}":{spelled[name]}']
-        found = judged(("{" + ",".join(pairs) + "}").encode())
+        found = ingested(("{" + ",".join(pairs) + "}").encode())
         assert [a.reason for a in found.quarantined] == [Reason.MALFORMED]
 
 
@@ -109,11 +109,11 @@ def test_of_a_field_given_twice_neither_is_taken(name):
 def test_a_frame_of_too_many_readings_is_refused_once(element):
     times = 1 if len(element) > 2 else MOST_MEASUREMENTS + 1
     value = b'{"tenant_id":"north","device_id":"d0","readings":[' + b",".join([element] * times) + b"]}"
-    (aside,) = judged(value).quarantined
-    assert (aside.reason, aside.device_id, aside.frame_index, aside.text) == (Reason.OVERSIZED, "d0", 0, value)
+    (reading,) = ingested(value).quarantined
+    assert (reading.reason, reading.device_id, reading.frame_index, reading.text) == (Reason.OVERSIZED, "d0", 0, value)
 
 
 def test_the_largest_accepted_frame_is_validated_reading_by_reading():
     elements = [{**ELEMENT, "time": BASE_MS - at} for at in range(MOST_MEASUREMENTS)]
-    found = judged(json.dumps({"tenant_id": "north", "device_id": "d0", "readings": elements}).encode())
+    found = ingested(json.dumps({"tenant_id": "north", "device_id": "d0", "readings": elements}).encode())
     assert found.opened == MOST_MEASUREMENTS

@@ -83,7 +83,7 @@ def test_a_correction_seen_in_small_steps_comes_to_the_same(log, corrected):
 
 
 def _kept_and_left(log, corrected):
-    """The kernel is told of the correction between the readings and the closing pass."""
+    """The kernel learns the correction between the readings and the closing pass."""
     r = new_run()
     r.add(r.kernel.ingest(log, pairings(), 1))
     r.kernel.learn(pairings() | {("north", "d0"): corrected}, 2)

@@ -1,4 +1,4 @@
-"""Any bytes give readings or refusals with a reason; the quick scanner means exactly what the full reader means."""
+"""Any bytes give readings or refusals with a reason; `fast_json` gives exactly what `reading_json` gives."""
 
 from __future__ import annotations
 
@@ -76,14 +76,14 @@ def texts(draw: st.DrawFn) -> bytes:
 SPACE = st.sampled_from(["", "", "", " ", "\n", "\t "])
 
 
-def _as_told(value: bytes | None) -> list[object]:
+def _decoded(value: bytes | None) -> list[object]:
     """What `decode` makes of one record, spelled out."""
     decoder = Decoder(TABLE)
     rows, unreadable, _ = decoder.decode([value])
-    told: list[object] = [u.reason for u in unreadable]
+    decoded: list[object] = [u.reason for u in unreadable]
     for i in range(len(rows.device)):
         claim, seq = int(rows.claim[i]), int(rows.seq[i])
-        told.append(
+        decoded.append(
             (
                 *decoder.devices.name(int(rows.device[i])),
                 None if claim < 0 else decoder.claims.name(claim)[1],
@@ -93,11 +93,11 @@ def _as_told(value: bytes | None) -> list[object]:
                 None if seq == NO_SEQ else seq,
             )
         )
-    return told
+    return decoded
 
 
-def _as_read(value: bytes | None) -> list[object]:
-    """What the full reader makes of it."""
+def _parsed(value: bytes | None) -> list[object]:
+    """What the full parser makes of it."""
     refused, rows = [], []
     for _, _, found in reading_json.parse(value):
         if isinstance(found, reading_json.InvalidMeasurement):
@@ -117,8 +117,8 @@ def _as_read(value: bytes | None) -> list[object]:
 @example(
     b'{"device_id":"d0","type":"heart_rate","value":1.0000005,"unit":"bpm","time":"2024-02-29T23:59:59.999-23:59"}'
 )
-def test_the_quick_scanner_means_what_the_full_reader_means(text):
-    assert _as_told(text) == _as_read(text)
+def test_the_fast_parser_gives_what_the_full_parser_gives(text):
+    assert _decoded(text) == _parsed(text)
 
 
 @given(st.binary(max_size=200) | texts())
@@ -131,8 +131,8 @@ def test_any_bytes_are_readings_or_refusals_and_their_neighbours_are_unharmed(te
     at_stake = [a for a in found.quarantined if a.offset in (0, 3)]
     assert at_stake == []
     assert [a.reason for a in found.quarantined if a.offset == 2] == [Reason.MALFORMED]
-    judged = len([a for a in (*found.quarantined, *found.late) if a.offset == 1]) + found.opened - 2
-    assert judged == len(list(reading_json.parse(text)))
+    outcomes = len([a for a in (*found.quarantined, *found.late) if a.offset == 1]) + found.opened - 2
+    assert outcomes == len(list(reading_json.parse(text)))
 
 
 def test_a_hundred_thousand_mutated_readings_are_each_accounted_for():
@@ -182,4 +182,4 @@ def test_a_frame_gives_its_readings_and_one_bad_one_is_refused_alone():
 
 def test_a_tombstone_and_deep_nesting_are_malformed():
     for value in (None, b"[" * 100_000, b'{"readings":' * 50_000):
-        assert _as_told(value) == [Reason.MALFORMED]
+        assert _decoded(value) == [Reason.MALFORMED]

@@ -60,7 +60,7 @@ def test_a_hundred_thousand_invented_devices_and_patients_are_not_remembered():
         records = [_naming(at, f"invented-{at}", f"nobody-{at}") for at in range(first, first + 4_999)]
         records.append(_naming(first + 4_999, "d3", f"nobody-{first}"))
         found = kernel.ingest(records, pairings(), 1)
-        assert {aside.reason for aside in found.quarantined[:-1]} == {Reason.UNPAIRED}
+        assert {reading.reason for reading in found.quarantined[:-1]} == {Reason.UNPAIRED}
         assert found.quarantined[-1].reason == Reason.PATIENT_MISMATCH
         assert len(kernel.decoder.devices) <= eviction.MAX_UNUSED_NAMES + 5_000
         assert len(kernel.decoder.patients) <= len(pairings())
@@ -85,9 +85,9 @@ def test_frames_of_very_many_refusals_are_validated_one_after_the_other():
     kernel = PartitionKernel("telemetry.readings", 0, TABLE, KEY)
     parts, more = [], True
     while more:
-        judged = kernel.ingest(log, pairings(), 1)
-        parts.append((len(judged.quarantined), judged.opened, kernel.position))
-        more = judged.more
+        ingested = kernel.ingest(log, pairings(), 1)
+        parts.append((len(ingested.quarantined), ingested.opened, kernel.position))
+        more = ingested.more
     assert parts == [(10_000, 0, 1), (10_000, 0, 2), (10_000, 1, 4)]
 
 
@@ -101,9 +101,9 @@ def test_a_batch_taken_in_small_parts_comes_to_the_same(log, cuts):
         patch.setattr("streams.telemetry.kernel.decode.MAX_BYTES", 700)
         r, more = new_run(), True
         while more:
-            judged = r.kernel.ingest(log, pairings(), 1)
-            r.add(judged)
-            more = judged.more
+            ingested = r.kernel.ingest(log, pairings(), 1)
+            r.add(ingested)
+            more = ingested.more
         r.close(FAR_MS)
     assert r.windows == whole.windows
     assert sorted(r.quarantined) == sorted(whole.quarantined)

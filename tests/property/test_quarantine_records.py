@@ -1,4 +1,4 @@
-"""Whatever bytes a device sends: what is set aside of them can be read back by every reader of the topic."""
+"""Whatever bytes a device sends: its quarantine record can be read by every consumer of the topic."""
 
 from __future__ import annotations
 
@@ -48,16 +48,20 @@ texts = st.one_of(st.binary(), values, nested, values.map(lambda text: b'{"readi
 @example(text=b"[" * 900 + b"]" * 900, reason=Reason.MALFORMED)
 @example(text=b'{"value": 1, "value": 2}', reason=Reason.CONFLICTING_DUPLICATE)
 def test_any_refused_bytes_can_be_read_by_every_consumer(text: bytes, reason: Reason | str) -> None:
-    aside = QuarantinedReading(
+    reading = QuarantinedReading(
         reason, "north", 'mon-1",reading":', offset=7, frame_index=2, arrived_ms=1_767_607_200_000, text=text
     )
 
-    record = quarantine_record(aside, "telemetry.readings", 3)
+    record = quarantine_record(reading, "telemetry.readings", 3)
     value = record.value or b""
 
-    told = quarantine_header.parse(value)
-    assert told is not None
-    assert (told.kind, told.reason, told.source) == ("reading", reason, quarantine_header.QuarantineSource(3, 7, 2))
+    header = quarantine_header.parse(value)
+    assert header is not None
+    assert (header.kind, header.reason, header.source) == (
+        "reading",
+        reason,
+        quarantine_header.QuarantineSource(3, 7, 2),
+    )
     kept = QuarantineRecord.model_validate_json(value)
     assert PUBLISHED[record.topic].is_valid(orjson.loads(value))
     assert json.loads(value)["reason"] == reason

@@ -16,7 +16,7 @@ from schemas.reasons import Reason
 from streams.runtime import bounded_parsing, fetching
 from streams.runtime.batches import UnreadableRecords
 from streams.runtime.bounded_parsing import MOST_HEADERS, MOST_HEADERS_AT_ONCE, TooManyHeaders, headers_counted
-from streams.runtime.fetching import Passed, set_limits
+from streams.runtime.fetching import Skipped, set_limits
 from streams.runtime.record_batches import Limits, RawBatches
 from tests.system.raw_batches import GZIP, LZ4, NO_CODEC, SNAPPY, ZSTD, batch, record, varint
 
@@ -130,7 +130,7 @@ def test_aborted_records_are_passed_over_and_a_marker_at_the_end_too():
     )
     gone = batch([record(0, b"x"), record(1, b"y")], attributes=TRANSACTIONAL, producer_id=7, base_offset=1)
     kept, passed = read(batch([record(0, b"a")]) + gone + mark, aborted=[(7, 1)])
-    assert (kept.value, passed) == (b"a", Passed(3))
+    assert (kept.value, passed) == (b"a", Skipped(3))
     later = batch([record(0, b"z")], attributes=TRANSACTIONAL, producer_id=7, base_offset=4)
     assert [i.value for i in read(batch([record(0, b"a")]) + gone + mark + later, aborted=[(7, 1)])] == [b"a", b"z"]
 

@@ -53,10 +53,10 @@ class Log:
             case "remove":
                 self.first = min(self.end, self.first + n)
             case "tell":
-                told = PartitionProgress(
+                progress = PartitionProgress(
                     partition=0, position=self.position, settled=self.settled, open_readings=0, arrival_ms=0
                 )
-                self.durable = furthest(self.durable, self.worker.with_removed(told))
+                self.durable = furthest(self.durable, self.worker.with_removed(progress))
             case "commit":
                 self.committed = max(self.committed, self.durable.settled if self.durable else 0)
             case "crash":

@@ -62,8 +62,8 @@ def test_a_text_that_is_too_long_is_truncated_and_its_length_reported(
     letter = letter_of(key, value, headers)
 
     assert size(letter) < ROOM_BYTES
-    told = {n: int(v) for n, v in letter.headers if n.startswith("vitalwire.whole.")}
-    assert told == {"vitalwire.whole." + part: length for part, length in cut.items()}
+    lengths = {n: int(v) for n, v in letter.headers if n.startswith("vitalwire.whole.")}
+    assert lengths == {"vitalwire.whole." + part: length for part, length in cut.items()}
     assert key.startswith(letter.key)
     assert value.startswith(letter.value or b"?")
     assert dict(letter.headers)["__streams.errors.offset"] == b"7"

@@ -1,4 +1,4 @@
-"""What a reading set aside looks like on the topic: as it was sent, as bytes, or, where it is huge, its beginning."""
+"""A quarantined reading on its topic: as it was sent, as bytes, or, if it is huge, the first of its bytes."""
 
 import base64
 
@@ -14,24 +14,26 @@ from streams.telemetry.quarantine import MAX_COPIED_BYTES, TRUNCATED_BYTES, quar
 TOPIC_LIMIT = int(QUARANTINE.settings["max.message.bytes"])
 
 
-def aside(text: bytes, reason: Reason | str = Reason.MALFORMED) -> QuarantinedReading:
+def quarantined(text: bytes, reason: Reason | str = Reason.MALFORMED) -> QuarantinedReading:
     return QuarantinedReading(
         reason, "north", "mon-1", offset=7, frame_index=0, arrived_ms=1_767_607_200_000, text=text
     )
 
 
-def told(text: bytes) -> QuarantineRecord:
-    return QuarantineRecord.model_validate_json(quarantine_record(aside(text), "telemetry.readings", 3).value or b"")
+def read_back(text: bytes) -> QuarantineRecord:
+    return QuarantineRecord.model_validate_json(
+        quarantine_record(quarantined(text), "telemetry.readings", 3).value or b""
+    )
 
 
 def test_a_reading_that_is_json_is_kept_as_it_was_sent():
-    kept = quarantine_record(aside(b'{"value": 1.50, "value": 2}'), "telemetry.readings", 3)
+    kept = quarantine_record(quarantined(b'{"value": 1.50, "value": 2}'), "telemetry.readings", 3)
 
     assert b'"reading":{"value": 1.50, "value": 2}' in (kept.value or b"")
 
 
 def test_bytes_that_are_not_json_are_kept_whole_as_base64():
-    kept = told(b"\xff\x00 cut off {")
+    kept = read_back(b"\xff\x00 cut off {")
 
     assert kept.reading is None
     assert base64.b64decode(kept.raw or "") == b"\xff\x00 cut off {"
@@ -42,7 +44,7 @@ def test_bytes_that_are_not_json_are_kept_whole_as_base64():
 def test_the_longest_reading_that_is_copied_whole_fits_the_topic(filler: bytes):
     text = b'"' + filler * (MAX_COPIED_BYTES - 2) + b'"'
 
-    record = quarantine_record(aside(text), "telemetry.readings", 3)
+    record = quarantine_record(quarantined(text), "telemetry.readings", 3)
 
     kept = QuarantineRecord.model_validate_json(record.value or b"")
     assert kept.whole_bytes is None
@@ -53,7 +55,7 @@ def test_the_longest_reading_that_is_copied_whole_fits_the_topic(filler: bytes):
 def test_of_a_longer_reading_the_beginning_is_kept_with_where_the_whole_is():
     text = b'"' + b"a" * MAX_COPIED_BYTES + b'"'
 
-    kept = told(text)
+    kept = read_back(text)
 
     assert base64.b64decode(kept.raw or "") == text[:TRUNCATED_BYTES]
     assert (kept.reading, kept.whole_bytes) == (None, len(text))
@@ -62,7 +64,7 @@ def test_of_a_longer_reading_the_beginning_is_kept_with_where_the_whole_is():
 
 @pytest.mark.parametrize(("reason", "topic"), [(LATE, LATE_READINGS), (Reason.UNPAIRED, QUARANTINE)])
 def test_late_readings_and_refused_ones_go_to_topics_of_their_own(reason: Reason | str, topic: object):
-    record = quarantine_record(aside(b"{}", reason), "telemetry.readings", 3)
+    record = quarantine_record(quarantined(b"{}", reason), "telemetry.readings", 3)
 
     assert record.topic is topic
     assert record.partition == 3
@@ -72,7 +74,7 @@ def test_late_readings_and_refused_ones_go_to_topics_of_their_own(reason: Reason
 def test_of_an_oversized_frame_only_the_beginning_is_kept():
     frame = b'{"readings":[' + b"1," * 50_000 + b"1]}"
     kept = QuarantineRecord.model_validate_json(
-        quarantine_record(aside(frame, Reason.OVERSIZED), "telemetry.readings", 3).value or b""
+        quarantine_record(quarantined(frame, Reason.OVERSIZED), "telemetry.readings", 3).value or b""
     )
     assert base64.b64decode(kept.raw or "") == frame[:TRUNCATED_BYTES]
     assert (kept.reading, kept.whole_bytes) == (None, len(frame))

@@ -40,7 +40,7 @@ async def test_a_broker_that_is_away_delays_and_loses_nothing(telemetry):
     await telemetry.role.process(Batch(TOPIC, 0, [measured(0, BASE_MS, "d2")]))
     await telemetry.close()
     await asyncio.to_thread(wait_until, lambda: telemetry.role.settled() == {0: 1})
-    assert [aside["reason"] for aside in telemetry.sent(QUARANTINE)] == ["unpaired"]
+    assert [record["reason"] for record in telemetry.sent(QUARANTINE)] == ["unpaired"]
 
 
 async def test_a_partition_that_moves_away_leaves_no_open_readings_on_the_dashboard(telemetry):

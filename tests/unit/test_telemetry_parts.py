@@ -1,4 +1,4 @@
-"""Much to refuse in little room: judged in parts, so that the worker answers in between and memory stays bounded."""
+"""Very many readings to quarantine: ingested in parts, so that the worker answers in between and memory stays bounded."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ async def test_many_refusals_are_validated_in_parts_between_which_the_event_loop
     """Bounded is the work of one step; how long it takes is the machine's."""
     frames = [Record(n, BASE_MS, b"d1", FRAME, ()) for n in range(REFUSALS // 5_000)]
     kernel = telemetry.role._kernels[0]
-    judge, steps, turns, most_sent = kernel.ingest, [], 0, 0
+    ingest, steps, turns, most_sent = kernel.ingest, [], 0, 0
 
     def counted(*given):
-        judged = judge(*given)
-        steps.append((len(judged.quarantined), turns))
-        return judged
+        result = ingest(*given)
+        steps.append((len(result.quarantined), turns))
+        return result
 
     async def turning():
         nonlocal turns, most_sent

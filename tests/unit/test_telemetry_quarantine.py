@@ -21,10 +21,10 @@ async def test_a_refused_reading_is_kept_as_sent_with_its_place_in_the_log(telem
     bad = measured(7, BASE_MS, value=999)
     await telemetry.role.process(Batch(TOPIC, 0, [bad]))
     await telemetry.settle()
-    (aside,) = telemetry.sent(QUARANTINE)
-    assert aside["reason"] == "out_of_range"
-    assert aside["reading"] == orjson.loads(bad.value)
-    assert aside["source"] == {"topic": TOPIC, "partition": 0, "offset": 7, "index": 0}
+    (record,) = telemetry.sent(QUARANTINE)
+    assert record["reason"] == "out_of_range"
+    assert record["reading"] == orjson.loads(bad.value)
+    assert record["source"] == {"topic": TOPIC, "partition": 0, "offset": 7, "index": 0}
 
 
 async def test_bytes_that_are_no_reading_also_become_a_dead_letter_as_they_were(telemetry):
@@ -44,7 +44,7 @@ async def test_a_late_reading_goes_to_its_own_topic(telemetry):
     late = measured(1, BASE_MS)._replace(timestamp_ms=LONG_AFTER_MS)
     await telemetry.role.process(Batch(TOPIC, 0, [late]))
     await telemetry.settle()
-    assert [aside["reason"] for aside in telemetry.sent(LATE_READINGS)] == ["late"]
+    assert [record["reason"] for record in telemetry.sent(LATE_READINGS)] == ["late"]
 
 
 async def test_readings_refused_by_an_earlier_owner_are_not_refused_again_and_a_window_lists_those_it_supersedes(

@@ -45,8 +45,8 @@ async def test_what_a_dead_workers_open_windows_needed_and_is_gone_counts_with_i
     telemetry.offsets.kept = Kept(10, 40)
     await telemetry.role.assigned([0])
     await telemetry.close(silent=False)
-    (told,) = telemetry.sent(PROGRESS)
-    assert (told["position"], told["settled"], told["removed_unread"]) == (40, 40, 5 + 25)
+    (progress,) = telemetry.sent(PROGRESS)
+    assert (progress["position"], progress["settled"], progress["removed_unread"]) == (40, 40, 5 + 25)
     assert telemetry.role.settled() == {0: 40}
 
 

@@ -1,4 +1,4 @@
-"""Admission, row by row in log order: convert, check range and clock, find the patient, tell open from late.
+"""Admission, row by row in log order: convert, check range and clock, find the patient, separate open from late.
 
 Membership follows from the rows alone, never from when a closing pass runs, so that any split into batches gives the same
 windows. A quarantined row changes no state.
