@@ -30,7 +30,7 @@ class Encounter(NamedTuple):
 
 
 def active_encounters(found: Iterable[Mapping[str, Any]], subject_id: str) -> tuple[Encounter, ...]:
-    """The active encounters of this very patient. One whose id or period cannot be read is none."""
+    """The active encounters of this very patient. One whose id or period cannot be read is left out."""
     return tuple(
         Encounter(f"Encounter/{resource['id']}", _is_stay(resource), *period)
         for resource in found
@@ -42,7 +42,7 @@ def active_encounters(found: Iterable[Mapping[str, Any]], subject_id: str) -> tu
 
 
 def choose(encounters: Sequence[Encounter], at: datetime) -> str | None:
-    """The encounter of that moment, begun by then and not over: a stay before a visit, the latest before an earlier one."""
+    """The encounter of that moment: a stay before a visit, the latest before an earlier one."""
     then = [one for one in encounters if one.start <= at <= one.end]
     return max(then, key=lambda one: (one.is_stay, one.start, one.reference)).reference if then else None
 
@@ -59,7 +59,7 @@ def _is_stay(encounter: Mapping[str, Any]) -> bool:
 
 
 def _period(period: object) -> tuple[datetime, datetime] | None:
-    """None where a bound is given but cannot be read: what is not understood is not taken for the right encounter."""
+    """None where a bound is given but cannot be read: such an encounter is never chosen."""
     if period is None:
         return _LONG_AGO, _FAR_AHEAD
     if not isinstance(period, Mapping):
@@ -76,6 +76,6 @@ def _bound(text: Any, missing: datetime, *, whole_day: bool = False) -> datetime
     bound = datetime.fromisoformat(text)
     try:
         bound = bound.replace(tzinfo=UTC) if bound.tzinfo is None else bound.astimezone(UTC)
-    except OverflowError:  # the first or last day of the calendar: for ever
+    except OverflowError:  # the first or last day of the calendar: unbounded
         return _FAR_AHEAD if bound.year > 1 else _LONG_AGO
     return bound + timedelta(days=1, microseconds=-1) if whole_day and _DAY.fullmatch(text) else bound

@@ -1,7 +1,7 @@
 """Whether an Observation found in the chart is the one we meant to write: same patient, code, time and value.
 
-What an EHR may change on its way into the chart is left out: identifiers, displays, notes, device, method, the encounter.
-Total over any JSON: what cannot be read may be ours, and then contradicts. It is never taken for an absence.
+What an EHR may change is not compared: identifiers, displays, notes, device, method, the encounter.
+Total over any JSON: what cannot be read may be ours, and then contradicts. It is never an absence.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PARTIAL_DATE = re.compile(r"\d{4}(-\d\d){0,2}")
 
 
 def compare(meant: JsonObject, candidates: Sequence[JsonObject]) -> SearchMatches:
-    """Sort what a search brought: the same content, or something else about (maybe) the same patient, code and time."""
+    """Sort the results of a search: the same content, or other content for (possibly) the same patient, code and time."""
     same: list[ResourceVersion] = []
     different = 0
     for candidate in candidates:
@@ -36,7 +36,7 @@ def compare(meant: JsonObject, candidates: Sequence[JsonObject]) -> SearchMatche
 
 
 def _is_of_something_else(a: JsonObject, b: JsonObject) -> bool:
-    """Only what can be read tells."""
+    """Decided by what can be read."""
     codes = _codes(a.get("code")), _codes(b.get("code"))
     apart = _UNREADABLE not in codes and not _overlap(*codes)
     return apart or _differs(_subject(a), _subject(b)) or _differs(_times(a), _times(b))
@@ -134,7 +134,7 @@ def _quantity(quantity: JsonObject) -> object:
 
 
 def _number(value: object) -> Decimal | None:
-    """Exact; None where it is no number, or so large or small that it could not be worked with."""
+    """Exact; None if it is no number, or too large or too small to compute with."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

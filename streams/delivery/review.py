@@ -1,8 +1,8 @@
-"""Whether a recorded intent still agrees with the current records, and what becomes of it if not. Pure.
+"""Whether a recorded intent agrees with the current records, and what follows if not. Pure.
 
-Asked before every attempt, once more when the first byte would go, and before a release. Who was measured is part of a
-result's identity: a changed pairing is never repaired here. Where the EHR keeps that person is only an address: it is
-corrected as long as nothing can have been written under the old one.
+Called before every attempt, again when the first byte is about to leave, and before a release. Who was measured is part of a
+result's identity: a changed pairing is never repaired here. The patient's id at the EHR is only an address: it is corrected as
+long as nothing can have been written under the old one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FHIR_ID = re.compile(r"[A-Za-z0-9\-._]{1,255}")
 
 
 class Readdress(NamedTuple):
-    """The same result for the same person, under the id by which the endpoint knows that person now."""
+    """The same result for the same person, under that person's current id at the endpoint."""
 
     intent: Intent
 
@@ -35,11 +35,11 @@ class Stop(NamedTuple):
 
 
 Review = Readdress | Stop | None
-"""None: it agrees, and goes on as it is."""
+"""None: the intent agrees, and is sent as it is."""
 
 
 def review(operation: Operation, reference: ReferenceData, now: datetime) -> Review:
-    """Compare an operation with today's pairing, consent and patient record. Identity first, then leave, then address."""
+    """Compare an operation with the current pairing, consent and patient record: identity, then permission, then address."""
     intent = operation.intent
     if not still_paired(intent, reference):
         return Stop(State.HELD, "pairing_changed")
@@ -59,14 +59,14 @@ def review(operation: Operation, reference: ReferenceData, now: datetime) -> Rev
 
 
 def still_paired(intent: Intent, reference: ReferenceData) -> bool:
-    """Whether the device's record gives it to this patient. Intents of versions that named none are not compared."""
+    """Whether the device's record gives it to this patient. Intents of versions that named no device are not compared."""
     return intent.source.device_id is None or is_given(
         intent, reference.pairing(intent.tenant_id, intent.source.device_id)
     )
 
 
 def is_given(intent: Intent, pairing: Pairing | None) -> bool:
-    """Whether this patient was measured, and nobody else, from first to last reading; true where these are not known."""
+    """Whether this patient was measured, and nobody else, from first to last reading; true if these are not known."""
     if intent.source.first_time is None or intent.source.last_time is None:
         return True
     return pairing is not None and _gives(pairing, intent.patient_id, intent.source.first_time, intent.source.last_time)
@@ -81,14 +81,14 @@ def permitted(intent: Intent, consent: Consent, now: datetime) -> bool:
 
 
 def subject_now(intent: Intent, reference: ReferenceData) -> str | None:
-    """The id by which the endpoint knows the patient today; None where it knows none, or no FHIR id."""
+    """The patient's current id at the endpoint; None where there is none, or no FHIR id."""
     patient = reference.patient(intent.tenant_id, intent.patient_id)
     subject_id = patient.subject_ids.get(intent.endpoint) if patient else None
     return subject_id if subject_id and _FHIR_ID.fullmatch(subject_id) else None
 
 
 def _gives(pairing: Pairing, patient_id: str, first: datetime, last: datetime) -> bool:
-    """Nobody else in [first, last], and no moment without this patient; in whole milliseconds, as readings are joined."""
+    """Nobody else in [first, last], and no moment without this patient; in whole milliseconds, as readings are paired."""
     reached, end = epoch_ms(first), epoch_ms(last)
     spans = (
         (epoch_ms(span.since), None if span.until is None else epoch_ms(span.until), span) for span in pairing.intervals
@@ -103,7 +103,7 @@ def _gives(pairing: Pairing, patient_id: str, first: datetime, last: datetime) -
 
 
 def _readdressed(intent: Intent, subject_id: str) -> Intent | None:
-    """The intent with its one reference to the patient changed; None where its resource names the old one elsewhere too."""
+    """The intent with its reference to the patient changed; None where its payload names the old id elsewhere too."""
     old = f"Patient/{intent.subject_id}"
     subject = intent.payload.get("subject")
     if not isinstance(subject, Mapping) or subject.get("reference") != old:

@@ -35,7 +35,7 @@ def patient(ehr: Ehr) -> str:
     return name
 
 
-def asked(ehr: Ehr, action: str = "create") -> AttemptContext:
+def context(ehr: Ehr, action: str = "create") -> AttemptContext:
     endpoint = ehr.endpoint()
     return AttemptContext(endpoint.kind, endpoint.matrix.observation, action)
 
@@ -43,8 +43,8 @@ def asked(ehr: Ehr, action: str = "create") -> AttemptContext:
 async def test_a_create_is_answered_with_the_place_of_the_observation(ehr: Ehr, patient: str) -> None:
     connection = ehr.connect()
     intent = ehr.intent(patient)
-    answer = await connection.create(ehr.with_encounter(intent))
-    verdict = judge_response(asked(ehr), "Observation", answer, now())
+    response = await connection.create(ehr.with_encounter(intent))
+    verdict = judge_response(context(ehr), "Observation", response, now())
     assert verdict.state is State.SUCCEEDED
     assert [o["id"] for o in ehr.observations(patient)] == [verdict.resource_id]
     await connection.close()
@@ -53,12 +53,12 @@ async def test_a_create_is_answered_with_the_place_of_the_observation(ehr: Ehr, 
 async def test_what_was_written_is_found_again_with_the_same_content(ehr: Ehr, patient: str) -> None:
     connection = ehr.connect()
     intent = ehr.intent(patient)
-    answer = await connection.create(ehr.with_encounter(intent))
+    response = await connection.create(ehr.with_encounter(intent))
     found, search = await ehr.search(connection, intent)
     compared = compare(intent.payload, found)
     assert search.error is None
     assert compared.different == 0
-    assert [w.resource_id for w in compared.same] == [written_version(answer, "Observation").resource_id]
+    assert [w.resource_id for w in compared.same] == [written_version(response, "Observation").resource_id]
     await connection.close()
 
 
@@ -93,18 +93,18 @@ async def test_the_active_encounter_is_found_and_kept(ehr: Ehr, patient: str) ->
 
 async def test_a_patient_without_an_encounter_has_no_active_one(ehr: Ehr) -> None:
     connection = ehr.connect()
-    encounter, answer = await connection.active_encounter("nobody-is-here", START)
+    encounter, response = await connection.active_encounter("nobody-is-here", START)
     assert encounter is None
-    assert answer is not None
+    assert response is not None
     await connection.close()
 
 
 async def test_a_refused_resource_is_an_answer_and_no_exception(ehr: Ehr, patient: str) -> None:
     connection = ehr.connect()
     intent = ehr.intent(patient)
-    answer = await connection.create(ehr.with_encounter(intent) | {"status": "nonsense"})
-    assert answer.status in (400, 422)
-    assert answer.sent
+    response = await connection.create(ehr.with_encounter(intent) | {"status": "nonsense"})
+    assert response.status in (400, 422)
+    assert response.sent
     assert ehr.observations(patient) == []
     await connection.close()
 
@@ -113,9 +113,9 @@ async def test_an_ehr_that_is_away_is_an_answer_that_says_nothing_was_sent(ehr: 
     away = Ehr(ehr.label, ehr.section | {"base_url": f"http://127.0.0.1:{free_port()}", "auth": {"kind": "none"}}, *_no)
     connection = away.connect()
     intent = ehr.intent(patient)
-    answer = await connection.create(intent.payload)
-    assert (answer.status, answer.sent) == (None, False)
-    assert judge_response(asked(ehr), "Observation", answer, now()).state is State.DEFERRED
+    response = await connection.create(intent.payload)
+    assert (response.status, response.sent) == (None, False)
+    assert judge_response(context(ehr), "Observation", response, now()).state is State.DEFERRED
     await connection.close()
 
 
@@ -136,8 +136,8 @@ async def test_an_amendment_makes_the_next_version_and_a_stale_one_is_refused(eh
     intent = ehr.intent(patient, value=72)
     made = written_version(await connection.create(ehr.with_encounter(intent)), "Observation")
     amended = ehr.with_encounter(ehr.intent(patient, value=75)) | {"status": "amended"}
-    answer = await connection.update(str(made.resource_id), made.version, amended)
-    verdict = judge_response(asked(ehr, "update"), "Observation", answer, now())
+    response = await connection.update(str(made.resource_id), made.version, amended)
+    verdict = judge_response(context(ehr, "update"), "Observation", response, now())
     if not ehr.endpoint().matrix.observation.amend:
         assert verdict.state is State.HELD
         assert [o["valueQuantity"]["value"] for o in ehr.observations(patient)] == [72]
@@ -146,7 +146,7 @@ async def test_an_amendment_makes_the_next_version_and_a_stale_one_is_refused(eh
     assert (verdict.state, verdict.version) == (State.SUCCEEDED, "2")
     assert [(o["status"], o["valueQuantity"]["value"]) for o in ehr.observations(patient)] == [("amended", 75)]
     stale = await connection.update(str(made.resource_id), made.version, amended)
-    assert judge_response(asked(ehr, "update"), "Observation", stale, now()).code == "version_conflict"
+    assert judge_response(context(ehr, "update"), "Observation", stale, now()).code == "version_conflict"
     await connection.close()
 
 

@@ -1,4 +1,4 @@
-"""Responses of an EHR and the attempts that they answer."""
+"""Responses of an EHR and the attempts that they end."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +13,7 @@ from streams.delivery.verdict import AttemptContext
 NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 
 
-def ask(
+def attempt_context(
     kind: str = "fhir", action: str = "create", previous: str | None = None, refusals: int = 0, **differs: Any
 ) -> AttemptContext:
     capabilities = DEFAULTS[kind].observation.model_copy(update=differs)
@@ -25,5 +25,5 @@ def outcome(*codes: str, fhir: str = "processing") -> bytes:
     return orjson.dumps({"resourceType": "OperationOutcome", "issue": coded or [{"code": fhir}]})
 
 
-def answer(status: int | None, body: bytes = b"", sent: bool = True, **headers: str) -> EhrResponse:
+def response_with(status: int | None, body: bytes = b"", sent: bool = True, **headers: str) -> EhrResponse:
     return EhrResponse(status, {k.replace("_", "-"): v for k, v in headers.items()}, body, sent)

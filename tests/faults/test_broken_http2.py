@@ -59,6 +59,6 @@ async def test_an_answer_that_broke_off_says_that_the_request_had_left(server: H
     first, second = ehr.intent("p0"), ehr.intent("p1")
     server.break_with = breaks
     assert (await connection.create(first.payload)).status == 201
-    answer = await connection.create(second.payload)
-    assert (answer.status, answer.sent) == (None, True)
+    response = await connection.create(second.payload)
+    assert (response.status, response.sent) == (None, True)
     await connection.close()

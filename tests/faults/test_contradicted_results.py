@@ -128,7 +128,7 @@ async def test_pages_that_repeat_rows_do_not_make_a_result_look_doubled(tmp_path
             await connection.create(other.payload)
         await connection.create(intent.payload)
         ehr.sandbox.sandbox.faults.put([Fault(kind="duplicate_pages", operation="search")])
-        found, answer = await ehr.search(connection, intent)
+        found, response = await ehr.search(connection, intent)
         await connection.close()
-        assert answer.error is None
+        assert response.error is None
         assert len(found) == 61

@@ -104,8 +104,8 @@ async def test_a_write_stopped_before_its_first_byte_sends_nothing_and_harms_no_
         ehr.seed("p0")
         connection = ehr.connect()
         intent = ehr.intent("p0")
-        answer = await connection.create(intent.payload, lambda: False)
-        assert (answer.status, answer.sent, answer.error) == (None, False, "withheld")
+        response = await connection.create(intent.payload, lambda: False)
+        assert (response.status, response.sent, response.error) == (None, False, "withheld")
         assert (await connection.create(intent.payload, lambda: True)).status == 201
         assert len(ehr.observations("p0")) == 1
         await connection.close()

@@ -17,9 +17,9 @@ from testbed.sandbox_ehr.faults import Fault
 from tests.ehrs import NAME, START, Counts, Ehr, now, read_secret, sandbox_ehr
 
 
-def answering(response: httpx.Response, **capabilities: object) -> EhrEndpoint:
+def responding_with(http_response: httpx.Response, **capabilities: object) -> EhrEndpoint:
     endpoint = Endpoint(kind="fhir", base_url="https://ehr.example/fhir", capabilities=capabilities)
-    return connect(NAME, endpoint, read_secret, now, Counts(), transport=httpx.MockTransport(lambda _: response))
+    return connect(NAME, endpoint, read_secret, now, Counts(), transport=httpx.MockTransport(lambda _: http_response))
 
 
 def bundle(*resources: dict[str, object], link: str | None = None) -> dict[str, object]:
@@ -54,8 +54,8 @@ async def test_silence_after_sending_says_that_it_may_have_arrived(ehr: Ehr, kin
     ehr.sandbox.sandbox.faults.put([Fault(kind=kind)])
     connection = ehr.connect(timeout_s=0.2)
     intent = ehr.intent("canary-patient")
-    answer = await connection.create(intent.payload)
-    assert (answer.status, answer.sent) == (None, True)
+    response = await connection.create(intent.payload)
+    assert (response.status, response.sent) == (None, True)
     await connection.close()
 
 
@@ -64,8 +64,8 @@ async def test_a_token_endpoint_that_is_silent_leaves_the_result_unsent(tmp_path
         ehr.sandbox.sandbox.faults.put([Fault(kind="slow", operation="token", delay_s=5)])
         connection = ehr.connect(timeout_s=0.2)
         intent = ehr.intent("p")
-        answer = await connection.create(intent.payload)
-        assert (answer.status, answer.sent) == (None, False)
+        response = await connection.create(intent.payload)
+        assert (response.status, response.sent) == (None, False)
         await connection.close()
 
 
@@ -76,25 +76,25 @@ async def test_a_refused_client_leaves_the_result_unsent_with_the_reason(tmp_pat
     ):  # the second one's key overwrites the file
         connection = ehr.connect()
         intent = ehr.intent("p")
-        answer = await connection.create(intent.payload)
-        assert (answer.status, answer.sent, answer.error) == (401, False, "invalid_client")
+        response = await connection.create(intent.payload)
+        assert (response.status, response.sent, response.error) == (401, False, "invalid_client")
         await connection.close()
 
 
 async def test_an_answer_without_end_is_cut_off() -> None:
     bomb = gzip.compress(b"0" * (LARGEST_RESPONSE_BYTES * 4))
-    response = httpx.Response(200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(bomb))
-    connection = answering(response)
-    _, answer = await connection.active_encounter("p", START)
-    assert (answer.error, answer.body) == ("too_large", b"")
+    http_response = httpx.Response(200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(bomb))
+    connection = responding_with(http_response)
+    _, response = await connection.active_encounter("p", START)
+    assert (response.error, response.body) == ("too_large", b"")
     await connection.close()
 
 
 async def test_a_broken_encoding_is_no_answer_to_a_search() -> None:
-    response = httpx.Response(200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(b"no gzip"))
-    connection = answering(response)
-    encounter, answer = await connection.active_encounter("p", START)
-    assert (encounter, answer.error) == (None, "undecodable")
+    http_response = httpx.Response(200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(b"no gzip"))
+    connection = responding_with(http_response)
+    encounter, response = await connection.active_encounter("p", START)
+    assert (encounter, response.error) == (None, "undecodable")
     await connection.close()
 
 
@@ -103,16 +103,16 @@ async def test_a_broken_encoding_is_no_answer_to_a_search() -> None:
     ["https://elsewhere.example/fhir?page=2", "http://ehr.example/fhir?page=2", "https://ehr.example/other?page=2"],
 )
 async def test_a_next_page_elsewhere_is_not_followed_and_the_search_counts_as_incomplete(link: str) -> None:
-    connection = answering(httpx.Response(200, json=bundle(link=link)))
-    encounter, answer = await connection.active_encounter("p", START)
-    assert (encounter, answer.error) == (None, "foreign_page")
+    connection = responding_with(httpx.Response(200, json=bundle(link=link)))
+    encounter, response = await connection.active_encounter("p", START)
+    assert (encounter, response.error) == (None, "foreign_page")
     await connection.close()
 
 
 async def test_pages_without_end_count_as_incomplete() -> None:
-    connection = answering(httpx.Response(200, json=bundle(link="https://ehr.example/fhir?page=2")))
-    _, answer = await connection.active_encounter("p", START)
-    assert answer.error == "too_many_pages"
+    connection = responding_with(httpx.Response(200, json=bundle(link="https://ehr.example/fhir?page=2")))
+    _, response = await connection.active_encounter("p", START)
+    assert response.error == "too_many_pages"
     await connection.close()
 
 
@@ -129,10 +129,10 @@ async def test_pages_without_end_count_as_incomplete() -> None:
     ],
 )
 async def test_any_body_of_a_search_is_an_answer(body: bytes) -> None:
-    connection = answering(httpx.Response(200, content=body))
-    encounter, answer = await connection.active_encounter("p", START)
+    connection = responding_with(httpx.Response(200, content=body))
+    encounter, response = await connection.active_encounter("p", START)
     assert encounter is None
-    assert answer.status == 200
+    assert response.status == 200
     await connection.close()
 
 

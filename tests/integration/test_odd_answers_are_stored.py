@@ -27,12 +27,12 @@ def outcome(code: str) -> bytes:
 class OddEhr:
     """Answers every write as told, and finds the result in the chart under an id and version that are none."""
 
-    def __init__(self, answer: EhrResponse) -> None:
-        self._answer = answer
+    def __init__(self, response: EhrResponse) -> None:
+        self._response = response
 
     async def create(self, resource: Mapping[str, Any], last_check: LastCheck | None = None) -> EhrResponse:
         self._created = resource
-        return self._answer
+        return self._response
 
     def forget_encounters(self, subject_id: str) -> None:
         pass
@@ -47,7 +47,7 @@ class OddEhr:
         pass
 
 
-ANSWERS = [
+RESPONSES = [
     EhrResponse(None, {}, b"", sent=True),
     EhrResponse(201, {"location": f"Observation/{ODD}", "etag": f'W/"{ODD}"'}, b"\0", sent=True),
     EhrResponse(201, {"location": "Observation/1\n", "etag": 'W/"1\n"'}, b"", sent=True),
@@ -59,9 +59,9 @@ ANSWERS = [
 ]
 
 
-@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("response", RESPONSES)
 async def test_an_answer_with_what_no_database_takes_settles_its_operation(
-    postgres: str, tmp_path: Path, answer: EhrResponse
+    postgres: str, tmp_path: Path, response: EhrResponse
 ) -> None:
     migrate(postgres)
     ledger = open_ledger(postgres, None)
@@ -69,7 +69,7 @@ async def test_an_answer_with_what_no_database_takes_settles_its_operation(
         (recorded,) = ledger.record([ehr.intent("p0")])
         endpoint = ehr.endpoint()
         role = endpoint_delivery(
-            OddEhr(answer),  # type: ignore[arg-type]
+            OddEhr(response),  # type: ignore[arg-type]
             endpoint,
             ledger,
             ehr.observer,

@@ -9,7 +9,7 @@ from schemas.ehr import ResourceVersion
 from streams.delivery.dialects.epic import CODE_SYSTEM
 from streams.delivery.ehr_response import LONGEST_WAIT_S, issues, retry_after_s, written_version
 from streams.delivery.verdict import judge_response
-from tests.doubles.ehr_responses import NOW, answer, ask
+from tests.doubles.ehr_responses import NOW, attempt_context, response_with
 
 
 @pytest.mark.parametrize(
@@ -29,8 +29,11 @@ from tests.doubles.ehr_responses import NOW, answer, ask
     ],
 )
 def test_retry_after_is_read_in_seconds_or_as_a_date_and_nonsense_is_ignored(text: str, wait_s: float | None) -> None:
-    assert retry_after_s(answer(429, Retry_After=text), NOW) == wait_s
-    assert judge_response(ask(), "Observation", answer(429, Retry_After=text), NOW).retry_after_s == wait_s
+    assert retry_after_s(response_with(429, Retry_After=text), NOW) == wait_s
+    assert (
+        judge_response(attempt_context(), "Observation", response_with(429, Retry_After=text), NOW).retry_after_s
+        == wait_s
+    )
 
 
 @pytest.mark.parametrize(
@@ -48,7 +51,7 @@ def test_retry_after_is_read_in_seconds_or_as_a_date_and_nonsense_is_ignored(tex
 def test_the_id_of_a_new_observation_is_read_from_a_relative_or_absolute_location(
     location: str, expected: tuple[str | None, str | None]
 ) -> None:
-    assert written_version(answer(201, Location=location), "Observation") == ResourceVersion(*expected)
+    assert written_version(response_with(201, Location=location), "Observation") == ResourceVersion(*expected)
 
 
 def test_free_text_of_an_operation_outcome_is_not_a_code() -> None:

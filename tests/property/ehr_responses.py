@@ -1,4 +1,4 @@
-"""Any response of an EHR, likely or absurd, and any attempt that it may answer."""
+"""Any response of an EHR, likely or absurd, and any attempt that it may end."""
 
 import json
 
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from schemas.ehr import EhrResponse
 from streams.delivery.dialects.epic import CODE_SYSTEM
-from tests.doubles.ehr_responses import ask, outcome
+from tests.doubles.ehr_responses import attempt_context, outcome
 
 MEANT = {
     "code": {"coding": [{"system": "http://loinc.org", "code": "8867-4"}]},
@@ -43,7 +43,7 @@ headers = st.dictionaries(
     | st.sampled_from(["Wed, 21 Oct 2099 07:28:00 GMT", "Wed, 21 Oct 1999 07:28:00 GMT", "Wed, 99 Xxx 2099"]),
     max_size=4,
 )
-answers = st.builds(
+responses = st.builds(
     EhrResponse,
     st.none() | st.integers(-5, 1200),
     headers,
@@ -52,8 +52,8 @@ answers = st.builds(
     st.none() | st.text(),
     msa_1=st.none(),
 )
-asked = st.builds(
-    lambda kind, action, refusals, previous, conditional: ask(
+contexts = st.builds(
+    lambda kind, action, refusals, previous, conditional: attempt_context(
         kind, action, previous, refusals, conditional_create=conditional
     ),
     st.sampled_from(KINDS),
@@ -96,7 +96,7 @@ odd_bodies = st.fixed_dictionaries(
         ),
     },
 )
-odd_answers = st.builds(
+odd_responses = st.builds(
     EhrResponse,
     st.sampled_from([None, 200, 201, 400, 422, 302, 500]),
     odd_headers,
