@@ -8,10 +8,10 @@ long as nothing can have been written under the old one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from mappings.resource_subject import with_subject
 from schemas.instants import MICROSECOND, epoch_ms
 from schemas.operation import Intent, Operation, State
 from schemas.ports.reference import ReferenceData
@@ -104,23 +104,7 @@ def _gives(pairing: Pairing, patient_id: str, first: datetime, last: datetime) -
 
 def _readdressed(intent: Intent, subject_id: str) -> Intent | None:
     """The intent with its reference to the patient changed; None where its payload names the old id elsewhere too."""
-    old = f"Patient/{intent.subject_id}"
-    subject = intent.payload.get("subject")
-    if not isinstance(subject, Mapping) or subject.get("reference") != old:
+    payload = with_subject(intent.payload, intent.subject_id, subject_id)
+    if payload is None:
         return None
-    others = [member for name, member in intent.payload.items() if name != "subject"]
-    others += [member for name, member in subject.items() if name != "reference"]
-    if any(old in text or text == intent.subject_id for text in _texts(others)):
-        return None
-    payload = intent.payload | {"subject": {**subject, "reference": f"Patient/{subject_id}"}}
     return intent.model_copy(update={"subject_id": subject_id, "payload": payload})
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        yield from _texts(list(value.values()))
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
