@@ -101,7 +101,7 @@ def _refuse_newer(found: str | None, scripts: ScriptDirectory) -> None:
     if found is not None and found not in known:
         raise Misconfigured(
             f"the ledger's tables are at version {found}, of a newer Vitalwire; this one knows them up to "
-            f"{scripts.get_current_head()}. Start the newer one, or see docs/operations.md, Upgrading: the way back"
+            f"{scripts.get_current_head()}. Start the newer one, or see docs/operations.md, Upgrading: rollback"
         )
 
 

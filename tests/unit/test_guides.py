@@ -85,7 +85,7 @@ def test_the_telemetry_guide_explains_each_reason_once():
 
 
 def test_the_runbook_says_what_to_do_about_each_reason():
-    assert sorted(first_column(OPERATIONS, "| growing reason | usually | do |")) == sorted(Reason)
+    assert sorted(first_column(OPERATIONS, "| reason | usual cause | action |")) == sorted(Reason)
 
 
 def test_each_code_that_an_answer_can_hold_an_operation_with_is_in_the_runbook():
@@ -95,7 +95,7 @@ def test_each_code_that_an_answer_can_hold_an_operation_with_is_in_the_runbook()
         if state is State.HELD
     }
 
-    assert held <= set(first_column(OPERATIONS, "| code | look at |"))
+    assert held <= set(first_column(OPERATIONS, "| code | action |"))
 
 
 def test_each_error_number_that_holds_an_operation_is_in_the_guide_to_ehrs():
@@ -148,7 +148,7 @@ def test_alarms_have_names_of_their_own():
 
 
 def test_the_runbook_explains_how_a_worker_ends():
-    table = OPERATIONS.split("\n| exit | means | then |\n", 1)[1].split("\n\n", 1)[0]
+    table = OPERATIONS.split("\n| exit code | meaning | action |\n", 1)[1].split("\n\n", 1)[0]
 
     assert {"0", "1", "2", str(EXIT_UNSAFE), "75"} <= {row.split("|")[1].strip() for row in table.splitlines()}
 
