@@ -29,6 +29,11 @@ class DeviceProgress(BaseModel):
     streams: dict[str, SeriesProgress]
 
 
+def furthest_device(known: DeviceProgress | None, found: DeviceProgress) -> DeviceProgress:
+    """The furthest of two records of one device; the later record if both reached the same offset."""
+    return found if known is None or found.offset >= known.offset else known
+
+
 class PartitionProgress(BaseModel):
     """Value of `vitals.progress` with key `#partition`: everything before `position` was processed and confirmed."""
 

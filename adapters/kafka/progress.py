@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from adapters.kafka.topic_reader import KafkaTopicReader
 from schemas import quarantine_header
 from schemas.errors import Unsafe
-from schemas.progress import DeviceProgress, PartitionProgress, furthest
+from schemas.progress import DeviceProgress, PartitionProgress, furthest, furthest_device
 from schemas.topics import LATE_READINGS, PROGRESS, QUARANTINE, READINGS
 
 _PARTITION_KEY = b"#partition"
@@ -56,8 +56,7 @@ class ProgressReader:
                     whole = furthest(whole, PartitionProgress.model_validate_json(record.value))
                 else:
                     device = DeviceProgress.model_validate_json(record.value)
-                    known = devices.get(record.key)
-                    devices[record.key] = device if known is None or device.offset >= known.offset else known
+                    devices[record.key] = furthest_device(devices.get(record.key), device)
             except ValidationError:
                 raise Unsafe(
                     f"partition {partition} of {PROGRESS.name} holds what is not progress: something else writes there. "

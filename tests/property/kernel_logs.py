@@ -10,7 +10,7 @@ import orjson
 from hypothesis import strategies as st
 
 from schemas.config import Config
-from schemas.progress import DeviceProgress, PartitionProgress
+from schemas.progress import DeviceProgress, PartitionProgress, furthest, furthest_device
 from schemas.reference import Pairing
 from streams.runtime.batches import Record
 from streams.telemetry.kernel.partition import Ingested, PartitionKernel
@@ -124,8 +124,9 @@ class Run:
                 again = self.windows.setdefault(value["window_id"], window.value)
                 assert again == window.value, "one identity, two contents"
             self.quarantined_rows += [(w.offset, w.frame_index, str(w.reason)) for w in closed.quarantined]
-            self.devices |= {progress.device_id: progress for progress in closed.devices}
-            self.partition = closed.partition or self.partition
+            for progress in closed.devices:
+                self.devices[progress.device_id] = furthest_device(self.devices.get(progress.device_id), progress)
+            self.partition = furthest(self.partition, closed.partition) if closed.partition else self.partition
 
 
 def new_run(table: VitalTable = TABLE) -> Run:

@@ -6,6 +6,7 @@ from array import array
 
 import numpy as np
 import orjson
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from streams.runtime.batches import Record
 from streams.telemetry.kernel.replay import CoordinateSet
 from streams.telemetry.kernel.vital_table import VitalTable
 from tests.property.kernel_logs import BASE_MS, TABLE, Run, logs, measured, new_run, pairings, run
+from tests.property.kernel_logs import paired as paired_during
 
 Coordinates = tuple[int, int]
 
@@ -30,7 +32,12 @@ def paired(**patients: str) -> dict[tuple[str, str], Pairing]:
     }
 
 
-PAIRINGS = [pairings(), {}, paired(d0="p0", d2="p2"), paired(d0="p5", d1="p1", d2="p2", d3="p3")]
+FOR_A_WHILE = {
+    ("north", "d0"): paired_during("d0", ("p0", 0, 10)),
+    ("north", "d1"): paired_during("d1", ("p1", 0, 20)),
+    ("north", "d3"): paired_during("d3", ("p3", 12, None)),
+}
+PAIRINGS = [pairings(), {}, paired(d0="p0", d2="p2"), paired(d0="p5", d1="p1", d2="p2", d3="p3"), FOR_A_WHILE]
 
 
 def set_aside(*runs: Run) -> set[Coordinates]:
@@ -46,13 +53,14 @@ def successor(
     table: VitalTable = TABLE,
     *,
     finish: bool = True,
+    uncommitted: int = 0,
 ) -> Run:
-    """The next run, which knows what those before left on Kafka."""
+    """The next run: it reads what those before left on Kafka, where the commit is so many records older than settled."""
     told = before[-1]
     run_ = new_run(table)
     run_.devices, run_.partition = dict(told.devices), told.partition
     run_.kernel.restore(told.devices.values(), told.partition)
-    committed = told.partition.settled if told.partition else 0
+    committed = max(0, told.partition.settled - uncommitted) if told.partition else 0
     known = sorted(place for place in set_aside(*before) if place[0] >= committed)
     run_.kernel.restore_quarantined(array("q", [number for place in known for number in place]))
     if log[committed:]:
@@ -64,11 +72,15 @@ def successor(
     return run_
 
 
-@given(logs(), st.lists(st.tuples(st.integers(0, 60), st.sampled_from(PAIRINGS)), min_size=1, max_size=3))
+@given(
+    logs(),
+    st.lists(st.tuples(st.integers(0, 60), st.sampled_from(PAIRINGS), st.integers(0, 40)), min_size=1, max_size=3),
+    st.integers(0, 40),
+)
 @settings(deadline=None, max_examples=150)
-def test_every_reading_has_one_outcome_whatever_pairings_each_run_knew(log, history):
+def test_every_reading_has_one_outcome_whatever_pairings_and_commit_each_run_knew(log, history, uncommitted_last):
     runs: list[Run] = []
-    for crash, known in history:
+    for crash, known, uncommitted in history:
         end = crash % len(log) + 1
         if not runs:
             first = new_run()
@@ -76,10 +88,12 @@ def test_every_reading_has_one_outcome_whatever_pairings_each_run_knew(log, hist
             first.close(all_due=False)
             runs.append(first)
         else:
-            reached = runs[-1].partition.position if runs[-1].partition else 0
-            runs.append(successor(runs, log[: max(end, reached)], known, finish=False))
-    runs.append(successor(runs, log, PAIRINGS[0]))
+            runs.append(successor(runs, log[:end], known, finish=False, uncommitted=uncommitted))
+    runs.append(successor(runs, log, PAIRINGS[0], uncommitted=uncommitted_last))
+    assert_one_outcome_each(log, runs)
 
+
+def assert_one_outcome_each(log: list[Record], runs: list[Run]) -> None:
     ids = [window_id for r in runs for window_id in r.windows]
     assert len(ids) == len(set(ids)), "a window that is out was closed again"
     windows = [orjson.loads(value) for r in runs for value in r.windows.values()]
@@ -90,6 +104,21 @@ def test_every_reading_has_one_outcome_whatever_pairings_each_run_knew(log, hist
     assert counted + len(set_aside(*runs) - set(named)) == len(log)
     told = [place for r in runs for place in (*r.late, *((o, i) for o, i, _ in r.quarantined))]
     assert len(told) == len(set(told)), "what was set aside was set aside again"
+
+
+@pytest.mark.parametrize("last_pairings", PAIRINGS)
+@pytest.mark.parametrize("read_by_the_second", range(1, 41))
+def test_a_run_that_ends_before_it_read_what_an_earlier_run_judged_loses_no_window(read_by_the_second, last_pairings):
+    """The first run knew the device's patient for ten seconds only; what the second then closes must be known to the third."""
+    log = [measured(i, BASE_MS + i * 1000) for i in range(40)]
+    first = new_run()
+    first.add(first.kernel.ingest(log, FOR_A_WHILE, 1))
+    first.close(all_due=False)
+
+    second = successor([first], log[:read_by_the_second], pairings(), finish=False, uncommitted=40)
+    third = successor([first, second], log, last_pairings, uncommitted=40)
+
+    assert_one_outcome_each(log, [first, second, third])
 
 
 def test_readings_whose_pairing_came_later_are_named_by_the_window_that_counts_them():

@@ -52,19 +52,24 @@ class Conflicts(NamedTuple):
 
 @compiled
 def due(
-    arrival_ms: int, devices: Devices, state: SeriesState, pool: OpenRows, vitals: VitalColumns, device_count: int,
-    most: int, out: I32,
+    arrival_ms: int, position: int, devices: Devices, state: SeriesState, pool: OpenRows, vitals: VitalColumns,
+    device_count: int, most: int, out: I32,
 ) -> tuple[int, bool]:  # fmt: skip
     """Write the series that hold rows of a closed window into `out`: (how many, whether there may be more).
 
     `arrival_ms` is the partition's arrival clock, by which silence and the longest open time are measured. Stops after the
     device with which there are at least `most`; a device is never split, so that both halves of a panel close together.
+
+    A device that an earlier run processed beyond `position` is skipped: its progress would have a smaller offset than the one
+    already recorded, so the next run would not know what this run closed. Skipping delays its windows and changes none.
     """
     count = vitals.window_ms.shape[0]
     found = 0
     for device in range(device_count):
         if found >= most:
             return found, True
+        if devices.processed_through[device] >= position:
+            continue
         if devices.last_arrival[device] != NEVER and arrival_ms != NEVER:
             close_idle(device, arrival_ms - devices.last_arrival[device], state, vitals)
             for vital in range(count):

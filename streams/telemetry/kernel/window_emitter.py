@@ -127,8 +127,9 @@ class WindowEmitter:
         vitals = self._vitals.columns
         found = np.empty(MAX_SERIES_PER_PASS + len(self._vitals.names), np.int32)
         n, more = due(
-            clock_ms, store.devices, store.series, store.pool, vitals, len(decoder.devices), MAX_SERIES_PER_PASS, found
-        )
+            clock_ms, position, store.devices, store.series, store.pool, vitals, len(decoder.devices),
+            MAX_SERIES_PER_PASS, found,
+        )  # fmt: skip
         series = found[:n]
         held = np.zeros(n, np.int64)
         lengths(series, store.series, store.pool, held)
