@@ -1,4 +1,4 @@
-"""What a release would bring: held operations are compared with the current records first, as every attempt does."""
+"""Compares held operations with the current reference data before they are released, as every attempt does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vitalwire.settings import Settings
 
 
 class Compared(NamedTuple):
-    """Which may be released; which of them would go to a corrected patient; and which not, with the code that says why."""
+    """Operation ids that may be released, those readdressed to a corrected patient id, and those that stay held, with codes."""
 
     ready: list[str]
     readdressed: list[str]
@@ -28,7 +28,7 @@ class Compared(NamedTuple):
 
 
 def compared_with_records(settings: Settings, ledger: SqlLedger, operation_ids: Sequence[str]) -> Compared:
-    """Compare those of the named that are held. RetryLater where the records cannot be read: nothing is released blindly."""
+    """Compare the named operations that are held. RetryLater if reference data cannot be read: none is released unchecked."""
     named = (ledger.operation(operation_id) for operation_id in operation_ids)
     held = [operation for operation in named if operation is not None and operation.state is State.HELD]
     if not held:
@@ -38,7 +38,7 @@ def compared_with_records(settings: Settings, ledger: SqlLedger, operation_ids: 
 
 
 def compared(held: Iterable[Operation], reference: ReferenceData, at: datetime) -> Compared:
-    """What delivery would make of each."""
+    """Review each operation as delivery does."""
     found = Compared([], [], {})
     for operation in held:
         reviewed = review(operation, reference, at)
@@ -53,7 +53,7 @@ def compared(held: Iterable[Operation], reference: ReferenceData, at: datetime) 
 
 @contextmanager
 def current_reference(settings: Settings) -> Iterator[ReferenceData]:
-    """Pairings, patients and consents, read to their end, with denials understood by the configuration as in a worker."""
+    """Current pairings, patients and consents; denials are interpreted by the configuration, as in a worker."""
     config = read_configuration(settings.configuration()).config
     reference = KafkaReference(
         settings.bootstrap_servers(),
