@@ -142,7 +142,7 @@ def test_a_given_address_is_used_and_never_ended(broker: Broker, monkeypatch: py
 
     with start_broker(data_directory=tmp_path, log_file=tmp_path / "log") as given:
         assert (given.kind, given.bootstrap_servers) == ("given", broker.bootstrap_servers)
-        with pytest.raises(Misconfigured, match="not ours"):
+        with pytest.raises(Misconfigured, match="cannot be killed"):
             given.kill()
 
     assert AdminClient({"bootstrap.servers": broker.bootstrap_servers}).list_topics(timeout=10).brokers
