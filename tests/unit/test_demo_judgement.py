@@ -34,7 +34,7 @@ def _sent(*outcomes: Outcome, anomaly: str | None = None, truth: tuple[Measured,
     return Sent(START, "mon-1", b"{}", "bed 01", outcomes, truth, anomaly)
 
 
-def _aside(position: LogPosition, reason: Reason | str, index: int = 0) -> QuarantineRecord:
+def _quarantined(position: LogPosition, reason: Reason | str, index: int = 0) -> QuarantineRecord:
     source = SourceRecord(topic="telemetry.readings", partition=position.partition, offset=position.offset, index=index)
     return QuarantineRecord.model_validate({"reason": reason, "source": source, "arrived": 0, "reading": {}})
 
@@ -60,7 +60,7 @@ def test_a_measurement_refused_for_the_expected_reason_is_as_expected() -> None:
     position = LogPosition(0, 7)
     rows = anomaly_outcomes(
         {position: _sent("window", Reason.UNIT_MISMATCH, anomaly="bad_in_frame")},
-        [_aside(position, "unit_mismatch", 1)],
+        [_quarantined(position, "unit_mismatch", 1)],
     )
     assert [(row.expected, row.as_expected) for row in rows] == [("unit_mismatch", 1), ("window", 1)]
     assert all_as_expected(rows)
@@ -69,14 +69,16 @@ def test_a_measurement_refused_for_the_expected_reason_is_as_expected() -> None:
 @pytest.mark.parametrize("reason", [Reason.OUT_OF_RANGE, "late"])
 def test_a_measurement_refused_for_an_unexpected_reason_is_reported(reason: Reason | str) -> None:
     position = LogPosition(0, 7)
-    rows = anomaly_outcomes({position: _sent(Reason.UNPAIRED, anomaly="unpaired_device")}, [_aside(position, reason)])
+    rows = anomaly_outcomes(
+        {position: _sent(Reason.UNPAIRED, anomaly="unpaired_device")}, [_quarantined(position, reason)]
+    )
     assert rows[0].otherwise == (f"1 {reason}",)
     assert not all_as_expected(rows)
 
 
 def test_an_ordinary_reading_that_was_refused_is_reported() -> None:
     position = LogPosition(1, 0)
-    rows = anomaly_outcomes({position: _sent("window")}, [_aside(position, Reason.UNPAIRED)])
+    rows = anomaly_outcomes({position: _sent("window")}, [_quarantined(position, Reason.UNPAIRED)])
     assert rows[0].anomaly == ORDINARY
     assert not all_as_expected(rows)
 
@@ -86,7 +88,7 @@ def test_an_anomaly_that_was_not_refused_is_reported() -> None:
 
 
 def test_a_refused_reading_that_the_simulator_never_sent_is_reported() -> None:
-    rows = anomaly_outcomes({}, [_aside(LogPosition(3, 9), Reason.MALFORMED)])
+    rows = anomaly_outcomes({}, [_quarantined(LogPosition(3, 9), Reason.MALFORMED)])
     assert not all_as_expected(rows)
 
 
@@ -156,7 +158,7 @@ def test_the_screen_shows_beds_values_reasons_and_the_ledger() -> None:
     ward = admit(seed=1, started_at=START, beds=2)
     board = Board()
     board.delivered(LogPosition(0, 0), _sent("window", truth=(_heart_rate("p-01", 0, 72),)))
-    board.set_aside(_aside(LogPosition(0, 1), Reason.UNPAIRED))
+    board.quarantined(_quarantined(LogPosition(0, 1), Reason.UNPAIRED))
     board.ledger({"north-epic": {State.SUCCEEDED: 3}})
     drawn = Console(file=StringIO(), width=160)
     drawn.print(screen.live(ward, board.seen()))

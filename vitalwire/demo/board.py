@@ -30,7 +30,7 @@ class Seen:
     published: Counter[str]
     windows: int
     duplicates: int
-    aside: Counter[str]
+    quarantine: Counter[str]
     states: dict[str, dict[State, int]]
 
 
@@ -40,7 +40,7 @@ class Board:
     def __init__(self) -> None:
         self._lock = Lock()
         self._sent: dict[LogPosition, Sent] = {}
-        self._aside: list[QuarantineRecord] = []
+        self._quarantine_records: list[QuarantineRecord] = []
         self._latest: Latest = defaultdict(dict)
         self._charted: Latest = defaultdict(dict)
         self._published: Counter[str] = Counter()
@@ -66,10 +66,10 @@ class Board:
                 self._published[window.patient_id] += 1
                 self._charted[window.patient_id][window.type] = to_micro(window.median)
 
-    def set_aside(self, aside: QuarantineRecord) -> None:
+    def quarantined(self, record: QuarantineRecord) -> None:
         """A reading or window was quarantined, or a reading was late."""
         with self._lock:
-            self._aside.append(aside)
+            self._quarantine_records.append(record)
 
     def ledger(self, states: dict[str, dict[State, int]]) -> None:
         """The number of operations in each state, by endpoint."""
@@ -88,7 +88,7 @@ class Board:
                 published=Counter(self._published),
                 windows=len(self._windows),
                 duplicates=sum(window.duplicates for window in self._windows.values()),
-                aside=Counter(_name(aside) for aside in self._aside),
+                quarantine=Counter(_name(record) for record in self._quarantine_records),
                 states={endpoint: dict(counts) for endpoint, counts in self._states.items()},
             )
 
@@ -97,10 +97,10 @@ class Board:
         with self._lock:
             return dict(self._sent)
 
-    def everything_aside(self) -> list[QuarantineRecord]:
-        """All that was set aside."""
+    def quarantine_records(self) -> list[QuarantineRecord]:
+        """Every quarantine and late record."""
         with self._lock:
-            return list(self._aside)
+            return list(self._quarantine_records)
 
     def every_window(self) -> list[Window]:
         """Every window that closed."""
@@ -113,5 +113,5 @@ class Board:
             return [m for sent in self._sent.values() for m in sent.truth]
 
 
-def _name(aside: QuarantineRecord) -> str:
-    return str(aside.reason) if aside.kind == "reading" else f"{aside.reason} (window)"
+def _name(record: QuarantineRecord) -> str:
+    return str(record.reason) if record.kind == "reading" else f"{record.reason} (window)"

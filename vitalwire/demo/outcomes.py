@@ -16,7 +16,7 @@ from testbed.ward.sending import Sent
 
 ORDINARY = "ordinary"
 COUNTED = "counted"
-"""In a window, or dropped there as a repeat: what is neither set aside as late nor quarantined."""
+"""In a window, or dropped there as a duplicate: neither late nor quarantined."""
 
 
 class LogPosition(NamedTuple):
@@ -37,9 +37,11 @@ class AnomalyOutcome:
     otherwise: tuple[str, ...]
 
 
-def anomaly_outcomes(sent: Mapping[LogPosition, Sent], aside: Iterable[QuarantineRecord]) -> list[AnomalyOutcome]:
+def anomaly_outcomes(sent: Mapping[LogPosition, Sent], records: Iterable[QuarantineRecord]) -> list[AnomalyOutcome]:
     """For each anomaly and expected outcome: sent and found. Ordinary readings come first."""
-    found = {(a.source.partition, a.source.offset, a.source.index): str(a.reason) for a in aside if a.kind == "reading"}
+    found = {
+        (r.source.partition, r.source.offset, r.source.index): str(r.reason) for r in records if r.kind == "reading"
+    }
     total: Counter[tuple[str, str]] = Counter()
     right: Counter[tuple[str, str]] = Counter()
     wrong: dict[tuple[str, str], Counter[str]] = {}
@@ -64,11 +66,6 @@ def all_as_expected(rows: Iterable[AnomalyOutcome]) -> bool:
     return all(row.sent == row.as_expected and not row.otherwise for row in rows)
 
 
-def quarantine_counts(aside: Iterable[QuarantineRecord]) -> Counter[str]:
-    """How many readings and windows were set aside, by reason."""
-    return Counter(str(a.reason) for a in aside)
-
-
 def _visible(outcome: str) -> str:
-    """A repeat and a window member look the same from outside: neither is set aside."""
+    """A duplicate and a window member look the same from outside: neither has a quarantine record."""
     return outcome if outcome in set(Reason) or outcome == "late" else COUNTED

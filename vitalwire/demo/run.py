@@ -146,7 +146,7 @@ def _result(ward: Ward, running: Parts, board: Board, report: ReconciliationRepo
     truth = truth_of(board.truth(), running.config)
     return Result(
         report,
-        anomaly_outcomes(board.everything_sent(), board.everything_aside()),
+        anomaly_outcomes(board.everything_sent(), board.quarantine_records()),
         window_problems(board.every_window(), truth, running.config),
         compare(_held(running.ehr.origin), patients, truth, running.config, report.charted),
         board.seen(),

@@ -37,16 +37,16 @@ ABOUT = {anomaly.name: anomaly.about for anomaly in ANOMALIES} | {
 
 def live(ward: Ward, seen: Seen) -> RenderableType:
     """The whole screen."""
-    return Group(_ward(ward, seen), Text(summary_line(seen)), _aside(seen))
+    return Group(_ward(ward, seen), Text(summary_line(seen)), _quarantine(seen))
 
 
 def summary_line(seen: Seen) -> str:
     """One line with every count, for output that is not a terminal."""
     states = ", ".join(f"{n} {s}" for counts in seen.states.values() for s, n in sorted(counts.items()) if n)
-    quarantined = sum(n for name, n in seen.aside.items() if name != LATE)
+    quarantined = sum(n for name, n in seen.quarantine.items() if name != LATE)
     return (
         f"sent {seen.measurements} measurements ({seen.anomalies} anomalies) · {seen.windows} windows · "
-        f"{seen.duplicates} duplicates · {quarantined} quarantined · {seen.aside[LATE]} late · "
+        f"{seen.duplicates} duplicates · {quarantined} quarantined · {seen.quarantine[LATE]} late · "
         f"ledger: {states or 'empty'}"
     )
 
@@ -93,9 +93,9 @@ def _row(bed: Bed, patient: str, seen: Seen) -> Iterable[str]:
     yield bed.about
 
 
-def _aside(seen: Seen) -> Table:
+def _quarantine(seen: Seen) -> Table:
     drawn = Table("reason", "readings", "explanation", title="Kept out of the chart", title_justify="left")
-    for name, count in sorted(seen.aside.items()):
+    for name, count in sorted(seen.quarantine.items()):
         drawn.add_row(name, str(count), WHY.get(name.removesuffix(" (window)"), ""))
     return drawn
 

@@ -67,7 +67,7 @@ class Watcher:
             if topic == WINDOWS.prefixed(self._prefix):
                 self._board.window(Window.model_validate_json(value))
             else:
-                self._board.set_aside(QuarantineRecord.model_validate_json(value))
+                self._board.quarantined(QuarantineRecord.model_validate_json(value))
         except ValidationError:
             self.unreadable += 1
 
