@@ -1,1 +1,1 @@
-"""The outside world, one external system per file, behind the ports of `schemas.ports`."""
+"""Adapters to external systems (Kafka, the ledger's database, EHRs, metrics), behind the ports of `schemas.ports`."""

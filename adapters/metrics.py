@@ -1,4 +1,4 @@
-"""Prometheus metrics and health of one role over HTTP, on loopback unless told otherwise."""
+"""Prometheus metrics and health of one role over HTTP, on loopback by default."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _histogram(metric: Metric, registry: CollectorRegistry) -> Histogram:
 
 
 class MetricsServer:
-    """Serves /metrics, /health/live and /health/ready from a thread of its own, so a busy role still answers.
+    """Serves /metrics, /health/live and /health/ready from its own thread, so that a busy role still responds.
 
     `waits_for` names what keeps the role from its work; None while it is ready.
     """
@@ -94,7 +94,7 @@ class MetricsServer:
         return int(self._http.server_address[1])
 
     def stop(self) -> None:
-        """Stop answering and free the port."""
+        """Stop serving and free the port."""
         self._http.shutdown()
         self._thread.join()
         self._http.server_close()
@@ -113,8 +113,8 @@ def _handler(observer: PrometheusObserver, waits_for: Callable[[], str | None]) 
                 self._answer(200, "text/plain", b"live\n")
             elif self.path == "/health/ready":
                 missing = waits_for()
-                told = "ready\n" if missing is None else f"not ready: {missing}\n"
-                self._answer(200 if missing is None else 503, "text/plain", told.encode())
+                state = "ready\n" if missing is None else f"not ready: {missing}\n"
+                self._answer(200 if missing is None else 503, "text/plain", state.encode())
             else:
                 self._answer(404, "text/plain", b"try /metrics, /health/live or /health/ready\n")
 
@@ -126,6 +126,6 @@ def _handler(observer: PrometheusObserver, waits_for: Callable[[], str | None]) 
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class names it so)
-            """Scrapes are not worth a line of log."""
+            """Scrapes are not logged."""
 
     return Handler

@@ -143,7 +143,7 @@ def conversion(unit: str | None, canonical: str, *, glucose: bool = False) -> Co
 
 def _canonical(code: str) -> _Unit:
     if code not in _TABLE:
-        raise Misconfigured(f"'{code}' is not a UCUM unit known here; use one of {', '.join(sorted(KNOWN_UNITS))}")
+        raise Misconfigured(f"'{code}' is not a supported UCUM unit; use one of {', '.join(sorted(KNOWN_UNITS))}")
     return _TABLE[code]
 
 

@@ -89,13 +89,11 @@ _CLINICAL = (
 )
 
 _REFERENCE = (
-    _counter(
-        "reference_malformed_total", "reference records that could not be understood; their key is closed", "topic"
-    ),
+    _counter("reference_malformed_total", "reference records that could not be parsed; their key is blocked", "topic"),
     _gauge("reference_records", "known keys of a reference topic", "topic"),
     _gauge(
         "reference_closed_keys",
-        "keys that are closed until they are written again; cause in_doubt or unreadable",
+        "keys that are blocked until they are written again; cause in_doubt or unreadable",
         "topic",
         "cause",
     ),

@@ -121,7 +121,7 @@ class Outcome(BaseModel):
     fence: int = Field(description="fencing token of the claim; an outcome under another token changes nothing")
     http_status: int | None = None
     code: str | None = Field(default=None, description="machine-readable: the EHR's own code or one of ours")
-    message: str | None = Field(default=None, description="for a person; never PHI")
+    message: str | None = Field(default=None, description="for operators; never PHI")
     resource_id: str | None = None
     version: str | None = None
     retry_after_s: float | None = Field(default=None, description="by the database's clock, from when it is settled")

@@ -1,4 +1,4 @@
-"""Whether a patient's consent refuses something, or nobody can tell what it says. Pure."""
+"""Whether a consent denies something, or is unreadable or ambiguous. Pure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from schemas.reference import Consent
 
 
 def is_refusal(consent: Consent | None, tenant_id: str, patient_id: str, reference: ReferenceData) -> bool:
-    """Whether what did not permit it was the patient's will: a record that can be read, or surely none at all.
+    """Whether a missing permission is the patient's decision: the record is readable, or certainly does not exist.
 
-    A record that nobody can read, or tell from another, is no refusal: it closes everything and ends nothing. The consent is
-    looked up once more, for it may have been mended between the two questions.
+    An unreadable or ambiguous record is not a denial: it permits nothing, but quarantines nothing either. The consent is looked
+    up again, because it may have been corrected between the two look-ups.
     """
     if consent is not None:
         return True

@@ -1,1 +1,1 @@
-"""What stands in for the outside world in the demo and in tests: brokers, servers, a sandbox EHR, a simulated ward."""
+"""Test doubles of external systems for the demo and for tests: brokers, servers, a sandbox EHR, a simulated ward."""

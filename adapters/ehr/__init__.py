@@ -1,4 +1,4 @@
-"""The EHRs results are written to; `connect` gives the adapter of a configured endpoint."""
+"""Adapters to EHRs; `connect` creates the adapter of a configured endpoint."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def connect(
     adapter = ADAPTERS.get(endpoint.kind)
     if adapter is None:
         raise Misconfigured(
-            f"Endpoint '{name}' is of kind '{endpoint.kind}', which is not written over HTTP. "
+            f"Endpoint '{name}' is of kind '{endpoint.kind}', which is not supported over HTTP. "
             f"Use one of: {', '.join(ADAPTERS)}."
         )
     auth = authentication(endpoint.auth, endpoint.base_url, read_secret, clock, observer=observer, endpoint=name)

@@ -1,4 +1,4 @@
-"""HTTP requests to one EHR: limits, pace, time-outs, and every response or silence as an `EhrResponse`."""
+"""HTTP requests to one EHR: limits, rate, time-outs, and every response or failure as an `EhrResponse`."""
 
 from __future__ import annotations
 

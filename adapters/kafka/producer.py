@@ -1,7 +1,7 @@
-"""Producing to Kafka: idempotent, confirmed by every in-sync replica, partitioned as Java and aiokafka do (murmur2).
+"""Producer to Kafka: idempotent, confirmed by every in-sync replica, partitioned by murmur2 like Java and aiokafka.
 
-Source of the settings: librdkafka CONFIGURATION.md. Its own default partitioner is CRC32, which would send a key to
-another partition than the other clients of the same topic.
+Source of the settings: librdkafka CONFIGURATION.md. Its default partitioner is CRC32, which sends a key to another
+partition than the other clients of the topic.
 """
 
 from __future__ import annotations
@@ -66,23 +66,23 @@ class KafkaProducer:
         self._poller.start()
 
     async def send(self, records: Sequence[Outgoing]) -> None:
-        """Produce all and return when each is confirmed. RetryLater if the broker cannot; some may then be repeated."""
+        """Produce all records; returns when each is confirmed. RetryLater if Kafka is unavailable: a retry may repeat some."""
         if not records:
             return
         loop = asyncio.get_running_loop()
         confirmed: asyncio.Future[KafkaError | None] = loop.create_future()
 
-        def tell(error: KafkaError | None) -> None:
+        def report(error: KafkaError | None) -> None:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(lambda: None if confirmed.done() else confirmed.set_result(error))
 
-        await loop.run_in_executor(self._handover, self._hand_over, records, _Tally(len(records), tell))
+        await loop.run_in_executor(self._handover, self._hand_over, records, _Tally(len(records), report))
         error = await confirmed
         if error is not None:
             _raise(error)
 
     def close(self, timeout_s: float = 10.0) -> None:
-        """Wait for what is under way, then stop."""
+        """Wait for records in flight, then stop."""
         self._handover.shutdown(wait=True)
         self._client.flush(timeout_s)
         self._stopped.set()
@@ -96,7 +96,7 @@ class KafkaProducer:
             self._broken.set()
 
     def _replace(self) -> None:
-        """After a fatal error no record of the old client can succeed; flushing tells its callers so."""
+        """After a fatal error no record of the old client can succeed; flushing fails their callers."""
         broken, self._client = self._client, self._connect()
         broken.flush(_POLL_S)
         self._broken.clear()
@@ -132,23 +132,25 @@ class KafkaProducer:
 
 def _raise(error: KafkaError) -> NoReturn:
     if error.code() in _NEVER_TAKEN:
-        raise RecordRefused(f"Kafka refuses a record for good ({error.name()}); check the topic's settings")
+        raise RecordRefused(f"Kafka permanently rejected a record ({error.name()}); check the topic's settings")
     if error.code() in _NEVER_HELPED_BY_WAITING:
-        raise Misconfigured(f"Kafka refuses a record for good ({error.name()}); check topic settings and ACLs")
+        raise Misconfigured(
+            f"Kafka permanently rejected a record ({error.name()}); check the topic's settings and ACLs"
+        )
     raise RetryLater(f"Kafka did not confirm a record ({error.name()})")
 
 
 class _Tally:
-    """Counts the confirmations of one `send`; one small call a record and no future for each."""
+    """Counts the confirmations of one `send`: one cheap callback per record instead of a future."""
 
-    def __init__(self, expected: int, tell: Callable[[KafkaError | None], None]) -> None:
+    def __init__(self, expected: int, report: Callable[[KafkaError | None], None]) -> None:
         self._left = expected
         self._error: KafkaError | None = None
-        self._tell = tell
+        self._report = report
         self._lock = Lock()
 
     def delivered(self, error: KafkaError | None, _message: object) -> None:
-        """librdkafka's word on one record."""
+        """The delivery report of one record."""
         self._settle(1, error)
 
     def give_up(self, records: int, error: KafkaError) -> None:
@@ -162,4 +164,4 @@ class _Tally:
                 self._error = error
             finished = self._left == 0
         if finished:
-            self._tell(self._error)
+            self._report(self._error)

@@ -1,11 +1,11 @@
-"""Ends a worker that no longer moves. It asks the broker, not the worker: what a stalled consumer says of itself is no use.
+"""Ends a worker that makes no progress. Progress is read from the broker, because a stalled consumer cannot report it.
 
-A thread of its own, for a stall may be the event loop's. A partition is stalled when there is something to read and its
-committed offset has not moved for `stall_after_s`. Open windows hold offsets back, so that must be longer than the
+The watchdog has its own thread, because the event loop itself may stall. A partition is stalled when it has records to read
+and its committed offset has not advanced for `stall_after_s`. Open windows delay commits, so this must be longer than the
 longest window with its grace and idle time.
 
-What goes wrong in the watch itself is told, and the next look is tried; when none succeeds for `stall_after_s`, a stall
-would not be noticed either, so that ends the worker too.
+Errors of the watchdog itself are logged and the check is retried. If no check succeeds for `stall_after_s`, a stall would go
+unnoticed, so the worker ends too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from schemas.ports.observer import Observer
 
 _log = logging.getLogger(__name__)
-EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: start it again
+EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: the supervisor restarts the worker
 _ANSWER_S = 5.0
 
 _Partition = tuple[str, int]
@@ -30,8 +30,8 @@ Assigned = Callable[[], Mapping[str, Collection[int]]]
 
 
 def end_process(reason: str) -> NoReturn:
-    """Leave at once: what a stalled worker would still do on its way out could commit what it did not finish."""
-    os.write(2, f"vitalwire: this worker ends itself: {reason}\n".encode())
+    """Exit at once: an orderly shutdown of a stalled worker could commit unfinished work."""
+    os.write(2, f"vitalwire: exiting: {reason}\n".encode())
     os._exit(EXIT_CODE)
 
 
@@ -67,11 +67,11 @@ class StallWatchdog:
         self._thread = Thread(target=self._run, name="stall-watchdog", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start watching."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop watching, as the worker ends in order."""
+        """Stop watching, at an orderly shutdown."""
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -80,7 +80,7 @@ class StallWatchdog:
         try:
             self._watch()
         except BaseException as error:
-            self._end(f"the stall watchdog cannot watch ({_told(error)})")
+            self._end(f"the stall watchdog cannot watch ({_error_type(error)})")
 
     def _watch(self) -> None:
         # Asks for the group's offsets without ever joining it.
@@ -99,9 +99,11 @@ class StallWatchdog:
             now_s = monotonic()
             if self._failing_since_s is None:
                 self._failing_since_s = now_s
-                _log.error("the stall watchdog failed (%s); it looks again", _told(error))
+                _log.error("the stall watchdog failed (%s); retrying", _error_type(error))
             if now_s - self._failing_since_s > self._stall_after_s:
-                self._end(f"the stall watchdog has failed for more than {self._stall_after_s:g} s ({_told(error)})")
+                self._end(
+                    f"the stall watchdog has failed for more than {self._stall_after_s:g} s ({_error_type(error)})"
+                )
 
     def _look(self, consumer: Consumer) -> None:
         watched = [(topic, number) for topic, numbers in self._assigned().items() for number in sorted(numbers)]
@@ -110,7 +112,7 @@ class StallWatchdog:
             committed = {at: _committed(consumer, at) for at in watched}
             ends = {at: consumer.get_watermark_offsets(TopicPartition(*at), _ANSWER_S) for at in watched}
         except KafkaException:
-            self._moved.clear()  # a broker that is away is no evidence against the worker
+            self._moved.clear()  # an unavailable broker is no evidence of a stall
             return
         self._moved = {at: seen for at, seen in self._moved.items() if at in committed}
         for at, offset in committed.items():
@@ -118,7 +120,7 @@ class StallWatchdog:
             self._judge(at, max(offset, first), end)
 
     def _show_no_lag_of(self, moved_away: set[_Partition]) -> None:
-        """A partition's lag is told by the worker that has it now; a last number left standing would be taken for lag."""
+        """The new owner reports a partition's lag; a stale value here would look like lag."""
         for topic, number in moved_away:
             self._observer.gauge("partition_lag", 0, topic=topic, partition=str(number))
         self._shown -= moved_away
@@ -145,6 +147,6 @@ def _committed(consumer: Consumer, at: _Partition) -> int:
     return int(answer.offset)
 
 
-def _told(error: BaseException) -> str:
-    """Its kind only: what an error says may quote anything."""
+def _error_type(error: BaseException) -> str:
+    """Only the type: the message of an error may contain anything."""
     return type(error).__name__

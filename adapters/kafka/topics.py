@@ -1,6 +1,6 @@
-"""Creates the topics that are missing and says of the others what differs from their specification, and the remedy.
+"""Creates missing topics, and reports how existing ones differ from their specification, with a remedy.
 
-Nothing that exists is changed: a retention cut or a new partition count takes data or order away, so a person decides.
+Existing topics are never changed: shorter retention or more partitions would destroy data or order, so operators decide.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from schemas.topics import ALL, LATE_READINGS, PROGRESS, QUARANTINE, READINGS, T
 
 TIMEOUT_S = 30.0
 CO_PARTITIONED = frozenset({READINGS.name, LATE_READINGS.name, QUARANTINE.name, PROGRESS.name})
-"""Topics whose record for a device must be in the partition with the same number as the device's readings."""
+"""Topics in which a device's records must have the same partition number as its readings."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """What was found or made of one topic. `unverified` settings are those the broker does not report."""
+    """The state of one topic. `unverified` settings are those that the broker does not report."""
 
     name: str
     state: Literal["created", "correct", "differs"]
@@ -40,7 +40,7 @@ def create_or_verify(
     replication_factor: int = 1,
     only: Sequence[TopicSpec] | None = None,
 ) -> list[TopicState]:
-    """Every topic (or `only` these) as it stands after creating what was missing. RetryLater when no broker answers."""
+    """Create missing topics; returns the state of every topic (or of `only`). RetryLater if no broker responds."""
     specs = list(ALL if only is None else only)
     admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
     try:
@@ -99,7 +99,7 @@ def _create(admin: AdminClient, missing: Mapping[str, _Wanted], replication_fact
         try:
             future.result()
         except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another worker was quicker
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # created concurrently by another worker
                 raise
         else:
             created.add(name)
@@ -107,11 +107,11 @@ def _create(admin: AdminClient, missing: Mapping[str, _Wanted], replication_fact
 
 
 def _visible(admin: AdminClient, wanted: Mapping[str, _Wanted]) -> dict[str, int]:
-    """Partition counts once the broker's metadata shows every topic: creation is confirmed before it is seen."""
+    """Partition counts, once the broker's metadata contains every topic: creation is confirmed before it is visible."""
     deadline = time.monotonic() + TIMEOUT_S
     while not wanted.keys() <= (counts := _partition_counts(admin)).keys():
         if time.monotonic() > deadline:
-            raise RetryLater("The broker confirmed new topics but does not show them yet.")
+            raise RetryLater("The broker confirmed the new topics, but its metadata does not contain them yet.")
         time.sleep(0.05)
     return counts
 
@@ -165,7 +165,7 @@ def _explained(error: KafkaException, bootstrap_servers: str) -> Misconfigured |
         KafkaError._TIMED_OUT,
         KafkaError._ALL_BROKERS_DOWN,
     }:
-        return RetryLater(f"No Kafka broker answers at {bootstrap_servers}.")
+        return RetryLater(f"No Kafka broker responds at {bootstrap_servers}.")
     return Misconfigured(
-        f"The broker at {bootstrap_servers} refused: {problem.str()}. Correct this, then: vitalwire topics"
+        f"The broker at {bootstrap_servers} denied the request: {problem.str()}. Correct this, then: vitalwire topics"
     )

@@ -1,4 +1,4 @@
-"""Pairings, patients and consents, followed on their compacted topics. The rules: docs/adr/0006-reference-data.md."""
+"""Follows pairings, patients and consents on their compacted topics. Rules: docs/adr/0006-reference-data.md."""
 
 from adapters.reference.following import KafkaReference
 

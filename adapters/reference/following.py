@@ -1,6 +1,6 @@
-"""Follows the reference topics with a thread: read to their end before use, read again from the start when they changed.
+"""Follows the reference topics in a thread: reads them to their end before use, and from their start again after a change.
 
-Fails closed: what was read counts only while the broker says, again and again, that these are still the topics and that
+Fails closed: the data is current only while the broker confirms, every second, that the topics are unchanged and that
 nothing in them is unread.
 """
 
@@ -28,12 +28,12 @@ _POLL_S = 0.05
 _VERIFY_EVERY_S = 1.0
 _PAUSE_S = 0.2
 _GONE_AFTER_S = 15.0
-_UNKNOWN = "its topics were not read to their end; is the broker there?"
-_AWAY = (KafkaException, TimeoutError)
+_UNKNOWN = "its topics were not read to their end; check that the broker is available"
+_UNAVAILABLE = (KafkaException, TimeoutError)
 
 
 class _Asked(NamedTuple):
-    """Where the topics ended when the broker was asked."""
+    """The end offsets of the topics, and when they were requested."""
 
     at: float
     ends: Mapping[Partition, int]
@@ -71,19 +71,19 @@ class KafkaReference:
         self._sound_at = monotonic()
         self._asked: _Asked | None = None
         self._followed = Condition()
-        self._trouble: str | None = None
+        self._problem: str | None = None
         self._stopped = Event()
         self._thread = Thread(target=self._run, name="reference", daemon=True)
 
     def start(self) -> None:
-        """Begin to read."""
+        """Start reading."""
         self._thread.start()
 
     def wait_until_current(self, timeout_s: float) -> None:
-        """Return when the end of every topic was reached; RetryLater when that takes too long."""
+        """Return when every topic has been read to its end; RetryLater after `timeout_s`."""
         with self._followed:
             if not self._followed.wait_for(self.is_current, timeout_s):
-                raise RetryLater(f"reference data did not become current in time: {self._trouble or _UNKNOWN}")
+                raise RetryLater(f"reference data did not become current in time: {self._problem or _UNKNOWN}")
 
     def close(self) -> None:
         """Stop following."""
@@ -92,15 +92,15 @@ class KafkaReference:
             self._thread.join()
 
     def version(self) -> int:
-        """Grows with every change of a pairing or a patient's record; read it before the records."""
+        """Increases with every change of a pairing or patient record; read it before the records."""
         return self._version
 
     def pairings_version(self) -> int:
-        """Grows with every change of any pairing; read it before `pairings`."""
+        """Increases with every change of a pairing; read it before `pairings`."""
         return self._pairings_version
 
     def pairings(self) -> Mapping[Key, Pairing]:
-        """(tenant_id, device_id) → history. Live; after a new reading another: ask for it each time."""
+        """(tenant_id, device_id) → history. Live, and replaced when the topics are read again: call this method each time."""
         return self._tables.pairings.values
 
     def patients(self) -> Mapping[Key, PatientRecord]:
@@ -120,11 +120,11 @@ class KafkaReference:
         return self._tables.consents.values.get((tenant_id, patient_id))
 
     def consent_in_doubt(self, tenant_id: str, patient_id: str) -> bool:
-        """Whether the patient's key is closed."""
-        return self._tables.consents.is_closed((tenant_id, patient_id))
+        """Whether the patient's key is blocked."""
+        return self._tables.consents.is_blocked((tenant_id, patient_id))
 
     def is_current(self) -> bool:
-        """Whether the broker lately said that these are the topics and that nothing in them is unread."""
+        """Whether the broker recently confirmed that the topics are unchanged and that nothing in them is unread."""
         followed_at = self._followed_at
         return followed_at is not None and monotonic() - followed_at < self._stale_after_s
 
@@ -133,24 +133,24 @@ class KafkaReference:
         while not self._stopped.is_set():
             try:
                 self._read(broker)
-            except _AWAY as away:
-                self._not_current(_said(away))
+            except _UNAVAILABLE as error:
+                self._not_current(_broker_error(error))
             except Exception as failure:
                 self._not_current(f"reading failed ({type(failure).__name__})")
-            self._tell()
+            self._report_state()
             self._stopped.wait(_PAUSE_S)
         self._followed_at = None
-        self._tell()
+        self._report_state()
 
     def _empty(self) -> Tables:
         return Tables(self._prefix, self._consent_from_fhir, self._observer, self._understand)
 
     def _read(self, broker: ReferenceBroker) -> None:
-        """One reading from the first record on, for as long as it holds."""
+        """Read from the first record, and follow the topics until they change."""
         layout = broker.layout(self._topics)
         missing = [topic for topic in self._topics if topic not in layout]
         if missing:
-            self._not_current(f"there is no topic {missing[0]}; create it with: vitalwire topics")
+            self._not_current(f"topic {missing[0]} does not exist; create it with: vitalwire topics")
             return
         with closing(Reading(layout, self._empty(), self._settings)) as reading:
             self._asked, self._sound_at = None, monotonic()
@@ -158,7 +158,9 @@ class KafkaReference:
             while not self._stopped.is_set():
                 self._take(reading)
                 if reading.place_lost:
-                    self._not_current("a log no longer holds what was read of it; all is read again")
+                    self._not_current(
+                        "a log no longer contains records that were read from it; reading all topics again"
+                    )
                     return
                 if monotonic() >= verify_at:
                     if not self._still_these(reading, broker):
@@ -172,70 +174,72 @@ class KafkaReference:
             self._changed(pairings=tables.pairings in changed)
 
     def _changed(self, *, pairings: bool) -> None:
-        """Told after the change, so that nobody keeps what was before under the new number."""
+        """Called after the change, so that no reader caches the old records under the new version."""
         self._pairings_version += pairings
         self._version += 1
 
     def _still_these(self, reading: Reading, broker: ReferenceBroker) -> bool:
-        """Ask the broker for the topics, and for their ends. False when all must be read again."""
+        """Ask the broker for the topics and their end offsets. False if they must be read again from the start."""
         asked_at = monotonic()
         stale = asked_at - self._sound_at > self._stale_after_s
-        if stale:  # the last question may never be answered: a failover can cut off an end that was seen
+        if stale:  # these ends may never be reached: a failover can truncate a log below an end that was reported
             self._asked = None
-        trouble: str | None = None
+        problem: str | None = None
         try:
             if broker.layout(self._topics) != reading.layout:
-                self._not_current("a topic got partitions, was made anew or is gone; all is read again")
+                self._not_current("a topic has new partitions, was recreated or was deleted; reading all topics again")
                 return False
             if not reading.was_at_each_end:
-                trouble = "the topics are not read to their end yet"
+                problem = "the topics have not been read to their end yet"
             else:
                 self._require_dates(reading, broker)
-                # An unanswered question stands: under steady writing the end of now is reached only when it has moved on.
+                # Keep the requested ends until they are reached: under steady writing the current end moves on before.
                 self._asked = self._asked or _Asked(asked_at, broker.ends(reading.partitions))
                 if late := reading.behind(self._asked.ends):
-                    trouble = f"{late.topic} partition {late.number} is not read to its end; is a transaction open?"
-        except _AWAY as away:
-            trouble = _said(away)
-        if stale and trouble:
-            self._warn(trouble)
-        self._tell()
+                    problem = (
+                        f"{late.topic} partition {late.number} has not been read to its end; a transaction may be open"
+                    )
+        except _UNAVAILABLE as error:
+            problem = _broker_error(error)
+        if stale and problem:
+            self._warn(problem)
+        self._report_state()
         return True
 
     def _require_dates(self, reading: Reading, broker: ReferenceBroker) -> None:
-        """Records that no broker dated are from before the topic was corrected, or the topic is wrong."""
+        """Records without append time are from before the topic was corrected, or the topic's setting is wrong."""
         undated = reading.tables.undated
         if undated and (wrong := broker.undated(undated)):
-            self._not_current(f"{min(wrong)} keeps its producers' times, not LogAppendTime; see: vitalwire topics")
+            self._not_current(f"{min(wrong)} uses producer timestamps instead of LogAppendTime; see: vitalwire topics")
         else:
             undated.clear()
 
     def _conclude(self, reading: Reading) -> None:
-        """When everything is read that was there when the broker was asked, the data is of that time."""
+        """Once every record up to the requested ends has been read, the data is current as of that request."""
         if self._asked is None or reading.tables.undated or reading.behind(self._asked.ends):
             return
         if reading.tables is not self._tables:
             self._tables = reading.tables
             self._changed(pairings=True)
-        if self._trouble:
+        if self._problem:
             _log.info("reference data is current")
-        self._trouble = None
+        self._problem = None
         with self._followed:
             self._followed_at = self._sound_at = self._asked.at
             self._followed.notify_all()
         self._asked = None
-        self._tell()
+        self._report_state()
 
     def _not_current(self, why: str) -> None:
         self._followed_at = None
         self._warn(why)
 
-    def _warn(self, trouble: str) -> None:
-        if trouble != self._trouble:
-            _log.warning("reference data is not current: %s", trouble)
-        self._trouble = trouble
+    def _warn(self, problem: str) -> None:
+        if problem != self._problem:
+            _log.warning("reference data is not current: %s", problem)
+        self._problem = problem
 
-    def _tell(self) -> None:
+    def _report_state(self) -> None:
         self._observer.gauge("reference_current", 1 if self.is_current() else 0)
         for table in self._tables.all:
             name = table.spec.name
@@ -245,6 +249,6 @@ class KafkaReference:
             self._observer.gauge("reference_split_keys", table.split, topic=name)
 
 
-def _said(away: Exception) -> str:
-    code = away.args[0].name() if isinstance(away, KafkaException) else "_TIMED_OUT"
-    return f"the broker refuses or does not answer ({code})"
+def _broker_error(error: Exception) -> str:
+    code = error.args[0].name() if isinstance(error, KafkaException) else "_TIMED_OUT"
+    return f"the broker is unavailable or denied the request ({code})"

@@ -1,8 +1,7 @@
-"""Which record of a key is true when several partitions hold one: the one appended last. A tie or a doubt: none.
+"""Which record of a key is valid if several partitions contain one: the one appended last. None if the order is ambiguous.
 
-Within a partition the log's own order decides. Between partitions only the append times of their brokers can, and each is
-known as a span: what was appended at an unknown time (`CreateTime`), or by a clock that had stepped back, may be older or
-newer than it looks.
+Within a partition the offset decides. Between partitions only the append times of their brokers can, and each is a range:
+a record with an unknown append time (`CreateTime`), or with that of a clock that stepped back, may be older or newer.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ _NONE_OLDER: Final = -1
 
 
 class Appended(NamedTuple):
-    """When a record was appended, in epoch ms: not before the first, not after the second. Mostly they are the same."""
+    """When a record was appended, as a range in epoch ms. Usually both bounds are equal."""
 
     earliest_ms: int
     latest_ms: int
@@ -24,13 +23,13 @@ UNDATED: Final = Appended(0, LAST_MS)
 
 
 class PartitionClock:
-    """Dates one partition's records in their order. A time before an earlier record's is in doubt as far as that one."""
+    """Append times of one partition's records. A time before an earlier record's is uncertain up to that record's time."""
 
     def __init__(self) -> None:
         self._latest_ms = 0
 
     def appended(self, time_ms: int) -> Appended:
-        """When the next record was appended, by its broker's word."""
+        """When the next record was appended, according to its broker's timestamp."""
         self._latest_ms = max(self._latest_ms, time_ms)
         return Appended(time_ms, self._latest_ms)
 
@@ -44,17 +43,17 @@ class Claim(NamedTuple):
 
 
 class Claims(NamedTuple):
-    """What the partitions claim of one key: the claims that may be the newest, and how late the others may be."""
+    """The claims of all partitions on one key: those that may be the newest, and the latest possible time of the others."""
 
     newest: tuple[Claim, ...]
     older_ms: int = _NONE_OLDER
 
     def with_next(self, claim: Claim) -> Claims:
-        """As it stands with the partition's next record of this key."""
+        """The claims after the partition's next record of this key."""
         claims = (*(known for known in self.newest if known.partition != claim.partition), claim)
         if len(claims) == 1:
             return Claims(claims, self.older_ms)
-        # The newest of all was appended then or later, so that whatever was surely appended before is not the newest.
+        # The newest claim was appended at this time or later, so a claim that was certainly appended before is older.
         since_ms = max(known.appended.earliest_ms for known in claims)
         older = [known.appended.latest_ms for known in claims if known.appended.latest_ms < since_ms]
         newest = tuple(known for known in claims if known.appended.latest_ms >= since_ms)
@@ -62,12 +61,12 @@ class Claims(NamedTuple):
 
     @property
     def is_split(self) -> bool:
-        """Whether more than one partition has held the key."""
+        """Whether more than one partition has contained the key."""
         return len(self.newest) > 1 or self.older_ms != _NONE_OLDER
 
     @property
     def in_doubt(self) -> bool:
-        """Whether it cannot be told which value is true."""
+        """Whether it is ambiguous which value is valid."""
         if not self.is_split:
             return False
         value = self.newest[0].value
@@ -76,5 +75,5 @@ class Claims(NamedTuple):
 
     @property
     def value(self) -> Any:
-        """What the newest record says; meaningless in doubt."""
+        """The value of the newest record; undefined if in doubt."""
         return self.newest[0].value

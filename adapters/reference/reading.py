@@ -1,4 +1,4 @@
-"""One reading of the reference topics, from their first record on: a consumer, how far it came, and what it read."""
+"""Reads the reference topics from their first record: a consumer, its positions, and the tables it fills."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SETTINGS = {
     "enable.auto.commit": False,
     "enable.partition.eof": True,
     "isolation.level": "read_committed",
-    # a place that the log no longer has means that what was read is not what is there
+    # a position that is out of range means that the records already read are no longer those in the log
     "auto.offset.reset": "error",
     "fetch.wait.max.ms": 100,
     "log_level": 3,
@@ -33,7 +33,7 @@ _SETTINGS = {
 
 
 class Reading:
-    """Reads every partition of a layout. What it knows counts once it was at the end of each."""
+    """Reads every partition of a layout. Its tables are valid once it has reached the end of each partition."""
 
     def __init__(self, layout: Layout, tables: Tables, settings: Mapping[str, Any]) -> None:
         self.layout = layout
@@ -45,25 +45,25 @@ class Reading:
         self._consumer.assign([TopicPartition(*at, BEGINNING) for at in self._next])
 
     def close(self) -> None:
-        """Free the connections."""
+        """Close the connections."""
         self._consumer.close()
 
     @property
     def partitions(self) -> list[Partition]:
-        """Everything that is read."""
+        """All partitions that are read."""
         return list(self._next)
 
     @property
     def was_at_each_end(self) -> bool:
-        """Whether each partition was read to an end, if not to its end by now."""
+        """Whether the end of each partition was reached at some time."""
         return len(self._ended) == len(self._next)
 
     def behind(self, ends: Mapping[Partition, int]) -> Partition | None:
-        """A partition that is not read as far as this."""
+        """A partition that has not been read up to these end offsets."""
         return next((at for at, end in ends.items() if self._next[at] < end), None)
 
     def take(self, wait_s: float) -> list[Table[Any]]:
-        """Read on; the tables that changed."""
+        """Read the next records; returns the tables that changed."""
         return [table for message in self._consumer.consume(_CHUNK, wait_s) if (table := self._taken(message))]
 
     def _taken(self, message: Message) -> Table[Any] | None:
@@ -73,7 +73,7 @@ class Reading:
             self._next[at] = message.offset() + 1
             return self.tables.take(message)
         if error.code() == KafkaError._PARTITION_EOF:
-            # beyond the last record there may be aborted ones and transaction markers
+            # aborted records and transaction markers may follow the last record
             self._next[at] = max(self._next[at], message.offset())
             self._ended.add(at)
         else:

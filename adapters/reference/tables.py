@@ -1,4 +1,4 @@
-"""The reference topics as read so far. A key that is in doubt, or whose newest record cannot be understood, is closed."""
+"""The reference topics as tables. A key whose records are ambiguous, or whose newest record is unreadable, is blocked."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Key = tuple[str, str]
 V = TypeVar("V")
 FromFhir = Callable[[dict[str, Any], str, str], Consent]
 Understand = Callable[[Consent], Consent]
-"""Widens denials that name what is not configured."""
+"""Widens denials that name vitals or endpoints that are not configured."""
 UNREADABLE: Final = object()
 
 
 class Table(Generic[V]):
-    """One topic's keys. `values` holds what may be used; a change touches its own key and nothing else."""
+    """The keys of one topic. `values` contains the valid records. A change affects only its own key."""
 
     def __init__(self, spec: TopicSpec) -> None:
         self.spec = spec
@@ -36,7 +36,7 @@ class Table(Generic[V]):
         self._claims: dict[Key, Claims] = {}
 
     def take(self, key: Key, claim: Claim) -> bool:
-        """The partition's next record of a key; whether what may be used has changed."""
+        """Apply the partition's next record of a key; whether `values` has changed."""
         known = self._claims.get(key)
         claims = Claims((claim,)) if known is None else known.with_next(claim)
         self._claims[key] = claims
@@ -53,20 +53,20 @@ class Table(Generic[V]):
             self.values[key] = value
         return bool(before != value)
 
-    def is_closed(self, key: Key) -> bool:
-        """Whether there are records of the key, and none of them may be used."""
+    def is_blocked(self, key: Key) -> bool:
+        """Whether the key has records, but no valid one."""
         return key in self.in_doubt or key in self.unreadable
 
 
 class Tables:
-    """The three topics, from their first record on."""
+    """The tables of the three topics."""
 
     def __init__(self, prefix: str, consent_from_fhir: FromFhir, observer: Observer, understand: Understand) -> None:
         self.pairings: Table[Pairing] = Table(PAIRINGS)
         self.patients: Table[PatientRecord] = Table(PATIENTS)
         self.consents: Table[Consent] = Table(CONSENTS)
         self.undated: set[str] = set()
-        """Topics with a record that no broker dated, to be asked about."""
+        """Topics with a record without append time, whose setting must be checked."""
         self._of: dict[str, Table[Any]] = {table.spec.prefixed(prefix): table for table in self.all}
         self._clocks: dict[tuple[str, int], PartitionClock] = {}
         self._consent_from_fhir = consent_from_fhir
@@ -79,11 +79,11 @@ class Tables:
         return self.pairings, self.patients, self.consents
 
     def take(self, message: Message) -> Table[Any] | None:
-        """One record; the table where it changed what may be used. Whatever it holds, it is data: it closes its key at most."""
+        """Apply one record; returns the table if its values changed. An invalid record blocks its own key and no other."""
         table = self._of[message.topic()]
         key = _key(message.key())
         if key is None:
-            self._report(message, table, "has no key of the form tenant|name")
+            self._report(message, table, "has a key that is not of the form tenant|name")
             return None
         claim = Claim(message.partition(), self._appended(message), self._value(message, table, key))
         return table if table.take(key, claim) else None
@@ -104,14 +104,16 @@ class Tables:
             value = message.value()
             parsed = None if value is None else self._parsed(table, key, value)
             return self._widened(message, table, parsed) if isinstance(parsed, Consent) else parsed
-        except Exception:  # whatever a record holds closes its key and nothing else
-            self._report(message, table, "cannot be understood; its key is closed until it is corrected")
+        except Exception:  # whatever a record contains, it blocks its key and nothing else
+            self._report(message, table, "cannot be parsed; its key is blocked until it is corrected")
             return UNREADABLE
 
     def _widened(self, message: Message, table: Table[Any], consent: Consent) -> Consent:
         understood = self._understand(consent)
         if understood is not consent:
-            self._report(message, table, "denies a vital or endpoint that is not configured; taken to deny all of them")
+            self._report(
+                message, table, "denies a vital or endpoint that is not configured; treated as a denial of all of them"
+            )
         return understood
 
     def _parsed(self, table: Table[Any], key: Key, value: bytes) -> Any:
@@ -141,16 +143,16 @@ def _key(raw: bytes | None) -> Key | None:
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A record that says two things of one name contradicts itself."""
+    """Rejects a record that contains a field twice."""
     record = dict(pairs)
     if len(record) != len(pairs):
-        raise ValueError("a name stands twice")
+        raise ValueError("a field occurs twice")
     return record
 
 
 def _of_its_key(record: V, named: Key, key: Key) -> V:
     if named != key:
-        raise ValueError("the record speaks of another key")
+        raise ValueError("the record belongs to another key")
     return record
 
 

@@ -1,4 +1,4 @@
-"""Renders closed windows as the Observation that an endpoint accepts, and checks it before anyone can send it."""
+"""Renders closed windows as the Observation that an endpoint accepts, and checks it before it can be sent."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ObservationMapper:
         self._capabilities = config.endpoints[endpoint].matrix.observation
         if config.endpoints[endpoint].kind == "oracle-health" and self._capabilities.performer is None:
             raise Misconfigured(
-                f"endpoint '{endpoint}': Oracle Health accepts vitals of a named Practitioner only; set `performer`"
+                f"endpoint '{endpoint}': Oracle Health requires a Practitioner for every vital; set `performer`"
             )
         compiled = _compiled(BUILT_IN_TEMPLATE if template is None else template, endpoint)
         self._templates = {name: self._specialised(compiled, name) for name in (*config.vitals, *PANELS)}
@@ -56,7 +56,7 @@ class ObservationMapper:
         resource = self._rendered(members, subject_id, status)
         if findings := self._findings(resource, members, subject_id):
             wrong = "; ".join(f"{finding.path}: {finding.message}" for finding in findings)
-            raise Misconfigured(f"the template of '{self._endpoint}' renders what must not be charted: {wrong}")
+            raise Misconfigured(f"the template of '{self._endpoint}' rendered an invalid Observation: {wrong}")
         return resource
 
     def render_unchecked(self, windows: Sequence[Window], subject_id: str) -> dict[str, JsonValue]:

@@ -1,4 +1,4 @@
-"""Audit events in hash chains: whoever changes, drops or reorders one breaks the chain that follows it.
+"""Audit events in hash chains: a changed, removed or reordered event breaks the chain after it.
 
 Roles with a ledger write their events through its outbox (`streams.runtime.outbox`). A role without one writes its own
 chains, one per tenant and process, straight to Kafka: `AuditTrail`. `streams.audit.verification` verifies chains.
@@ -49,7 +49,7 @@ class AuditTrail:
         self._writing = asyncio.Lock()
 
     async def write(self, steps: Sequence[Step], alongside: Sequence[Outgoing] = ()) -> None:
-        """Produce the steps, and other records with them in one go, until Kafka confirms all."""
+        """Produce the steps, together with other records, until Kafka confirms all."""
         async with self._writing:
             records = [*alongside, *map(_outgoing, self._chain.extend(steps, self._clock()))]
             if not records:

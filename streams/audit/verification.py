@@ -1,7 +1,7 @@
-"""What is kept of the audit trail's chains, and where one does not hold: changed, missing, forged or without a number.
+"""Verifies the retained part of each audit chain: events that are changed, missing, forged or without a number.
 
-Proved is that nothing between the first and the last kept event of a chain was changed, taken out or put in. Not proved is
-that nothing stood before the first (retention takes it, or somebody did) or after the last.
+A valid chain proves that no event between its first and last retained one was changed, removed or inserted. It does not prove
+that no event was removed before the first (by retention or deliberately) or after the last.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from schemas.audit import AuditEvent, event_hash
 
 
 class Chain(NamedTuple):
-    """One chain as it is kept: the numbers and times of its first and last event, and event_ids where it does not hold."""
+    """The retained part of a chain: numbers and times of its first and last event, and the event_ids of its breaks."""
 
     writer: str
     tenant_id: str
@@ -26,18 +26,18 @@ class Chain(NamedTuple):
 
 
 class Trail(NamedTuple):
-    """Every chain, and event_ids of what belongs to none: without a number, changed, or one number twice."""
+    """Every chain, and the event_ids that belong to none: without a number, changed, or with a number used twice."""
 
     chains: list[Chain]
     strays: list[str]
 
     def broken(self) -> list[str]:
-        """event_ids at which something does not hold."""
+        """The event_ids of all breaks."""
         return [*self.strays, *(event_id for chain in self.chains for event_id in chain.broken)]
 
 
 def trail(events: Iterable[AuditEvent]) -> Trail:
-    """Follow every chain. Exact repeats are one event; the order in which events come does not matter."""
+    """Verify every chain. Exact repeats count as one event; the order of arrival does not matter."""
     kept: dict[tuple[str, str], dict[int, AuditEvent]] = {}
     strays: list[str] = []
     for event in events:
@@ -51,7 +51,7 @@ def trail(events: Iterable[AuditEvent]) -> Trail:
 
 
 def broken_links(events: Iterable[AuditEvent]) -> list[str]:
-    """event_ids at which a chain does not hold. That its beginning is kept no more is no break."""
+    """The event_ids at which a chain is broken. A beginning removed by retention is not a break."""
     return trail(events).broken()
 
 

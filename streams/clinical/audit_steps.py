@@ -1,4 +1,4 @@
-"""What the clinical role tells auditors of intents, refusals and results that could not be rendered."""
+"""Audit steps of the clinical role: recorded intents, quarantined windows, and windows that could not be rendered."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def recorded_steps(intents: Sequence[Intent], recorded: Sequence[Recorded]) -> l
 
 
 def refused_steps(refusal: Refusal) -> list[Step]:
-    """Windows that an endpoint, or all, may not have."""
+    """Windows that are quarantined for one endpoint or for all."""
     return [
         Step(
             arrived.window.tenant_id,
@@ -36,7 +36,7 @@ def refused_steps(refusal: Refusal) -> list[Step]:
 
 
 def unrendered_steps(fault: Unrendered) -> list[Step]:
-    """Windows of which no resource could be made."""
+    """Windows that could not be rendered as a resource."""
     return [
         Step(
             arrived.window.tenant_id,

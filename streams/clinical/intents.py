@@ -1,4 +1,4 @@
-"""What becomes of a closed window at each endpoint of its tenant: an intent, or a refusal with a reason. Pure."""
+"""Builds the intents of a closed window, one per endpoint of its tenant, or quarantines it with a reason. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PANEL_OF = {member: panel for panel, members in PANELS.items() for member in me
 
 
 class Refusal(NamedTuple):
-    """This result is kept out of the chart of this endpoint (of every one: None)."""
+    """This result is quarantined for this endpoint (None: for every endpoint)."""
 
     reason: Reason
     endpoint: str | None
@@ -37,7 +37,7 @@ class Refusal(NamedTuple):
 
 
 class Unrendered(NamedTuple):
-    """The template of this endpoint could not give a resource; a person must mend it."""
+    """The template of this endpoint failed to render a resource; it must be corrected."""
 
     code: str
     endpoint: str
@@ -48,7 +48,7 @@ Decision = Intent | Refusal | Unrendered
 
 
 def build_intents(group: Group, config: Config, reference: ReferenceData, render: Render) -> list[Decision]:
-    """One verdict an endpoint. Nothing when no member is to be published; one published member brings the others."""
+    """One decision per endpoint. None if no member is published; one published member publishes the others too."""
     if not any(arrived.window.publish for arrived in group):
         return []
     window = group[0].window
@@ -59,7 +59,7 @@ def build_intents(group: Group, config: Config, reference: ReferenceData, render
 
 
 def set_aside(refusal: Refusal, topic: str, partition: int, endpoints: Sequence[str]) -> list[QuarantineRecord]:
-    """The refused windows as records of `vitals.quarantine`; `index` tells the endpoints of one window apart."""
+    """The quarantined windows as records of `vitals.quarantine`; `index` distinguishes the endpoints of one window."""
     index = endpoints.index(refusal.endpoint) if refusal.endpoint in endpoints else 0
     return [
         QuarantineRecord(
@@ -122,7 +122,7 @@ def _source(windows: Sequence[Window], first_time: datetime, last_time: datetime
 
 
 def _span(windows: Sequence[Window]) -> tuple[datetime, datetime]:
-    """From the first to the last reading of all; where a window does not say, as long as it can have been."""
+    """From the first to the last reading of all windows; the whole window if it does not contain these times."""
     first = min(window.first_time or window.start for window in windows)
     last = max(window.last_time or window.end - MICROSECOND for window in windows)
     return first, last

@@ -188,7 +188,7 @@ class ClinicalRole:
 
     def _judge(self, groups: Sequence[Group]) -> list[Decision]:
         if not self._ports.reference.is_current():
-            raise RetryLater("reference data is not current; no window is judged until it is")
+            raise RetryLater("reference data is not current; windows wait until it is")
         config = self._ports.config()
         judged: list[Decision] = []
         for group in groups:

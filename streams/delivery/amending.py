@@ -1,4 +1,4 @@
-"""What an attempt writes: a new resource, or the next version of the one that holds an earlier result."""
+"""What an attempt writes: a new resource, or the next version of the resource of an earlier result."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ LONGEST_CHAIN = 100
 
 
 class _ForgottenError(Exception):
-    """The ledger does not hold an earlier write of the event: whether it is in the chart is not known."""
+    """The ledger lacks an earlier write of the event, so it is unknown whether that is in the chart."""
 
 
 class WritePlan(NamedTuple):
-    """What to send; of an update, which resource it replaces."""
+    """What to send, and for an update the resource that it replaces."""
 
     action: Action
     resource: dict[str, Any]
@@ -30,7 +30,7 @@ class WritePlan(NamedTuple):
 async def plan_write(
     operation: Operation, kind: AnyResultKind, capabilities: ResourceCapabilities, ledger: Ledger
 ) -> WritePlan | Verdict:
-    """Create; or, where an earlier result of this source event is in the chart, update that one."""
+    """Create, or update the earlier result of this source event if it is in the chart."""
     resource = operation.intent.payload
     if operation.amends is None:
         return _create(dict(resource), capabilities)
@@ -64,7 +64,7 @@ def _why_held(operation: Operation, earlier: Operation, capabilities: ResourceCa
 
 
 async def _earlier_in_chart(operation_id: str, ledger: Ledger) -> Operation | None:
-    """The nearest earlier write that is in the chart, or may come to be; None where there is none."""
+    """The latest earlier write that is in the chart or may still reach it, or None."""
     before: str | None = operation_id
     earlier: Operation | None = None
     for _step in range(LONGEST_CHAIN):

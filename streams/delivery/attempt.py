@@ -1,4 +1,4 @@
-"""One attempt to write one operation: review, encounter, one request, the verdict; and the search that settles doubt.
+"""One attempt to write one operation: review, encounter, one request, one verdict; or the search for a write in doubt.
 
 Nothing here decides what a response means (`streams.delivery.verdict`), what a resource says (`mappings.result_kind`) or when
 to retry (`streams.delivery.endpoint_gate`).
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class _FinalCheck:
-    """Called when the first byte of a write is about to leave; keeps why it was stopped."""
+    """Called before the first byte of a write is sent; records why the write was stopped."""
 
     def __init__(self, decide: Callable[[], Verdict | None], write: InDoubtWrite) -> None:
         self._decide = decide
@@ -64,7 +64,7 @@ class Attempts:
             result = AttemptResult(Verdict(State.DEFERRED, "ledger_away", None))
         except Exception as error:
             # A defect of ours: neither its operation nor the worker may be lost over it, and its text may hold PHI.
-            log.error("operation could not be handled", extra={"error": type(error).__name__})  # noqa: TRY400
+            log.error("operation could not be processed", extra={"error": type(error).__name__})  # noqa: TRY400
             result = AttemptResult(verdict_of(State.HELD, "internal_error"))
         return result._replace(verdict=write.restrict(result.verdict), in_doubt=write.remains)
 

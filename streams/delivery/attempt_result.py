@@ -1,4 +1,4 @@
-"""What one attempt brought: the verdict and its evidence. Pure."""
+"""The result of one attempt: the verdict and its evidence. Pure."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class AttemptResult(NamedTuple):
     verdict: Verdict
     http_status: int | None = None
     request: bytes | None = None
-    """The bytes that were sent, as they left."""
+    """The bytes that were sent."""
     response: bytes | None = None
     in_doubt: bool = False
-    """It may have been written, and a complete search did not find it, or nobody could search."""
+    """It may have been written, and a complete search did not find it or was impossible."""
 
 
 def with_evidence(verdict: Verdict, response: EhrResponse) -> AttemptResult:

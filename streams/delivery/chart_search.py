@@ -18,7 +18,7 @@ from streams.delivery.verdict import AttemptContext, Verdict, judge_response, ju
 
 
 class ChartSearch:
-    """Searches one endpoint, several times because an index may lag, until the result is found or is surely absent."""
+    """Searches one endpoint, several times because indexes lag, until the result is found or certainly absent."""
 
     def __init__(
         self, ports: DeliveryPorts, gate: EndpointGate, refusals: TokenRefusals, delays_s: tuple[float, ...]
@@ -31,7 +31,7 @@ class ChartSearch:
     async def settle(
         self, operation: Operation, planned: WritePlan, context: AttemptContext, write: InDoubtWrite
     ) -> AttemptResult:
-        """The verdict on a write in doubt. It stays in doubt where the search fails."""
+        """The verdict on a write in doubt. It stays in doubt if the search fails."""
         kind = self._ports.result_kind(operation)
         parameters = kind.search_parameters(planned.resource, context.capabilities)
         matches = SearchMatches((), 0)
@@ -51,7 +51,7 @@ class ChartSearch:
         return AttemptResult(verdict, response.status if response else None, None, response.body if response else None)
 
     def _still_unknown(self, context: AttemptContext, cause: str | None, response: EhrResponse) -> AttemptResult:
-        """The search failed: the doubt remains, with its cause, unless only a person can make searching possible."""
+        """The search failed: the write stays in doubt with its cause, and is held if searching needs a correction first."""
         search = judge_response(context._replace(action="search"), "Bundle", response, self._ports.clock())
         if search.state is State.HELD:
             return AttemptResult(search, response.status, None, response.body or None)

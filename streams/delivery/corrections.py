@@ -1,4 +1,4 @@
-"""Which charted results today's records would not have put where they stand, and which part of a history changed. Pure."""
+"""Which charted results contradict the current records, and which part of a history changed. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from schemas.reference import Pairing, PatientRecord
 from streams.delivery.review import is_given, subject_now
 
 Name = Callable[..., str]
-"""A keyed hash, so that what is remembered of a record names no patient."""
+"""A keyed hash, so that the stored history of a record names no patient."""
 
 _NAME_CHARACTERS = 16
 _Interval = tuple[int, int | None, str]
@@ -29,7 +29,7 @@ class Span(NamedTuple):
 
 
 def correction(operation: Operation, reference: ReferenceData, noticed_at: datetime) -> Correction | None:
-    """What a person must look at, where a record that can be read contradicts a charted result; None where none does."""
+    """The correction to review if a readable record contradicts a charted result, or None."""
     intent = operation.intent
     pairing = _pairing(intent, reference)
     paired = pairing is None or is_given(intent, pairing)
@@ -54,7 +54,7 @@ def correction(operation: Operation, reference: ReferenceData, noticed_at: datet
 
 
 def agrees(operation: Operation, reference: ReferenceData) -> bool:
-    """Whether the records say that it stands where it should. What is gone, or closed, says neither this nor the contrary."""
+    """Whether the records confirm the chart it is in. A missing or blocked record neither confirms nor contradicts."""
     intent = operation.intent
     pairing = _pairing(intent, reference)
     paired = intent.source.device_id is None if pairing is None else is_given(intent, pairing)
@@ -66,18 +66,18 @@ def _pairing(intent: Intent, reference: ReferenceData) -> Pairing | None:
 
 
 def pairing_print(pairing: Pairing, name: Name) -> str:
-    """What is remembered of a device's history: when it changed hands, and hashes of whose it was."""
+    """The stored form of a device's history: when it changed hands, with hashes of the patients."""
     told = [_interval(span.since, span.until, _short(name, span.patient_id)) for span in pairing.intervals]
     return _text(sorted(told, key=str))
 
 
 def patient_print(patient: PatientRecord, name: Name) -> str:
-    """What is remembered of a patient's ids: a hash for each endpoint."""
+    """The stored form of a patient's ids: a hash per endpoint."""
     return _text({endpoint: _short(name, endpoint, subject) for endpoint, subject in patient.subject_ids.items()})
 
 
 def changed_span(before: str | None, after: str) -> Span | None:
-    """The time within which a device's history says something else than before; None where it says the same."""
+    """The span in which a device's history has changed, or None."""
     if before is None:
         return Span(None, None)
     old, new = _intervals(before), _intervals(after)
@@ -90,7 +90,7 @@ def changed_span(before: str | None, after: str) -> Span | None:
 
 
 def hull(one: Span | None, other: Span | None) -> Span | None:
-    """The shortest span that holds both."""
+    """The shortest span that contains both."""
     if one is None or other is None:
         return one or other
     first = None if one.first is None or other.first is None else min(one.first, other.first)
@@ -98,13 +98,13 @@ def hull(one: Span | None, other: Span | None) -> Span | None:
 
 
 def changed_endpoints(before: str | None, after: str) -> list[str]:
-    """Endpoints at which the patient is known by another id than before. An id that is gone is no other id."""
+    """Endpoints at which the patient's id has changed. A missing id is not a changed id."""
     known = json.loads(before) if before else {}
     return [endpoint for endpoint, subject in json.loads(after).items() if known.get(endpoint) != subject]
 
 
 def remembered(before: str | None, after: str) -> str:
-    """A patient's ids with those that are gone, so that one that comes back as another is noticed."""
+    """A patient's ids, including removed ones, so that an id that returns with another value is noticed."""
     return _text((json.loads(before) if before else {}) | json.loads(after))
 
 
@@ -126,12 +126,12 @@ def _short(name: Name, *parts: str) -> str:
 
 
 def _text(value: object) -> str:
-    """ASCII, so that every database takes it, whatever name stands in it."""
+    """ASCII, so that every database can store it, whatever names it contains."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def _instant(ms: int) -> datetime | None:
-    """None, open, beyond what UTC can name: the end of the year 9999 comes later west of Greenwich."""
+    """None (open) beyond the range of UTC: west of Greenwich the year 9999 ends later."""
     try:
         return from_epoch_ms(ms)
     except OverflowError:

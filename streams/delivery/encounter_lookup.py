@@ -15,7 +15,7 @@ from streams.delivery.verdict import AttemptContext, judge_response, verdict_of
 
 
 class EncounterLookup:
-    """Finds encounters at one endpoint. A patient without one is looked up again, and after `wait_s` held for a person."""
+    """Finds encounters at one endpoint. Without one the look-up is retried; after `wait_s` the operation is held."""
 
     def __init__(self, ports: DeliveryPorts, gate: EndpointGate, refusals: TokenRefusals, wait_s: float) -> None:
         self._ports = ports

@@ -1,4 +1,4 @@
-"""The pace of one endpoint: how many requests at once, when it is paused, and when an operation is due again."""
+"""Limits concurrent requests to one endpoint, pauses it after failures, and schedules retries."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ LONGEST_PAUSE_S = 30.0
 
 
 class EndpointGate:
-    """Closed while the endpoint is paused, and for good once the worker stops."""
+    """Closed while the endpoint is paused, and permanently once the worker stops."""
 
     def __init__(self, concurrency: int, spread: Callable[[], float]) -> None:
         self.slots = asyncio.Semaphore(concurrency)
-        """One for each request that may be under way."""
+        """One slot per concurrent request."""
         self.concurrency = concurrency
         self._spread = spread
         self._stopping = False
@@ -37,11 +37,11 @@ class EndpointGate:
 
     @property
     def is_probing(self) -> bool:
-        """The endpoint failed and has not responded since: one operation finds out whether it is available again."""
+        """The endpoint failed and has not responded since: one operation is sent as a probe."""
         return self._failures > 0
 
     def note(self, result: AttemptResult) -> None:
-        """A failure of the whole endpoint pauses it, longer each time; a response to anything ends that."""
+        """A failure of the whole endpoint pauses it, with exponential backoff; any response resets the backoff."""
         verdict = result.verdict
         if not verdict.whole_endpoint:
             if result.http_status is not None and verdict.state is not State.UNKNOWN:
@@ -54,7 +54,7 @@ class EndpointGate:
         self._paused_until_s = max(self._paused_until_s, now_s + max(verdict.retry_after_s or 0.0, pause_s))
 
     def retry_after_s(self, operation: Operation, verdict: Verdict) -> float | None:
-        """When the operation is due again; None where it is not retried."""
+        """When the operation is due again; None if it is not retried."""
         if verdict.state not in (State.DEFERRED, State.UNKNOWN):
             return None
         if verdict.code == "stopping":

@@ -1,4 +1,4 @@
-"""How many operations wait, are held and are done, as `ledger_operations`: told by the delivery role every few seconds."""
+"""Publishes the number of operations by endpoint and state as `ledger_operations`, every few seconds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EVERY_S = 10.0
 async def publish_states(
     ledger: Ledger, endpoints: Collection[str], observer: Observer, stop: asyncio.Event, every_s: float = EVERY_S
 ) -> None:
-    """Until `stop`. Every state of every endpoint has a number, so that what was emptied is seen to be empty."""
+    """Runs until `stop`. Every state of every endpoint has a value, so that an empty state is reported as 0."""
     while not stop.is_set():
         try:
             counts = await asyncio.to_thread(ledger.states)

@@ -1,4 +1,4 @@
-"""Whether an operation may be sent: asked before an attempt, with a slot in hand, and when the first byte would leave."""
+"""Whether an operation may be sent: checked before an attempt, once it has a slot, and before the first byte is sent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PresendChecks:
         self._gate = gate
 
     async def reviewed(self, operation: Operation) -> Operation | Verdict:
-        """The operation as the current records require it; a corrected subject id is in the ledger before it is used."""
+        """The operation as the current records require it. A corrected subject id is stored in the ledger before it is used."""
         review = self._review(operation)
         if not isinstance(review, Readdress):
             return operation if review is None else review
@@ -35,7 +35,7 @@ class PresendChecks:
         return operation.model_copy(update={"intent": review.intent})
 
     def blocked(self, operation: Operation, lease_allows: LeaseCheck) -> Verdict | None:
-        """Why it may not be sent at this very moment, or None."""
+        """The verdict if it may not be sent now, or None."""
         closed = self._gate.closed() or (None if lease_allows() else "lease_short")
         if closed is not None:
             return verdict_of(State.DEFERRED, closed)
@@ -43,7 +43,7 @@ class PresendChecks:
         return verdict_of(State.DEFERRED, "readdressed") if isinstance(review, Readdress) else review
 
     def _review(self, operation: Operation) -> Readdress | Verdict | None:
-        """What the current records require: another subject id, or that it is not sent; None where they agree."""
+        """What the current records require: another subject id, or that it is not sent; None if they agree."""
         try:
             review = self._ports.review(operation, self._ports.clock())
         except RetryLater as away:

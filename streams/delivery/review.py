@@ -1,8 +1,8 @@
 """Whether a recorded intent agrees with the current records, and what follows if not. Pure.
 
-Called before every attempt, again when the first byte is about to leave, and before a release. Who was measured is part of a
-result's identity: a changed pairing is never repaired here. The patient's id at the EHR is only an address: it is corrected as
-long as nothing can have been written under the old one.
+Called before every attempt, again immediately before the first byte is sent, and before a release. The patient is part of a
+result's identity, so a changed pairing is never corrected here. The patient's id at the EHR is only an address: it is
+corrected as long as nothing can have been written under the old one.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _FHIR_ID = re.compile(r"[A-Za-z0-9\-._]{1,255}")
 
 
 class Readdress(NamedTuple):
-    """The same result for the same person, under that person's current id at the endpoint."""
+    """The same result for the same patient, with the patient's current id at the endpoint."""
 
     intent: Intent
 
 
 class Stop(NamedTuple):
-    """Nothing may be sent: held for a person, quarantined, or deferred, with the code that says why."""
+    """Nothing may be sent: the operation is held, quarantined or deferred, for the reason in the code."""
 
     state: State
     code: str
@@ -66,7 +66,7 @@ def still_paired(intent: Intent, reference: ReferenceData) -> bool:
 
 
 def is_given(intent: Intent, pairing: Pairing | None) -> bool:
-    """Whether this patient was measured, and nobody else, from first to last reading; true if these are not known."""
+    """Whether the device belonged to this patient alone from first to last reading; true if these are unknown."""
     if intent.source.first_time is None or intent.source.last_time is None:
         return True
     return pairing is not None and _gives(pairing, intent.patient_id, intent.source.first_time, intent.source.last_time)
@@ -81,14 +81,14 @@ def permitted(intent: Intent, consent: Consent, now: datetime) -> bool:
 
 
 def subject_now(intent: Intent, reference: ReferenceData) -> str | None:
-    """The patient's current id at the endpoint; None where there is none, or no FHIR id."""
+    """The patient's current id at the endpoint; None if there is none, or if it is not a FHIR id."""
     patient = reference.patient(intent.tenant_id, intent.patient_id)
     subject_id = patient.subject_ids.get(intent.endpoint) if patient else None
     return subject_id if subject_id and _FHIR_ID.fullmatch(subject_id) else None
 
 
 def _gives(pairing: Pairing, patient_id: str, first: datetime, last: datetime) -> bool:
-    """Nobody else in [first, last], and no moment without this patient; in whole milliseconds, as readings are paired."""
+    """No other patient in [first, last], and no gap; in whole milliseconds, as in the pairing of readings."""
     reached, end = epoch_ms(first), epoch_ms(last)
     spans = (
         (epoch_ms(span.since), None if span.until is None else epoch_ms(span.until), span) for span in pairing.intervals
@@ -103,7 +103,7 @@ def _gives(pairing: Pairing, patient_id: str, first: datetime, last: datetime) -
 
 
 def _readdressed(intent: Intent, subject_id: str) -> Intent | None:
-    """The intent with its reference to the patient changed; None where its payload names the old id elsewhere too."""
+    """The intent with a corrected reference to the patient; None if its payload names the old id elsewhere too."""
     payload = with_subject(intent.payload, intent.subject_id, subject_id)
     if payload is None:
         return None

@@ -1,4 +1,4 @@
-"""How often in a row each operation was refused for its token. Only that needs a person, not the number of attempts."""
+"""Counts consecutive token refusals per operation. Only these lead to manual review, not the number of attempts."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ _CAPACITY = 10_000
 
 
 class TokenRefusals:
-    """Counts of one endpoint in one worker. Another worker counts from zero: it holds an operation later, never sooner."""
+    """Counts of one endpoint in one worker. Another worker starts at zero, so it holds an operation later, never sooner."""
 
     def __init__(self) -> None:
         self._in_a_row: dict[str, int] = {}
 
     def count(self, operation_id: str) -> int:
-        """Refusals in a row so far."""
+        """Consecutive refusals so far."""
         return self._in_a_row.get(operation_id, 0)
 
     def note(self, operation_id: str, response: EhrResponse) -> None:
-        """Any other response of the EHR shows that a token was accepted; silence, or no token server, shows nothing."""
+        """Any other response of the EHR proves that the token was accepted; no response, or no token, proves nothing."""
         if response.status == _UNAUTHORIZED:
             if len(self._in_a_row) >= _CAPACITY:
                 self._in_a_row.clear()

@@ -25,7 +25,7 @@ from streams.delivery.messages import MESSAGES
 Action = Literal["create", "update", "search"]
 
 UNAUTHORIZED_ATTEMPTS = 10
-"""So many refused tokens in a row need a person."""
+"""After so many consecutive token refusals the operation is held for manual review."""
 
 BY_ACKNOWLEDGEMENT: dict[Acknowledgement | None, tuple[State, str]] = {
     Acknowledgement.ERROR: (State.FAILED, "refused"),
@@ -105,7 +105,7 @@ def _row(context: AttemptContext, resource_type: str, response: EhrResponse, now
 
 
 def _accepted(context: AttemptContext, resource_type: str, response: EhrResponse) -> Row:
-    """Over HTTP acceptance counts only if it says what was written: a proxy's login page is a 200 too."""
+    """Over HTTP, an acceptance counts only if it identifies what was written: a proxy's login page is a 200 too."""
     if response.status is None:
         clear = True
     elif context.action == "search":
@@ -176,7 +176,7 @@ def _by_status(context: AttemptContext, status: int, acknowledgement: Acknowledg
 
 
 def may_resend(context: AttemptContext) -> bool:
-    """Whether a write that the chart does not hold may be sent again: only where the EHR itself refuses a repeat."""
+    """Whether a write that the chart does not contain may be sent again: only if the EHR itself refuses repeats."""
     capabilities = context.capabilities
     return context.action == "update" or capabilities.server_dedupes or capabilities.conditional_create
 

@@ -146,7 +146,7 @@ ANOMALIES: tuple[Anomaly, ...] = (
     Anomaly("wrong_unit", "a heart rate in mmHg", _wrong(Reason.UNIT_MISMATCH, unit="mmHg")),
     Anomaly("fahrenheit", "a thermometer set to °F: converted exactly", _fahrenheit, type="body_temperature"),
     Anomaly(
-        "unpaired_device", "a monitor that nobody paired with a patient", _other_device(LOOSE_DEVICE, Reason.UNPAIRED)
+        "unpaired_device", "a monitor that is not paired with a patient", _other_device(LOOSE_DEVICE, Reason.UNPAIRED)
     ),
     Anomaly(
         "two_patients",
@@ -171,7 +171,7 @@ ANOMALIES: tuple[Anomaly, ...] = (
     ),
     Anomaly("unit_alias", "a heart rate in bpm: understood", _alias),
     Anomaly("unknown_vital", "a vital that is not configured", _wrong(Reason.UNKNOWN_TYPE, type="cuff_pressure")),
-    Anomaly("unknown_unit", "a unit that nobody knows", _wrong(Reason.UNKNOWN_UNIT, unit="beats")),
+    Anomaly("unknown_unit", "an unknown unit", _wrong(Reason.UNKNOWN_UNIT, unit="beats")),
     Anomaly("missing_unit", "no unit at all", _wrong(Reason.UNKNOWN_UNIT, unit=None)),
     Anomaly("bad_in_frame", "one bad measurement in a frame: its neighbours count", _bad_in_frame, frames=True),
     Anomaly(

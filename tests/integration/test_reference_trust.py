@@ -38,7 +38,7 @@ def test_topics_that_keep_their_producers_times_are_not_trusted_until_they_are_c
 
     reference = topics.follow()
     wait_until(lambda: "LogAppendTime" in caplog.text, what="the reason in the log")
-    with pytest.raises(RetryLater, match=r"reference\.consents keeps its producers' times.*: vitalwire topics"):
+    with pytest.raises(RetryLater, match=r"reference\.consents uses producer timestamps.*: vitalwire topics"):
         reference.wait_until_current(1.0)
     assert reference.consent("north", "p-1") is None
 

@@ -95,5 +95,5 @@ def test_an_impossible_replication_factor_is_explained(broker: Broker, topic_pre
 def test_where_no_broker_answers_the_work_is_to_be_tried_again(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("adapters.kafka.topics.TIMEOUT_S", 1.0)
 
-    with pytest.raises(RetryLater, match="No Kafka broker answers"):
+    with pytest.raises(RetryLater, match="No Kafka broker responds"):
         create_or_verify(f"127.0.0.1:{free_port()}", only=[PAIRINGS])

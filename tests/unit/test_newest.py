@@ -35,7 +35,7 @@ def read(records: list[Wrote]) -> Any:
         before = table.values.get(KEY)
         changed = table.take(KEY, Claim(record.partition, appended, record.value))
         assert changed == (table.values.get(KEY) != before)
-    closed = table.is_closed(KEY)
+    closed = table.is_blocked(KEY)
     assert closed == (KEY in table.in_doubt or KEY in table.unreadable)
     assert not (closed and KEY in table.values)
     return CLOSED if closed else table.values.get(KEY)

@@ -64,7 +64,7 @@ def reviewing(context: RoleContext) -> Reviewing:
 
     def reviewed(operation: Operation, at: datetime) -> Review:
         if not context.reference.is_current():
-            raise RetryLater("reference data is not current; nothing is sent until it is")
+            raise RetryLater("reference data is not current; operations wait until it is")
         return review(operation, context.reference, at)
 
     return reviewed
