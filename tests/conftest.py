@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from hypothesis import settings
 
 from testbed.brokers import Broker, container, start_broker
 from testbed.servers.hapi import HapiServer
@@ -14,6 +15,18 @@ from testbed.servers.postgresql import PostgresServer
 from tests.containers import hapi_container, postgres_container
 
 _numbers = itertools.count(1)
+_MEASURED = ("unit", "golden", "property", "contract")
+
+# How long an example takes depends on the machine, and no test may.
+settings.register_profile("vitalwire", deadline=None)
+settings.load_profile("vitalwire")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Measure coverage in the tests of `_MEASURED` only: the others run most of the code in processes of their own."""
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).parts[0] not in _MEASURED:
+            item.add_marker(pytest.mark.no_cover)
 
 
 class DatabaseServer(Protocol):

@@ -73,6 +73,7 @@ def test_a_search_by_window_identifier_finds_exactly_the_result_of_that_window(
     installation: Installation, hapi: str, observations: list[dict[str, Any]]
 ) -> None:
     windows = installation.windows()
+    assert observations
     for observation in observations[:20]:
         [identifier] = observation["identifier"]
         assert identifier["system"] == "urn:vitalwire:window"

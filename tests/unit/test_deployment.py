@@ -145,6 +145,7 @@ def test_dashboards_and_alerts_ask_for_metrics_and_labels_that_exist(expression:
 def test_dashboard_panels_have_ids_of_their_own_and_do_not_overlap():
     for dashboard in DASHBOARDS:
         panels = json.loads(dashboard.read_text())["panels"]
+        assert panels
         assert len({panel["id"] for panel in panels}) == len(panels)
         assert len({(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels}) == len(panels)
 
@@ -181,6 +182,7 @@ def test_tests_run_with_the_versions_that_are_shipped():
     tested = pins("requirements-dev.lock")
 
     for name in ("requirements.lock", "requirements-demo.lock", "requirements-build.lock"):
+        assert pins(name)
         assert pins(name).items() <= tested.items()
 
 

@@ -101,7 +101,9 @@ def test_every_topic_is_a_channel_with_its_key_and_clean_up() -> None:
 
 def test_every_reference_in_the_asyncapi_document_leads_somewhere() -> None:
     document = asyncapi("1", ROLES)
-    for reference in _references(document):
+    references = _references(document)
+    assert references
+    for reference in references:
         file, _, pointer = reference.partition("#")
         target: Any = document if not file else files("1", ROLES)[file.removeprefix("./")]
         for step in filter(None, pointer.split("/")):
