@@ -3,7 +3,7 @@
 import asyncio
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -20,7 +20,7 @@ from schemas.ports.ledger import Beside, Recorded
 from schemas.topics import AUDIT, CORRECTIONS
 from streams.audit.verification import broken_links
 from streams.runtime.outbox import OutboxPublisher, published
-from tests.conditions import wait_until
+from tests.conditions import until
 from tests.doubles.ledgers import LEASE_S, HandClock, audited, done, in_outbox, intent
 from tests.doubles.ports import MemoryProducer
 
@@ -46,10 +46,6 @@ def in_outbox_of(ledger: SqlLedger) -> list[int]:
 
 def publisher(ledger: SqlLedger, producer: MemoryProducer, holder: str = "a worker") -> OutboxPublisher:
     return OutboxPublisher(ledger, producer, PrometheusObserver(), holder)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    await asyncio.to_thread(wait_until, condition)
 
 
 class Picky(MemoryProducer):

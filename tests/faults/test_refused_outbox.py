@@ -1,8 +1,7 @@
 """A record of the outbox that Kafka refuses for good: it waits and is told, others go on, and nothing overtakes it."""
 
-import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from schemas.topics import AUDIT, CORRECTIONS
 from streams.audit.verification import broken_links
 from streams.runtime.outbox import OutboxPublisher, published
 from testbed.brokers import Broker
-from tests.conditions import wait_until
+from tests.conditions import until
 from tests.doubles.ledgers import migrated_file
 
 WITHIN_S = 60.0
@@ -67,12 +66,8 @@ def audited(bootstrap: str, prefix: str) -> list[AuditEvent]:
     return [AuditEvent.model_validate_json(one.value or b"") for one in stored]
 
 
-async def until(condition: Callable[[], object]) -> None:
-    await asyncio.to_thread(wait_until, condition, WITHIN_S)
-
-
 async def until_nothing_waits(ledger: SqlLedger) -> None:
-    await until(lambda: ledger.waiting_s() is None)
+    await until(lambda: ledger.waiting_s() is None, WITHIN_S)
 
 
 async def test_a_record_that_is_too_large_ends_no_worker_and_holds_back_no_other_topic_and_is_not_overtaken(
@@ -86,8 +81,8 @@ async def test_a_record_that_is_too_large_ends_no_worker_and_holds_back_no_other
     write(ledger, "before", too_large, "after")
     ledger.mark_reviewed("pairing", {"a": "1"}, Beside("delivery", records=[Outgoing(CORRECTIONS, b"k", b"v")]))
     async with publishing(bootstrap, topic_prefix, ledger) as observer:
-        await until(lambda: "outbox_age_seconds 0.0" not in observer.exposition().decode())
-        await until(lambda: list(KafkaTopicReader(bootstrap, prefix=topic_prefix).read(CORRECTIONS)))
+        await until(lambda: "outbox_age_seconds 0.0" not in observer.exposition().decode(), WITHIN_S)
+        await until(lambda: list(KafkaTopicReader(bootstrap, prefix=topic_prefix).read(CORRECTIONS)), WITHIN_S)
         assert ledger.waiting_s() is not None
         write(ledger, "later")
         set_limit(bootstrap, AUDIT.prefixed(topic_prefix), 1_000_000)
@@ -112,7 +107,7 @@ async def test_a_topic_that_was_deleted_ends_no_worker_and_gets_everything_when_
         for gone in admin.delete_topics([AUDIT.prefixed(topic_prefix)]).values():
             gone.result()
         write(ledger, "while it is gone")
-        await until(lambda: 'retries_total{dependency="kafka"}' in observer.exposition().decode() or ended)
+        await until(lambda: 'retries_total{dependency="kafka"}' in observer.exposition().decode() or ended, WITHIN_S)
         create_or_verify(bootstrap, topic_prefix, 1, 1)
         await until_nothing_waits(ledger)
     assert ended == []

@@ -11,7 +11,7 @@ from adapters.ledger import migrate
 from schemas.operation import State
 from schemas.ports.ledger import Ledger
 from streams.delivery.role import Delivery, Pace
-from tests.conditions import wait_until
+from tests.conditions import until
 from tests.delivering import endpoint_delivery
 from tests.doubles.ledgers import HandClock, audited, ledger_at
 from tests.doubles.memory_ledger import MemoryLedger
@@ -84,10 +84,10 @@ async def test_a_worker_that_thaws_after_its_lease_neither_overwrites_nor_audits
                 clock.now += timedelta(seconds=1)
             return ledger.states() == {NAME: {State.SUCCEEDED: 1}}
 
-        await asyncio.to_thread(wait_until, charted, 60)
+        await until(charted, 60)
         settled = ledger.operation(recorded.operation_id)
         frozen.go_on.set()
-        await asyncio.to_thread(wait_until, lambda: _stale(ehr) == 1, 60)
+        await until(lambda: _stale(ehr) == 1, 60)
         stop.set()
         await asyncio.gather(first, second)
 
@@ -109,7 +109,7 @@ async def test_an_unexpected_error_while_settling_ends_the_process_and_is_never_
         ehr.seed("p0")
         ledger.record([ehr.intent("p0")])
         running = asyncio.create_task(worker(ehr, ehr.connect(), ledger).run(stop))
-        await asyncio.to_thread(wait_until, lambda: ended, 30)
+        await until(lambda: ended, 30)
         stop.set()
         await running
     assert ended[0].startswith("KeyError at ")

@@ -7,7 +7,7 @@ from adapters.ledger import SqlLedger, migrate, open_ledger
 from schemas.operation import State
 from streams.delivery.role import Delivery, Pace
 from testbed.sandbox_ehr.faults import Fault
-from tests.conditions import wait_until
+from tests.conditions import until
 from tests.delivering import endpoint_delivery
 from tests.ehrs import NAME, Ehr, sandbox_ehr
 
@@ -38,7 +38,7 @@ async def test_two_workers_chart_a_ward_once_in_order_though_answers_are_lost(
         stop = asyncio.Event()
         running = [asyncio.create_task(worker(ehr, ledger).run(stop)) for _ in range(2)]
         everything = {NAME: {State.SUCCEEDED: len(PATIENTS) * len(MINUTES)}}
-        await asyncio.to_thread(wait_until, lambda: ledger.states() == everything, 120)
+        await until(lambda: ledger.states() == everything, 120)
         stop.set()
         await asyncio.gather(*running)
         assert ehr.sandbox.sandbox.faults.struck["commit_then_reset"] > 0
@@ -63,7 +63,7 @@ async def test_a_worker_killed_in_the_middle_is_taken_over_without_a_second_obse
         stop = asyncio.Event()
         running = asyncio.create_task(worker(ehr, ledger).run(stop))
         expected = {NAME: {State.SUCCEEDED: len(PATIENTS) - 1, State.HELD: 1}}
-        await asyncio.to_thread(wait_until, lambda: ledger.states() == expected, 120)
+        await until(lambda: ledger.states() == expected, 120)
         stop.set()
         await running
         held = ledger.operation(unsent.operation_id)

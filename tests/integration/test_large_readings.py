@@ -1,6 +1,5 @@
 """Readings as large as a broker takes, refused by the telemetry role: their record on `vitals.quarantine` must fit too."""
 
-import asyncio
 import base64
 import os
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from streams.runtime.batches import Batch, Record
 from streams.telemetry.kernel.vital_table import VitalTable
 from streams.telemetry.role import TelemetryPorts, TelemetryRole
 from testbed.brokers import Broker
-from tests.conditions import wait_until
+from tests.conditions import until
 from tests.doubles.ports import StaticReference, retention
 
 DEEP = (QUARANTINE.name, DLQ_TELEMETRY.name)
@@ -62,7 +61,7 @@ class Telemetry:
         await self.role.assigned([0])
         await self.role.process(Batch(READINGS.name, 0, records))
         await self.role.close_due()
-        await asyncio.to_thread(wait_until, lambda: self.role.settled().get(0) == end)
+        await until(lambda: self.role.settled().get(0) == end)
         return [QuarantineRecord.model_validate_json(r.value or b"") for r in self.reader.read(QUARANTINE, 0)]
 
 

@@ -1,7 +1,5 @@
 """How the clinical role joins windows to panels, and which offsets it holds meanwhile."""
 
-import asyncio
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import pytest
 
 from schemas.operation import State
 from schemas.reference import Provision
+from tests.conditions import until
 from tests.doubles.clinical_role import ClinicalHarness
 from tests.doubles.windows import CLOSED_MS, START, batch, pressure, window
 
@@ -64,7 +63,7 @@ async def test_a_member_whose_other_never_comes_is_charted_when_the_partition_we
     clinical = ClinicalHarness(tmp_path, hold_s=0.0)
     systolic, _ = pressure()
     await clinical.role.process(batch(systolic))
-    await _until(lambda: clinical.role.settled() == {0: 1})
+    await until(lambda: clinical.role.settled() == {0: 1})
     assert clinical.ledger.source_ids() == {systolic.window_id}
 
 
@@ -136,11 +135,3 @@ async def test_members_in_different_partitions_are_never_joined(clinical: Clinic
     await clinical.role.process(batch(diastolic, partition=1))
     assert clinical.ledger.states() == {}
     assert clinical.role.settled() == {0: 0, 1: 0}
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    for _ in range(500):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not come true")

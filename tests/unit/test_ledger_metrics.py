@@ -1,5 +1,4 @@
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
@@ -8,7 +7,7 @@ from adapters.metrics import PrometheusObserver
 from schemas.errors import RetryLater
 from schemas.operation import Outcome, State
 from streams.delivery.ledger_states import publish_states
-from tests.conditions import wait_until
+from tests.conditions import until
 from tests.doubles.ledgers import intent
 from tests.doubles.memory_ledger import MemoryLedger
 
@@ -17,20 +16,16 @@ def seen(observer: PrometheusObserver, name: str, **labels: str) -> float | None
     return observer.registry.get_sample_value(f"vitalwire_{name}", labels)
 
 
-async def come_true(condition: Callable[[], bool]) -> None:
-    await asyncio.to_thread(wait_until, condition, 20)
-
-
 async def test_every_state_of_every_endpoint_is_published_and_an_emptied_state_is_published_as_zero():
     ledger, observer, stop = MemoryLedger(), PrometheusObserver(), asyncio.Event()
     ledger.record([intent()])
     (claimed,) = ledger.claim("north-epic", 1, 60)
     telling = asyncio.create_task(publish_states(ledger, ["north-epic", "quiet"], observer, stop, 0.001))
 
-    await come_true(lambda: seen(observer, "ledger_operations", endpoint="north-epic", state="in_progress") == 1)
+    await until(lambda: seen(observer, "ledger_operations", endpoint="north-epic", state="in_progress") == 1)
     assert [seen(observer, "ledger_operations", endpoint="quiet", state=state) for state in State] == [0] * len(State)
     ledger.settle({claimed.operation_id: Outcome(fence=claimed.fence, state=State.HELD)})
-    await come_true(lambda: seen(observer, "ledger_operations", endpoint="north-epic", state="held") == 1)
+    await until(lambda: seen(observer, "ledger_operations", endpoint="north-epic", state="held") == 1)
     assert seen(observer, "ledger_operations", endpoint="north-epic", state="in_progress") == 0
 
     stop.set()
@@ -43,9 +38,9 @@ async def test_a_database_that_is_away_is_counted_and_asked_again():
     ledger.away = True
     telling = asyncio.create_task(publish_states(ledger, [], observer, stop, 0.001))
 
-    await come_true(lambda: bool(seen(observer, "retries_total", dependency="ledger")))
+    await until(lambda: bool(seen(observer, "retries_total", dependency="ledger")))
     ledger.away = False
-    await come_true(lambda: seen(observer, "ledger_operations", endpoint="north-epic", state="pending") == 1)
+    await until(lambda: seen(observer, "ledger_operations", endpoint="north-epic", state="pending") == 1)
 
     stop.set()
     await telling

@@ -9,7 +9,7 @@ import pytest
 
 from adapters.metrics import PrometheusObserver
 from mappings.observation.mapper import BUILT_IN_TEMPLATE
-from tests.conditions import wait_until
+from tests.conditions import until
 from vitalwire.configuration import read_configuration
 from vitalwire.roles.reloading import ConfigurationWatch
 
@@ -46,7 +46,7 @@ async def test_a_valid_configuration_change_is_applied(config_file):
 async def test_an_invalid_configuration_change_is_refused_and_logged_once_until_it_is_corrected(config_file, caplog):
     changed, observer = watching(config_file)
     config_file.write_text(BAD)
-    await asyncio.to_thread(wait_until, lambda: reloads(observer, "refused") == 1, 10)
+    await until(lambda: reloads(observer, "refused") == 1, 10)
     assert not changed.done()
     assert "line 6" in caplog.text or ":6" in caplog.text
     config_file.write_text(CHANGED)
@@ -57,7 +57,7 @@ async def test_an_invalid_configuration_change_is_refused_and_logged_once_until_
 async def test_a_configuration_that_vanishes_is_refused(config_file):
     changed, observer = watching(config_file)
     config_file.unlink()
-    await asyncio.to_thread(wait_until, lambda: reloads(observer, "refused") == 1, 10)
+    await until(lambda: reloads(observer, "refused") == 1, 10)
     assert not changed.done()
     changed.cancel()
 
@@ -87,6 +87,6 @@ async def test_what_changes_between_reading_and_watching_is_a_change(config_file
 async def test_a_template_that_comes_after_the_configuration_that_names_it_is_taken(config_file):
     changed, observer = watching(config_file)
     config_file.write_text(SOUND.replace("'}", "', template: site.yaml}"))
-    await asyncio.to_thread(wait_until, lambda: reloads(observer, "refused") == 1, 10)
+    await until(lambda: reloads(observer, "refused") == 1, 10)
     (config_file.parent / "site.yaml").write_text(BUILT_IN_TEMPLATE)
     await asyncio.wait_for(changed, 10)

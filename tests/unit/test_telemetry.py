@@ -7,7 +7,7 @@ import asyncio
 from schemas.progress import DeviceProgress, PartitionProgress
 from schemas.topics import LATE_READINGS, PROGRESS, QUARANTINE, WINDOWS
 from streams.runtime.batches import Batch
-from tests.conditions import wait_until
+from tests.conditions import until
 from tests.doubles.telemetry_role import (
     TOPIC,
     TelemetryHarness,
@@ -39,7 +39,7 @@ async def test_a_broker_that_is_away_delays_and_loses_nothing(telemetry):
     telemetry.producer.away = 3
     await telemetry.role.process(Batch(TOPIC, 0, [measured(0, BASE_MS, "d2")]))
     await telemetry.close()
-    await asyncio.to_thread(wait_until, lambda: telemetry.role.settled() == {0: 1})
+    await until(lambda: telemetry.role.settled() == {0: 1})
     assert [record["reason"] for record in telemetry.sent(QUARANTINE)] == ["unpaired"]
 
 

@@ -11,7 +11,7 @@ from schemas.topics import QUARANTINE
 from streams.runtime.batches import Batch, Record
 from streams.telemetry.kernel.decode import MAX_MEASUREMENTS
 from streams.telemetry.role import MAX_UNCONFIRMED_BATCHES, QUARANTINE_BATCH_RECORDS
-from tests.conditions import wait_until
+from tests.conditions import until
 from tests.doubles.telemetry_role import TOPIC, TelemetryHarness
 from tests.property.kernel_logs import BASE_MS, measured
 
@@ -66,7 +66,7 @@ async def test_no_offset_settles_between_the_parts_of_many_refused_readings(tele
 
     beside = asyncio.create_task(closing())
     await telemetry.role.process(Batch(TOPIC, 0, frames))
-    await asyncio.to_thread(wait_until, lambda: telemetry.role.settled().get(0) == len(frames))
+    await until(lambda: telemetry.role.settled().get(0) == len(frames))
     beside.cancel()
 
     assert [(settled, sent) for settled, sent in seen if sent < settled * 5_000] == []
