@@ -1,10 +1,9 @@
 """EHRs to write to, real and sandboxed, and results to write, for the tests of adapters and delivery."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,10 @@ from schemas.config import Config, Endpoint, Secret
 from schemas.ehr import EhrResponse
 from schemas.operation import Intent, Source
 from schemas.ports.ehr import EhrEndpoint
-from schemas.window import Window, WindowSource
+from schemas.window import Window
 from testbed.sandbox_ehr import SandboxEhr
 from tests.doubles.ledgers import intent
+from tests.doubles.windows import window
 
 NAME = "north"
 START = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
@@ -79,15 +79,15 @@ class Ehr:
 
     def intent(self, patient: str, minute: int = 0, value: float = 72.0, **about: Any) -> Intent:
         """A heart-rate window of a patient as the mapping renders it for this EHR."""
-        window = heart_rate(patient, minute, value, **about)
-        payload = ObservationMapper(self.configured(), NAME).render([window], patient)
+        measured = heart_rate(patient, minute, value, **about)
+        payload = ObservationMapper(self.configured(), NAME).render([measured], patient)
         return intent(
             patient=patient,
             endpoint=NAME,
-            content=window.content_hash,
+            content=measured.content_hash,
             subject_id=patient,
-            source=Source(event_id=window.window_id, part_ids=[window.window_id]),
-            occurred_at=window.end,
+            source=Source(event_id=measured.window_id, part_ids=[measured.window_id]),
+            occurred_at=measured.end,
             payload=payload,
         )
 
@@ -101,36 +101,12 @@ class Ehr:
 
 
 def heart_rate(patient: str, minute: int, value: float, device: str = "mon-1") -> Window:
-    start = START + timedelta(minutes=minute)
-    return Window(
-        window_id=_hash(patient, device, start.isoformat()),
-        content_hash=_hash(patient, device, start.isoformat(), str(value)),
-        tenant_id="north",
-        patient_id=patient,
-        device_id=device,
-        type="heart_rate",
-        unit="/min",
-        start=start,
-        end=start + timedelta(minutes=1),
-        count=60,
-        mean=value,
-        median=value,
-        min=value,
-        max=value,
-        first=value,
-        last=value,
-        publish=True,
-        source=WindowSource(topic="telemetry.readings", partition=0, first_offset=0, last_offset=59),
-    )
-
-
-def _hash(*parts: str) -> str:
-    return hashlib.sha256("|".join(parts).encode()).hexdigest()
+    return window("heart_rate", value, patient=patient, minute=minute, device_id=device)
 
 
 @contextmanager
 def sandbox_ehr(profile: str, directory: Path, **options: Any) -> Iterator[Ehr]:
-    """The sandbox EHR with a profile's manners."""
+    """The sandbox EHR with this profile."""
     with SandboxEhr(profile, **options) as sandbox:
 
         def observations(patient: str) -> list[dict[str, Any]]:

@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from hyperframe.frame import GoAwayFrame
 
+from tests.ehrs import Ehr
+
 _BREAKS_AT = 2
 Break = Callable[["Http2Conversation", int], None]
 
@@ -152,6 +154,16 @@ async def http2_ehr(folder: Path) -> AsyncIterator[Http2Ehr]:
         yield ehr
     finally:
         server.close()
+
+
+def ehr_at(server: Http2Ehr) -> Ehr:
+    """The server as an EHR under test, one connection at a time."""
+
+    def observations(patient: str) -> list[dict[str, Any]]:
+        return [o for o in server.observations if o["subject"]["reference"] == f"Patient/{patient}"]
+
+    section = {"kind": "fhir", "base_url": f"{server.origin}/fhir", "capabilities": {"concurrency": 1}}
+    return Ehr("http2", section, lambda _: None, observations)
 
 
 def _certificate(folder: Path) -> Path:

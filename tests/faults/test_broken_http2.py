@@ -1,9 +1,5 @@
 """An EHR that took a POST and then broke HTTP/2: whatever may have left is searched for, and nothing is written twice."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from schemas.operation import State
@@ -13,30 +9,15 @@ from tests.doubles.http2_ehr import (
     Http2Ehr,
     answers_no_status_there_is,
     data_on_no_stream,
+    ehr_at,
     hangs_up,
-    http2_ehr,
     refuses_the_stream,
     says_it_took_nothing,
 )
 from tests.doubles.memory_ledger import MemoryLedger
-from tests.ehrs import Ehr, now
+from tests.ehrs import now
 
 BREAKS = [data_on_no_stream, says_it_took_nothing, refuses_the_stream, hangs_up, answers_no_status_there_is]
-
-
-@pytest.fixture
-async def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Http2Ehr]:
-    async with http2_ehr(tmp_path) as serving:
-        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-        yield serving
-
-
-def ehr_at(server: Http2Ehr) -> Ehr:
-    def observations(patient: str) -> list[dict[str, Any]]:
-        return [o for o in server.observations if o["subject"]["reference"] == f"Patient/{patient}"]
-
-    section = {"kind": "fhir", "base_url": f"{server.origin}/fhir", "capabilities": {"concurrency": 1}}
-    return Ehr("http2", section, lambda _: None, observations)
 
 
 @pytest.mark.parametrize("breaks", BREAKS)

@@ -1,29 +1,14 @@
 """An HTTP/2 server that takes leave between two writes, as each does now and then: the next one goes to a new connection."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from schemas.operation import State
 from tests.delivering import at_rest, deliver_until, delivery
-from tests.doubles.http2_ehr import Break, Http2Ehr, hangs_up, http2_ehr, leaves, says_that_it_leaves
+from tests.doubles.http2_ehr import Break, Http2Ehr, ehr_at, hangs_up, leaves, says_that_it_leaves
 from tests.doubles.memory_ledger import MemoryLedger
-from tests.ehrs import Ehr, now
+from tests.ehrs import now
 
 PARTINGS = [says_that_it_leaves, leaves, hangs_up]
-
-
-@pytest.fixture
-async def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Http2Ehr]:
-    async with http2_ehr(tmp_path) as serving:
-        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-        yield serving
-
-
-def ehr_at(server: Http2Ehr) -> Ehr:
-    section = {"kind": "fhir", "base_url": f"{server.origin}/fhir", "capabilities": {"concurrency": 1}}
-    return Ehr("http2", section, lambda _: None, lambda _: [])
 
 
 @pytest.mark.parametrize("parts", PARTINGS)
