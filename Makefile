@@ -1,7 +1,7 @@
-# make demo       the whole job on this machine, on embedded parts; needs Python 3.11 or newer and make
-# make test       every check and every test but the long ones, on real servers; measures branch coverage; fetches what those need
-# make test-unit  the tests that need no server: under a minute
-# make test-full  every check and every test, the long ones too, and how long the slowest took
+# make demo       run everything on this machine; needs Python 3.11 or newer and make
+# make test       lint and all tests except the long ones, on real servers, which it downloads; measures branch coverage
+# make test-unit  tests that need no server, in under a minute
+# make test-full  lint and all tests, with the durations of the slowest
 # make bench      benchmarks; writes bench.json
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -29,7 +29,7 @@ test: lint
 test-unit: setup-dev
 	$(BIN)/python -m pytest tests/unit tests/golden $(ARGS)
 
-# An empty -m selects all: pyproject.toml leaves the long ones out.
+# An empty -m selects all tests: pyproject.toml excludes the long ones.
 test-full: lint
 	$(BIN)/python -m pytest -m "" --durations=20 --durations-min=10 $(ARGS)
 
@@ -42,8 +42,8 @@ lint: setup-dev
 bench: setup-dev
 	$(BIN)/python -m tests.bench $(ARGS)
 
-# Four locks: the smaller ones keep to the versions of the largest, so that what is tested is what is shipped.
-# Production installs requirements.lock; `make demo` installs requirements-demo.lock, which is that and the extra `vitalwire[demo]`.
+# Four locks: the smaller ones use the versions of the largest, so that tests run with the versions that are shipped.
+# Production installs requirements.lock; `make demo` installs requirements-demo.lock, which adds the extra `vitalwire[demo]`.
 lock: $(BIN)/python
 	$(BIN)/python -m venv --clear $(VENV)/lock
 	$(VENV)/lock/bin/pip --disable-pip-version-check --quiet install pip-tools==7.5.3
