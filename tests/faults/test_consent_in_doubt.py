@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import streams.delivery.role
+import streams.delivery.endpoint_gate
 from schemas.operation import Operation, State
 from schemas.topics import CONSENTS, PATIENTS
 from streams.delivery.review import review
@@ -24,7 +24,7 @@ WITHDRAWN = consent("p0").replace(b"active", b"inactive")
 
 @pytest.fixture
 def topics(broker: Broker, topic_prefix: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReferenceTopics]:
-    monkeypatch.setattr(streams.delivery.role, "backoff_s", lambda *_: 0.05)
+    monkeypatch.setattr(streams.delivery.endpoint_gate, "backoff_s", lambda *_: 0.05)
     made = ReferenceTopics(broker.bootstrap_servers, topic_prefix)
     yield made
     made.close()

@@ -36,7 +36,7 @@ def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
 def ended(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Why the process would have ended."""
     why: list[str] = []
-    monkeypatch.setattr("streams.runtime.fail_fast.end", why.append)
+    monkeypatch.setattr("streams.runtime.fail_fast.exit_process", why.append)
     return why
 
 

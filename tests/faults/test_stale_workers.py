@@ -102,7 +102,7 @@ async def test_an_unexpected_error_while_settling_ends_the_process_and_is_never_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended: list[str] = []
-    monkeypatch.setattr("streams.runtime.fail_fast.end", ended.append)
+    monkeypatch.setattr("streams.runtime.fail_fast.exit_process", ended.append)
     ledger, stop = MemoryLedger(), asyncio.Event()
     monkeypatch.setattr(ledger, "settle", lambda *_told: {}["no such thing"])
     with sandbox_ehr("fhir", tmp_path) as ehr:
