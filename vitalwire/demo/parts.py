@@ -25,7 +25,8 @@ from vitalwire.demo.configuration import text
 from vitalwire.roles.registry import NAMES
 from vitalwire.settings import Settings, from_environment
 
-READY_S = 60.0
+READY_S = 180.0
+"""The first start on a machine compiles the window kernel: some ten seconds, and minutes where other work goes on."""
 PARTITIONS = 4
 
 Say = Callable[[str], None]
