@@ -1,4 +1,4 @@
-"""The shape of a dialect: what an EHR's own codes mean, as data. Pure."""
+"""The model of a dialect: what an EHR's own error codes mean, as data. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class IssueRule(NamedTuple):
 
 
 class Dialect(NamedTuple):
-    """How one kind of EHR refuses. Without rules the status alone decides."""
+    """The error codes of one kind of EHR. Without rules the status alone decides."""
 
     code_system: str | None = None
     """Prefix of the coding systems of its own codes, whatever kind of endpoint they come through."""

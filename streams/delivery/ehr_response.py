@@ -1,4 +1,4 @@
-"""What an EHR's response says, read without trusting it: error codes, ids, versions, waiting times. Any bytes are safe. Pure.
+"""Reads an untrusted response of an EHR: error codes, ids, versions, retry times. Any bytes are safe. Pure.
 
 Sources: FHIR R4 OperationOutcome and http.html; docs/ehr-behaviour.md.
 """
@@ -121,5 +121,5 @@ def retry_after_s(response: EhrResponse, now: datetime) -> float | None:
 
 
 def is_complete(response: EhrResponse) -> bool:
-    """Whether a search brought everything there is."""
+    """Whether a search returned all results."""
     return response.status == 200 and response.error is None

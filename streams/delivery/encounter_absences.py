@@ -1,4 +1,4 @@
-"""Since when each operation's patient is known to have no encounter: counted from the first look-up that found none."""
+"""How long each operation has been without an encounter, from the first look-up that found none."""
 
 from __future__ import annotations
 

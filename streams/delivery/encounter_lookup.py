@@ -25,7 +25,7 @@ class EncounterLookup:
         self._absences = EncounterAbsences()
 
     async def reference(self, operation: Operation, context: AttemptContext) -> str | AttemptResult:
-        """`Encounter/…` of the moment of the result, or why there is none."""
+        """`Encounter/…` at the time of the result, or why there is none."""
         async with self._gate.slots:
             closed = self._gate.closed()
             if closed is not None:

@@ -1,4 +1,4 @@
-"""What HTTP statuses mean beyond the acknowledgement they amount to: HTTP's own rules, as data. Pure.
+"""HTTP's own rules, as data: what a status means beyond the acknowledgement it maps to. Pure.
 
 Sources: FHIR R4 http.html; RFC 9110; docs/ehr-behaviour.md §4.
 """

@@ -1,8 +1,8 @@
-"""Whether a write that was begun may be in the chart without confirmation. Pure.
+"""Whether a write may be in the chart without confirmation. Pure.
 
-A write is in doubt from its first byte (or it came in doubt from the ledger), whatever happens then, our own defects included.
-A definite response or a complete search of the chart ends the doubt. Until then the operation is never due to be sent: the
-chart is searched, or a person decides.
+A write is in doubt from its first byte, or because the ledger already marks it as in doubt. A definite response or a complete
+search of the chart resolves the doubt; errors, including our own defects, do not. Until then the operation is never sent
+again: the chart is searched, or the operation is held for manual review.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class InDoubtWrite:
         self._was_open = self.is_open
 
     def begin(self) -> None:
-        """The first byte of a write leaves now."""
+        """The first byte of a write is about to be sent."""
         self.is_open = True
 
     def resolve_by_response(self, verdict: Verdict) -> None:
@@ -30,16 +30,16 @@ class InDoubtWrite:
         self._was_open |= self.is_open
 
     def resolve_by_search(self) -> None:
-        """A complete search shows what is in the chart. That the write had been ambiguous is still remembered."""
+        """A complete search showed what is in the chart. The ledger still records that the write was ambiguous."""
         self.is_open = False
 
     @property
     def remains(self) -> bool:
-        """Whether the operation counts as one that may have been written under the patient's id of that time."""
+        """Whether the operation may have been written under the patient's id at that time."""
         return self._was_open or self.is_open
 
     def restrict(self, verdict: Verdict) -> Verdict:
-        """The verdict, but with the chart searched before any retry as long as the write is in doubt."""
+        """The verdict, changed so that the chart is searched before any retry while the write is in doubt."""
         if not self.is_open or verdict.state is not State.DEFERRED:
             return verdict
         return verdict._replace(state=State.UNKNOWN, code=self.cause)

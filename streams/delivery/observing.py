@@ -1,4 +1,4 @@
-"""What one endpoint's delivery counts and times, apart from what it does."""
+"""Metrics of the delivery to one endpoint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streams.delivery.verdict import Verdict
 
 
 class DeliveryMetrics:
-    """Verdicts, latencies, and what the ledger delays."""
+    """Verdicts, latencies, and retries of ledger calls."""
 
     def __init__(self, endpoint: str, observer: Observer, clock: Clock) -> None:
         self._endpoint = endpoint
@@ -19,7 +19,7 @@ class DeliveryMetrics:
         self._clock = clock
 
     def unreadable(self, operation: Operation) -> None:
-        """The ledger held an operation that it could not read."""
+        """The ledger contains an operation that cannot be decrypted."""
         self._verdict(operation.state)
 
     def attempted(self, operation: Operation, verdict: Verdict) -> None:
@@ -40,7 +40,7 @@ class DeliveryMetrics:
         self._observer.count("retries_total", dependency="ledger")
 
     def stale(self, operation_ids: Sequence[str]) -> None:
-        """Outcomes came after their lease."""
+        """Outcomes were reported after their lease had expired."""
         self._observer.count("stale_outcomes_total", len(operation_ids), endpoint=self._endpoint)
 
     def _verdict(self, state: State) -> None:

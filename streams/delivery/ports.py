@@ -1,4 +1,4 @@
-"""An endpoint as delivery sees it: what it is, what it can take, and the ports through which its operations are written."""
+"""What delivery needs for one endpoint: its kind and capabilities, and the ports that write its operations."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class DeliveryPorts:
     """By resource type."""
 
     def result_kind(self, operation: Operation) -> AnyResultKind:
-        """What is known of the operation's type of resource."""
+        """The kind of result of the operation's resource type."""
         return self.result_kinds[operation.intent.resource_type]
 
     def resource_capabilities(self, operation: Operation) -> ResourceCapabilities:
-        """What the endpoint can be asked about it."""
+        """The endpoint's capabilities for the operation's resource type."""
         return self.capabilities.of(operation.intent.resource_type)

@@ -1,7 +1,7 @@
 """The delivery role of one endpoint: claims operations from the ledger and delivers each to the EHR.
 
-Per patient strictly in order (the ledger gives one at a time), across patients concurrently. No request waits for the
-database: operations are claimed and settled in batches, beside the conversations with the EHR.
+Operations run strictly in order per patient (the ledger returns one at a time) and concurrently across patients. No request
+waits for the database: operations are claimed and settled in batches, concurrently with requests to the EHR.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from streams.runtime.fail_fast import exit_on_error
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How quickly and how patiently delivery works."""
+    """Polling intervals, batch sizes and time limits of delivery."""
 
     poll_s: float = 0.025
     settle_every_s: float = 0.1
@@ -37,7 +37,7 @@ class Pace:
 
 
 class Delivery:
-    """Writes one endpoint's operations. Set `wake` when there may be work, to be quicker than the next poll."""
+    """Writes one endpoint's operations. Set `wake` when there may be work, to poll at once."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Delivery:
         self._settlement = Settlement(ports, metrics, self.wake, pace.settle_every_s)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Deliver until `stop`; then send nothing more, wait for requests under way, and settle them."""
+        """Deliver until `stop`; then send nothing more, wait for requests in flight, and settle them."""
         settling = asyncio.create_task(exit_on_error(self._settlement.run()))
         try:
             while not stop.is_set():
@@ -80,7 +80,7 @@ class Delivery:
     # -- claiming -----------------------------------------------------------------------------------------------------
 
     async def _claim(self) -> bool:
-        """Claim as much as there is room for; True if there may be more at once."""
+        """Claim as many operations as there is room for; True if more may be due."""
         room = self._room()
         if room == 0:
             return False
@@ -99,7 +99,7 @@ class Delivery:
         return len(claimed) == room
 
     def _room(self) -> int:
-        """How many more to claim: a few at a time would make the database the bottleneck."""
+        """How many more to claim. Small claims are avoided, because they would make the database the bottleneck."""
         if self._gate.closed() is not None:
             return 0
         if self._gate.is_probing:

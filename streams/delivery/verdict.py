@@ -57,7 +57,7 @@ def verdict_of(state: State, code: str, message: str | None = None) -> Verdict:
 
 
 class AttemptContext(NamedTuple):
-    """One attempt of one action at one endpoint, as far as the table needs it."""
+    """What the table needs to know about one attempt of one action at one endpoint."""
 
     kind: EndpointKind
     capabilities: ResourceCapabilities

@@ -1,1 +1,1 @@
-"""What every batch role runs on: the Faust transport, record batches, retries, the outbox."""
+"""The runtime of batch roles: the Faust transport, record batches, retries, the outbox."""

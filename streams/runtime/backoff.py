@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt: doubling, capped, spread by a passed-in random number. Pure."""
+"""Exponential backoff with a limit and jitter; the random number is a parameter. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a role sees of Kafka: batches of raw records of one partition, and the offset it has settled.
+"""A role's interface to Kafka: batches of raw records of one partition, and the offset that it has settled.
 
 A role is a `BatchRole`. The micro-batch transport passes it one batch per partition fetch and commits only offsets that the
 role reports as settled, so that a crash repeats records and never loses one.
@@ -16,7 +16,7 @@ _LENGTHS_OF_A_HEADER_BYTES = 10
 
 
 class Record(NamedTuple):
-    """One Kafka record as bytes; `timestamp_ms` is the broker's append time where the topic says so."""
+    """One Kafka record as bytes; `timestamp_ms` is the broker's append time if the topic is `LogAppendTime`."""
 
     offset: int
     timestamp_ms: int

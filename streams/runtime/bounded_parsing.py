@@ -1,7 +1,7 @@
-"""Parsing a batch in steps that are short whatever its records hold. A header costs an object, and takes two bytes.
+"""Parses a batch in bounded steps, whatever its records contain: a header of two bytes becomes an object.
 
-A record may have `MOST_HEADERS`; a record with more is refused unparsed. Of those with fewer only so many are parsed in one
-turn that the event loop is not held for long.
+A record may have `MOST_HEADERS` headers; a record with more is rejected without parsing. Other records are parsed in steps
+that do not block the event loop for long.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ class TooManyHeaders(ValueError):
 
 
 def check_headers(count: int) -> None:
-    """TooManyHeaders when a record has more than are parsed."""
+    """Raises TooManyHeaders if a record exceeds `MOST_HEADERS`."""
     if count > MOST_HEADERS:
         raise TooManyHeaders
 
 
 class Piece(NamedTuple):
-    """Whole records of a batch, as many as fit; one that fits into no piece is alone in its own."""
+    """As many whole records of a batch as fit; a record that is too long for a piece gets its own."""
 
     body: memoryview
     records: int
 
     @property
     def has_few_headers(self) -> bool:
-        """Whether it is short, and its records too: no step over such pieces meets very many headers."""
+        """Whether the batch and its records are short: no piece of it can contain very many headers."""
         return len(self.body) <= min(PIECE_BYTES, self.records * 2 * MOST_HEADERS)
 
 
 def pieces(body: memoryview) -> Iterator[Piece]:
-    """The records of a batch, cut by the lengths they state."""
+    """The records of a batch, split by their declared lengths."""
     begin, records, at = 0, 0, 0
     while at < len(body):
         end = _end(body, at)
@@ -61,7 +61,7 @@ def pieces(body: memoryview) -> Iterator[Piece]:
 
 
 def after(body: memoryview, records: int) -> memoryview:
-    """The batch without so many of its first records."""
+    """The batch without its first `count` records."""
     at = 0
     for _ in range(records):
         at = _end(body, at)

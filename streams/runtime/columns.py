@@ -1,4 +1,4 @@
-"""Records as columns, as the window kernel uses them. Fetched records become columns without an object for each."""
+"""Records as columns for the window kernel. Fetched records become columns without an object per record."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Columns(NamedTuple):
     values: list[bytes | None]
 
     def first(self, records: int) -> Columns:
-        """The first so many records."""
+        """The first `count` records."""
         if records == len(self.values):
             return self
         return Columns(self.offsets[:records], self.arrivals_ms[:records], self.values[:records])

@@ -26,7 +26,7 @@ Headers = tuple[tuple[str, bytes], ...]
 
 
 def dead_letter(destination: TopicSpec, topic: str, partition: int, record: Record, code: str) -> Outgoing:
-    """The record for a `dlq.…` topic. `code` names the fault and holds nothing of the record."""
+    """The record for a `dlq.…` topic. `code` names the error and contains nothing of the record."""
     context = {"exception": code, "topic": topic, "partition": str(partition), "offset": str(record.offset)}
     why = tuple((_WHY + name, value.encode()) for name, value in context.items())
     key, value = record.key or b"", record.value
@@ -41,7 +41,7 @@ def dead_letter(destination: TopicSpec, topic: str, partition: int, record: Reco
 
 
 def without_payload(letter: Outgoing) -> Outgoing:
-    """Only the reason and the coordinates, where the record itself can still be read."""
+    """Only the reason and the coordinates; the record itself stays at its coordinates until retention removes it."""
     return letter._replace(key=b"", value=b"", headers=tuple(h for h in letter.headers if h[0].startswith(_OURS)))
 
 

@@ -1,4 +1,4 @@
-"""Decompression into a buffer of fixed size: a few kilobytes may claim to be gigabytes."""
+"""Decompression into a buffer of fixed size, because a few kilobytes can decompress to gigabytes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class TooLong(Exception):
 
 
 class Decompressor:
-    """Kafka's codecs, up to so many bytes."""
+    """Kafka's codecs, with a limit on the decompressed size."""
 
     def __init__(self, most_bytes: int) -> None:
         self._buffer = memoryview(bytearray(most_bytes))

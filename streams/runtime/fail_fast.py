@@ -15,7 +15,7 @@ EXIT_UNSAFE = 70
 
 
 async def exit_on_error(work: Awaitable[object]) -> None:
-    """Await the work; any error ends the process. The log names the error and the line, and never holds data.
+    """Await the work; any error ends the process. The log gives the error and the line, and never contains data.
 
     The message is logged only of our own errors: they say what to do next and never name a patient. Others may quote
     anything.
@@ -30,7 +30,7 @@ async def exit_on_error(work: Awaitable[object]) -> None:
 
 
 def exit_process(reason: str) -> None:
-    """Exit without any clean-up, which could acknowledge something."""
+    """Exit without clean-up, because clean-up could acknowledge records."""
     _log.critical("exiting: %s", reason)
     os._exit(EXIT_UNSAFE)
 

@@ -42,9 +42,9 @@ class ConsumerThread(base.AIOKafkaConsumerThread):  # type: ignore[misc]
         return consumer
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """To the offset that each partition is to be read from; if nothing was committed yet, to its beginning.
+        """Seek to the offset from which each partition must be read; to its beginning if nothing was committed.
 
-        The client would leave those where they are, which is after records that Faust dropped at a rebalance.
+        The client would keep its position, which is after records that Faust dropped at a rebalance.
         """
         return cast(Mapping[TP, int], await self.call_thread(self._seek))
 
@@ -111,7 +111,7 @@ class Consumer(base.Consumer):  # type: ignore[misc]
                 yield tp, self._batch_message(tp, records)
 
     async def _seek_quietly(self) -> None:
-        """Back to the committed offsets: records that were fetched and not passed on must be read again.
+        """Seek back to the committed offsets: records that were fetched but not passed on must be read again.
 
         Partitions that were revoked are sought when they are assigned again; an unavailable broker is retried.
         """
@@ -181,7 +181,7 @@ class Consumer(base.Consumer):  # type: ignore[misc]
 
 
 def batch_of(tp: TP, fetched: Fetched) -> Batch:
-    """What was fetched, with everything that is not a record separated."""
+    """The batch of a fetch, with everything that is not a record separated."""
     if fetched.plain:
         return Batch(tp.topic, tp.partition, FetchedRecords(fetched))
     unreadable = [item for item in fetched if isinstance(item, UnreadableRecords)]

@@ -1,7 +1,7 @@
-"""Changes to the pinned Kafka client: it reads past records that cannot be parsed, and knows how long a partition is silent.
+"""Extends the pinned Kafka client: it skips records that cannot be parsed, and measures how long a partition is silent.
 
-The client has no other extension point (docs/adr/0001). Its own records are passed on unchanged: converting them to objects
-of ours would cost more than all other work on them.
+The client has no other extension point (docs/adr/0001). Its own records are passed on unchanged, because converting them
+would cost more than all other work on them.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ _STEP_RECORDS = 50
 
 
 class Skipped(NamedTuple):
-    """The last of some offsets that hold no record: an aborted transaction's, or the marker at its end."""
+    """The last of several offsets without a record: those of an aborted transaction, or the marker at its end."""
 
     offset: int
 
 
 class Gap(NamedTuple):
-    """Offsets that are gone; `offset` is the last of them."""
+    """Removed offsets; `offset` is the last of them."""
 
     offset: int
     removed: Removed
 
 
 class Fetched(list[Any]):
-    """What was fetched of a partition, in order of offsets; all of it records while `plain`.
+    """What was fetched of a partition, in order of offsets; if `plain`, only the client's own records.
 
-    Else there are Read, UnreadableRecords, Skipped and Gap among the client's own records.
+    Otherwise Read, UnreadableRecords, Skipped and Gap are among them.
     """
 
     plain = True
@@ -77,19 +77,19 @@ class Waiting(NamedTuple):
 
 
 class _Process:
-    """One process runs one worker, and the client makes its objects itself: so they find here what they share."""
+    """State shared by objects that the client itself creates; one process runs one worker."""
 
     opener = Opener(Limits(record_bytes=8 << 20, batch_bytes=32 << 20))
     headers_left = MOST_HEADERS_AT_ONCE
 
 
 def set_limits(limits: Limits) -> None:
-    """Set how long a record and a batch may be. Before the consumer starts."""
+    """Set the size limits of records and batches. Call it before the consumer starts."""
     _Process.opener = Opener(limits)
 
 
 def begin_turn() -> None:
-    """What is parsed of headers from here on is one turn of the event loop."""
+    """Start counting the headers that are parsed in one turn of the event loop."""
     _Process.headers_left = MOST_HEADERS_AT_ONCE
 
 
@@ -99,7 +99,7 @@ def _count_headers(count: int) -> None:
 
 
 class _Records(fetcher.PartitionRecords):  # type: ignore[misc]
-    """The records of one fetch, those of aborted transactions left out; in their place what cannot be read."""
+    """The records of one fetch, without those of aborted transactions; unreadable ones are in their place."""
 
     plain = True
     next_fetch_offset: int
@@ -194,7 +194,7 @@ class _FetchResult(fetcher.FetchResult):  # type: ignore[misc]
     _partition_records: Any
 
     def getall(self, max_records: int | None = None) -> list[Any]:
-        """As the client's own, less where there are very many headers; and says whether there is anything but records."""
+        """Like the client's method, but bounded in the headers it parses; reports whether all are plain records."""
         source = self._partition_records
         if not self.check_assignment(self._topic_partition) or source is None:
             return []
@@ -224,7 +224,7 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
 
     async def fetched_records(self, *args: Any, **kwargs: Any) -> Any:
-        """As the client's own; one call is one turn."""
+        """Like the client's method; one call is one turn of the event loop."""
         begin_turn()
         return await super().fetched_records(*args, **kwargs)
 

@@ -2,7 +2,7 @@
 
 One worker at a time holds the lease. A slow worker that loses it may send what another one sends too; that is harmless,
 because a record is exactly what its row says, and a row is deleted only once Kafka has confirmed it. A topic that rejects
-records delays no other topic: its rows wait in order and are retried after growing pauses.
+records delays no other topic: its rows wait in order and are retried with exponential backoff.
 """
 
 from __future__ import annotations

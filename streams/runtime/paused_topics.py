@@ -1,4 +1,4 @@
-"""Topics that rejected the last attempt: each is retried after growing pauses, and holds up no other topic."""
+"""Topics that rejected the last attempt: each is retried with exponential backoff and delays no other topic."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Sends quarantine records and dead letters so that each arrives: if Kafka rejects one, only its coordinates and reason.
 
-Records are truncated where they are made. This covers a topic whose limits are smaller than those that `vitalwire topics`
-sets: otherwise a single record would end the worker at every start.
+Records are truncated when they are created. This module covers topics with smaller limits than `vitalwire topics` sets, where a
+single record would otherwise end the worker at every start.
 """
 
 from __future__ import annotations

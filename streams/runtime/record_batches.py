@@ -1,7 +1,7 @@
-"""Kafka's record batches, parsed so that no bytes can stop a worker and no compression can exhaust its memory.
+"""Parses Kafka's record batches so that no bytes can stop a worker and no compression can exhaust its memory.
 
-The client's own parser reads what is sound. What it cannot read is gone through again here, record by record, so that
-only the broken ones are quarantined. Format: https://kafka.apache.org/documentation/#recordbatch
+The client's parser reads valid batches. Batches that it cannot read are parsed again here, record by record, so that only
+invalid records are quarantined. Format: https://kafka.apache.org/documentation/#recordbatch
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ Broken = (CorruptRecordException, UnicodeDecodeError, IndexError, ValueError, st
 
 
 class Limits(NamedTuple):
-    """The most bytes of a record, and of a batch when it is decompressed."""
+    """The maximum size of a record, and of a decompressed batch."""
 
     record_bytes: int
     batch_bytes: int
 
 
 class Raw(NamedTuple):
-    """One batch as it came, and the offset at which the next one begins, where there is a next."""
+    """One batch as it was fetched, and the offset of the next one, if any."""
 
     data: memoryview
     following: int | None
 
 
 class RawBatches:
-    """The batches of one fetch, cut apart and not looked into. Stands in for the client's class of the same use."""
+    """The batches of one fetch, separated but not parsed. Replaces the client's class."""
 
     def __init__(self, fetched: bytes) -> None:
         self._size = len(fetched)
@@ -82,7 +82,7 @@ def _cut(fetched: memoryview) -> Iterator[memoryview]:
 
 
 class Sealed(NamedTuple):
-    """A batch whose header is sound: what it is, and where it ends. It is dense while no record was compacted away."""
+    """A batch with a valid header: its attributes and its end. It is dense if no record was compacted away."""
 
     data: memoryview
     base_offset: int
@@ -102,7 +102,7 @@ class Sealed(NamedTuple):
 
     @property
     def is_control(self) -> bool:
-        """Whether it holds the marker of a transaction's end and no records."""
+        """Whether it contains the marker of a transaction's end instead of records."""
         return bool(self.attributes & _CONTROL)
 
 
@@ -140,7 +140,7 @@ class Opened(NamedTuple):
 
 
 class Opener:
-    """Opens batches, none further than the limits let it."""
+    """Decompresses batches within the limits."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -192,7 +192,7 @@ def _whole(raw: Raw, position: int, last: int | None, reason: Reason, at_ms: int
 
 
 class Read(NamedTuple):
-    """One record read here; what the client's own record has, as far as it is asked for."""
+    """A record that was parsed here, with those attributes of the client's record that are used."""
 
     offset: int
     timestamp: int
@@ -203,7 +203,7 @@ class Read(NamedTuple):
 
 
 def one_by_one(opened: Opened, position: int) -> Iterator[Read | UnreadableRecords]:
-    """The records from `position` on, each broken one as what it is; where some are missing, all that is left as one."""
+    """The records from `position` on, with invalid ones as UnreadableRecords; if some are missing, the rest as one of them."""
     body, at, offset, end = opened.body, 0, opened.sealed.base_offset, opened.sealed.next_offset
     if not opened.sealed.is_dense:
         if position < end:

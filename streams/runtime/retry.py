@@ -21,7 +21,7 @@ async def retry_until_available(
     observer: Observer,
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> T:
-    """Returns the result of `work`, however often it raises RetryLater first. The stall watchdog ends what never succeeds."""
+    """Repeats `work` while it raises RetryLater; returns its result. The stall watchdog ends work that never succeeds."""
     attempt = 0
     while True:
         try:

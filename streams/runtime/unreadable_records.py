@@ -1,4 +1,4 @@
-"""Bytes that the transport could not parse as records, kept as they are in the log: in quarantine and as dead letters."""
+"""Quarantine records and dead letters of bytes that the transport could not parse as records."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TRUNCATED_BYTES = 64 * 1024
 
 
 def quarantine_record(found: UnreadableRecords, topic: str, partition: int) -> Outgoing:
-    """Its record on `vitals.quarantine`, with the first of its bytes. A batch that cannot be opened is one record."""
+    """The record on `vitals.quarantine`, with the first bytes. A batch that cannot be decompressed becomes one record."""
     source = {"topic": topic, "partition": partition, "offset": found.first_offset, "index": 0}
     if found.offset > found.first_offset:
         source["last_offset"] = found.offset
@@ -34,6 +34,6 @@ def quarantine_record(found: UnreadableRecords, topic: str, partition: int) -> O
 
 
 def dead_letter_of(found: UnreadableRecords, destination: TopicSpec, topic: str, partition: int) -> Outgoing:
-    """Its dead letter: the bytes as they are in the log, at most `record_batches.KEPT_BYTES` of them."""
+    """The dead letter: the bytes as they are in the log, at most `record_batches.KEPT_BYTES`."""
     record = Record(found.first_offset, found.timestamp_ms, found.key, found.raw, ())
     return dead_letter(destination, topic, partition, record, found.reason)

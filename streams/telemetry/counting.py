@@ -1,4 +1,4 @@
-"""What the telemetry role counts: the outcome of every reading, the windows, and how far the open ones lag."""
+"""Metrics of the telemetry role: outcomes of readings, windows, and the age of open windows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streams.telemetry.kernel.partition import Closed, Ingested, PartitionKernel
 
 
 class TelemetryCounters:
-    """Turns the kernel's results into metrics. A reading is counted once its records are confirmed, or repeatable."""
+    """Turns the kernel's results into metrics. A reading is counted once its records are confirmed or can be repeated."""
 
     def __init__(self, observer: Observer, clock: Clock) -> None:
         self._observer, self._clock = observer, clock
@@ -42,12 +42,12 @@ class TelemetryCounters:
             self._observer.count("readings_total", len(result.late), outcome="late", reason="")
 
     def unreadable(self, reason: Reason) -> None:
-        """Bytes that the transport could make no record of."""
+        """Bytes that the transport could not parse as a record."""
         self._quarantined([reason])
         self.dead_letter(reason)
 
     def dead_letter(self, code: str) -> None:
-        """A record that is no reading at all."""
+        """A record that is not a reading."""
         self._observer.count("dead_letters_total", stage="telemetry", code=code)
 
     def closed(self, closed: Closed) -> None:
@@ -63,13 +63,13 @@ class TelemetryCounters:
             self._observer.seconds("measurement_to_window_seconds", max(0.0, (now_ms - window.end_ms) / 1000))
 
     def open_windows(self, kernel: PartitionKernel) -> None:
-        """What is open in a partition, and how old the oldest of it is by the partition's arrival clock."""
+        """The open readings of a partition, and the age of its oldest window by the partition's arrival clock."""
         oldest = kernel.store.oldest_open_end_ms()
         age_s = 0.0 if oldest is None or kernel.arrival_ms == NEVER else (kernel.arrival_ms - oldest) / 1000
         self._gauges(kernel.partition, kernel.store.open_rows, max(0.0, age_s))
 
     def nothing_open(self, partition: int) -> None:
-        """The partition is another worker's now."""
+        """The partition was assigned to another worker."""
         self._gauges(partition, 0, 0)
 
     def _quarantined(self, reasons: Sequence[Reason | str]) -> None:

@@ -12,7 +12,7 @@ Cause = Literal["schedule", "threshold", "change"]
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What is remembered of a series: its patient, the last published slot and value, and whether it is beyond the limits."""
+    """The publishing state of a series: its patient, the last published slot and value, and whether it was outside."""
 
     patient_id: str
     slot: int | None = None
@@ -23,8 +23,8 @@ class Published:
 def decide(policy: Publish, before: Published | None, patient_id: str, start_ms: int, value: float) -> Cause | None:
     """Why this window is published, or None.
 
-    For a new patient on the device nothing is remembered, so the first window is published. Without a policy every window
-    is published on schedule.
+    A new patient on the device has no state, so the first window is published. Without a policy every window is published on
+    schedule.
     """
     if before is not None and before.patient_id != patient_id:
         before = None
@@ -42,7 +42,7 @@ def decide(policy: Publish, before: Published | None, patient_id: str, start_ms:
 def remember(
     policy: Publish, before: Published | None, patient_id: str, start_ms: int, value: float, published: bool
 ) -> Published:
-    """What to remember after this window."""
+    """The publishing state after this window."""
     if before is not None and before.patient_id != patient_id:
         before = None
     slot, last = (before.slot, before.value) if before else (None, None)

@@ -1,4 +1,4 @@
-"""Readings kept out of the chart, as records of `vitals.quarantine` and `vitals.late`."""
+"""Quarantined and late readings as records of `vitals.quarantine` and `vitals.late`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TRUNCATED_BYTES = 64 * 1024
 
 
 def quarantine_record(reading: QuarantinedReading, topic: str, partition: int) -> Outgoing:
-    """The record of a quarantined or late reading, with its bytes as sent; of a huge one with the first of them."""
+    """The record of a quarantined or late reading, with its bytes as sent; a very large reading is truncated."""
     longest = TRUNCATED_BYTES if reading.reason == Reason.OVERSIZED else MAX_COPIED_BYTES
     whole_bytes = len(reading.text) if len(reading.text) > longest else None
     parsed, raw = _as_sent(reading.text) if whole_bytes is None else (None, _base64(reading.text[:TRUNCATED_BYTES]))

@@ -1,1 +1,1 @@
-"""`vitalwire demo`: the whole main job on embedded parts, watched live and checked against what the EHR holds."""
+"""`vitalwire demo`: the whole pipeline on this machine, displayed live and compared with the contents of the EHR."""

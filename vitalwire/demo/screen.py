@@ -1,4 +1,4 @@
-"""The demo on the screen: the ward bed by bed, charted results, readings kept out of the chart and why, and the ledger."""
+"""The demo on the screen: the ward bed by bed, charted results, quarantined readings by reason, and the ledger."""
 
 from __future__ import annotations
 

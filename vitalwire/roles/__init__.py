@@ -1,1 +1,1 @@
-"""Each role's composition: only here do streams meet adapters."""
+"""The composition of each role: the only place that combines streams and adapters."""

@@ -1,4 +1,4 @@
-"""What every role is given: checked configuration, metrics with health, reference data, a producer."""
+"""The context of every role: validated configuration, metrics with health checks, reference data, a producer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The delivery role: what the ledger holds, to every endpoint."""
+"""The delivery role: operations in the ledger to EHRs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EHRs that answer with codes of their own: one file each, named after the kind, with its rules as `DIALECT`. Pure.
+"""EHRs with their own error codes: one file each, named after the kind, with its rules as `DIALECT`. Pure.
 
 A new file is found by its name; no table changes.
 """

@@ -1,4 +1,4 @@
-"""The arrival clock of a partition: append times that never step back, even where a broker's clock does."""
+"""The arrival clock of a partition: append times that never step back, even if a broker's clock does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Closing windows: which are due, what is a repeat, what conflicts, and exact statistics of the rest.
+"""Closing windows: which are due, which readings are duplicates or conflicts, and exact statistics of the rest.
 
 Whoever calls these loops owns the output arrays and makes them large enough: every open row may become a window of its own.
 """

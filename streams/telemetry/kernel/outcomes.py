@@ -1,4 +1,4 @@
-"""What becomes of a row: the codes that the compiled loops write, and the reason each of them has outside the kernel."""
+"""The outcome of a row: the codes that the compiled loops write, and the quarantine reason of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Readings that are kept out of the chart, as the kernel returns them."""
+"""Quarantined and late readings, as the kernel returns them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Readings that are read again: what earlier runs are known to have done with them, so that each has one outcome.
+"""Readings that are read again: their known outcomes in earlier runs, so that each has exactly one outcome.
 
 An earlier run may have quarantined a reading, published its window, or ended while its window was open. The outcome may
 differ now, if the pairings or the configuration have changed since.

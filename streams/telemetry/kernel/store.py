@@ -1,4 +1,4 @@
-"""What the kernel keeps of one partition: state per device, per series (one vital of one device), and the open rows.
+"""The kernel's state of one partition: per device, per series (one vital of one device), and the open rows.
 
 Only compiled loops write the columns; `Store` owns the arrays and grows them between batches, while no loop runs.
 """
