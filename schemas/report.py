@@ -49,6 +49,9 @@ class ReconciliationReport(BaseModel):
     windows_not_published: int
     windows_in_intents: int
     intents: int
+    intents_by_purpose: dict[str, dict[str, int]] = Field(
+        default_factory=dict, description="purpose of the consent → state → operations in the ledger"
+    )
     charted: int
     deferred: int
     failed: int

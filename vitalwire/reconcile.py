@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from adapters.kafka.topic_reader import KafkaTopicReader
+from adapters.reconciliation import reconciliation_store
 from schemas.config import Config
-from schemas.ports.kafka import Stored
+from schemas.ports.kafka import ConsumedRecord
 from schemas.ports.ledger import Ledger
 from schemas.report import ReconciliationReport
 from schemas.topics import READINGS, WINDOWS, TopicSpec
@@ -19,13 +20,13 @@ from vitalwire.settings import Settings
 
 
 class _Topics:
-    """What others send is read within limits; what this system wrote as quickly as can be."""
+    """Readings, which others send, are read within limits; topics of this system without."""
 
     def __init__(self, bootstrap_servers: str, prefix: str) -> None:
         self._own = KafkaTopicReader(bootstrap_servers, prefix=prefix)
         self._sent = BoundedReading(bootstrap_servers, prefix)
 
-    def read(self, topic: TopicSpec) -> Iterable[Stored]:
+    def read(self, topic: TopicSpec) -> Iterable[ConsumedRecord]:
         if topic == READINGS:
             return self._sent.read(topic, self.first_offsets(topic))
         return self._own.read(topic)
@@ -35,8 +36,9 @@ class _Topics:
 
 
 def reconciled(settings: Settings, ledger: Ledger) -> ReconciliationReport:
-    """Count everything anew. Batches are opened as far as the workers open them, where the configuration is at hand."""
+    """Count everything. Batches are decompressed within the workers' limits, if a configuration is given."""
     configured = read_configuration(settings.config_file).config if settings.config_file else Config()
     set_limits(Limits(configured.telemetry.max_record_bytes, configured.telemetry.max_batch_bytes))
     topics = _Topics(settings.bootstrap_servers(), settings.topic_prefix)
-    return reconcile(topics, ledger, WINDOWS.prefixed(settings.topic_prefix))
+    with reconciliation_store() as store:
+        return reconcile(topics, ledger, store, WINDOWS.prefixed(settings.topic_prefix))

@@ -1,4 +1,4 @@
-"""Releasing held operations by a person's order: the order is audited in the transaction that releases."""
+"""Releases held operations on an operator's order; the order is audited in the same transaction."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import NamedTuple
 from adapters.ledger import SqlLedger
 from schemas.audit import Step
 from schemas.operation import Operation, State
-from schemas.ports.ledger import Beside
+from schemas.ports.ledger import OutboxEntries
 
 
 class Order(NamedTuple):
-    """Who wants what released, and why."""
+    """What to release, who ordered it, and why."""
 
     operation_ids: Sequence[str]
     actor: str
@@ -20,11 +20,11 @@ class Order(NamedTuple):
 
 
 def release(ledger: SqlLedger, order: Order) -> list[str]:
-    """The ids that were held and are free now. Whoever publishes the outbox puts the order on `audit.events`."""
+    """The ids that were held and are released. The outbox publishes the order on `audit.events`."""
     named = (ledger.operation(operation_id) for operation_id in order.operation_ids)
     held = [operation for operation in named if operation is not None and operation.state is State.HELD]
-    beside = {operation.operation_id: Beside("operator", [_step(operation, order)]) for operation in held}
-    return ledger.release(list(beside), beside)
+    entries = {operation.operation_id: OutboxEntries("operator", [_step(operation, order)]) for operation in held}
+    return ledger.release(list(entries), entries)
 
 
 def _step(operation: Operation, order: Order) -> Step:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from schemas.errors import RetryLater
-from schemas.ports.kafka import Reached
+from schemas.ports.kafka import GroupPosition
 
 _ANSWER_S = 10.0
 
 
-def group_offsets(bootstrap: str, group: str, topic: str) -> dict[int, Reached]:
+def group_offsets(bootstrap: str, group: str, topic: str) -> dict[int, GroupPosition]:
     """partition → what was committed, then its end. RetryLater when the broker is away."""
     consumer = Consumer(
         {"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False, "log_level": 3}
@@ -30,10 +30,10 @@ def _partitions(consumer: Consumer, topic: str) -> list[int]:
     return sorted(told.partitions)
 
 
-def _reached(consumer: Consumer, at: TopicPartition) -> Reached:
+def _reached(consumer: Consumer, at: TopicPartition) -> GroupPosition:
     """The end is asked last, so that it is never before what was committed."""
     committed = consumer.committed([at], _ANSWER_S)[0]
     if committed.error:
         raise KafkaException(committed.error)
     _, end = consumer.get_watermark_offsets(at, _ANSWER_S)
-    return Reached(committed.offset if committed.offset >= 0 else None, end)
+    return GroupPosition(committed.offset if committed.offset >= 0 else None, end)

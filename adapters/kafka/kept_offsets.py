@@ -7,7 +7,7 @@ import asyncio
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from schemas.errors import RetryLater
-from schemas.ports.kafka import Kept
+from schemas.ports.kafka import PartitionOffsets
 
 _ANSWER_S = 10.0
 
@@ -24,11 +24,11 @@ class KeptOffsets:
         }
         self._topic = topic
 
-    async def load(self, partition: int) -> Kept:
+    async def load(self, partition: int) -> PartitionOffsets:
         """As it is now. RetryLater when the broker is away."""
         return await asyncio.to_thread(self._load, partition)
 
-    def _load(self, partition: int) -> Kept:
+    def _load(self, partition: int) -> PartitionOffsets:
         consumer, at = Consumer(self._settings), TopicPartition(self._topic, partition)
         try:
             committed = _committed(consumer, at)
@@ -37,7 +37,7 @@ class KeptOffsets:
             raise RetryLater(f"the offsets of {self._topic} could not be read ({error.args[0].name()})") from None
         finally:
             consumer.close()
-        return Kept(committed, first)
+        return PartitionOffsets(committed, first)
 
 
 def _committed(consumer: Consumer, at: TopicPartition) -> int | None:

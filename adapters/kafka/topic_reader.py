@@ -9,7 +9,7 @@ from typing import Any
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.errors import RetryLater
-from schemas.ports.kafka import Stored
+from schemas.ports.kafka import ConsumedRecord
 from schemas.topics import TopicSpec
 
 _CHUNK = 10_000
@@ -33,7 +33,9 @@ class KafkaTopicReader:
             "log_level": 3,
         } | (extra or {})
 
-    def read(self, topic: TopicSpec, partition: int | None = None, since_ms: int | None = None) -> Iterator[Stored]:
+    def read(
+        self, topic: TopicSpec, partition: int | None = None, since_ms: int | None = None
+    ) -> Iterator[ConsumedRecord]:
         """Every record (dated `since_ms` or later), of one partition or all, up to its end. RetryLater if Kafka is away."""
         consumer = Consumer(self._settings)
         try:
@@ -95,7 +97,7 @@ def _dated(consumer: Consumer, places: list[TopicPartition], since_ms: int) -> l
     return list(consumer.offsets_for_times(asked, _ANSWER_S))
 
 
-def _read(consumer: Consumer, places: list[TopicPartition]) -> Iterator[Stored]:
+def _read(consumer: Consumer, places: list[TopicPartition]) -> Iterator[ConsumedRecord]:
     """A partition ends where a fetch finds its end: the embedded broker's ListOffsets leaves its last batch out."""
     left = {place.partition for place in places}
     consumer.assign(places)
@@ -110,7 +112,7 @@ def _read(consumer: Consumer, places: list[TopicPartition]) -> Iterator[Stored]:
             if _is_end(message):
                 left.discard(message.partition())
             elif message.partition() in left:
-                yield Stored(
+                yield ConsumedRecord(
                     message.partition(), message.offset(), message.key(), message.value(), message.timestamp()[1]
                 )
 

@@ -132,7 +132,7 @@ def _prepare_sqlite(connection: SqliteConnection, _record: object) -> None:
 
 
 def _write_ahead(connection: SqliteConnection) -> None:
-    """Several processes may open a new database at once; this one pragma does not wait for the others by itself."""
+    """Several processes may open a new database at once; this one pragma does not wait for the others."""
     deadline = monotonic() + _WRITE_AHEAD_S
     while True:
         try:

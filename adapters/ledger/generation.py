@@ -1,4 +1,4 @@
-"""The mark of a SQLite ledger: random, new whenever a worker takes the ledger up, in the file and in another beside it.
+"""The mark of a SQLite ledger: random, new whenever a worker takes the ledger over, in the file and in another beside it.
 
 A copy restored later has a mark of before, which the file beside it no longer knows. Once the mark is in the file itself, and
 no longer in its log alone, that is noted beside it too: from then on a log next to a file with another mark is not its own.
@@ -27,19 +27,19 @@ Look = Callable[[Connection], tuple[str, Collection[str]]]
 
 
 class SqliteGuard:
-    """Every new session must be with the file that was taken up, or was taken up again since by another worker."""
+    """Every new session must be with the file that was taken over, or was taken over since by another worker."""
 
     def __init__(self, engine: Engine, ended: Ended) -> None:
         self._beside = Path(f"{engine.url.database}.mark")
         self._ended = ended
         self._engine = engine
-        self._taken_up = False
+        self._taken_over = False
         event.listen(engine, "connect", self._connected)
 
     @contextmanager
-    def taking_up(self) -> Iterator[Look]:
-        """Gives what tells a ledger's new mark, and the marks it may have had: both stand there until it is committed."""
-        self._taken_up = False
+    def taking_over(self) -> Iterator[Look]:
+        """Yields a function that reads the new mark and those that the ledger may have had: all are listed until the commit."""
+        self._taken_over = False
         with _locked(self._beside, fcntl.LOCK_EX) as marks:
             known, fresh = _read(marks), secrets.token_hex(16)
 
@@ -50,7 +50,7 @@ class SqliteGuard:
 
             yield look
             _write(marks, {fresh, _IN_FILE + fresh} if self._emptied_log() else {fresh})
-        self._taken_up = True
+        self._taken_over = True
 
     def _emptied_log(self) -> bool:
         """Whether all of the log was copied into the file; another worker that is writing may prevent it."""
@@ -59,10 +59,10 @@ class SqliteGuard:
         return bool(busy == 0 and logged == copied >= 0)
 
     def confirmed(self, _log_bytes: int) -> None:
-        """A file's log tells nothing."""
+        """The log of a file says nothing about earlier commits."""
 
     def _connected(self, connection: sqlite3.Connection, _record: object) -> None:
-        if not self._taken_up:
+        if not self._taken_over:
             return
         try:
             with _locked(self._beside, fcntl.LOCK_SH) as marks:

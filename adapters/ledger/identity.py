@@ -1,6 +1,6 @@
-"""Which database a ledger is in, so that a failover, a restored backup or a copy is told from the one known.
+"""Which database a ledger is in, so that a failover, a restored backup or a copy is distinguished from the known one.
 
-PostgreSQL: the cluster, its timeline (a promotion begins a new one), the database, and the table (a restore makes it anew).
+PostgreSQL: the cluster, its timeline (a promotion begins a new one), the database, and the table (a restore creates it again).
 A SQLite file has none of these; adapters/ledger/generation.py gives it a mark.
 """
 
@@ -23,7 +23,7 @@ IDENTITY = (
 )
 EXCHANGED = (
     "the ledger's database is not the one this worker began with, or it went back: a failover or a restored backup."
-    " Start the worker again: it takes the ledger up anew"
+    " Start the worker again: it takes the ledger over"
 )
 VERSION_BEFORE = "version before"
 """In place of an identity in a ledger of a version that knew none: it is not exchanged, and has no positions yet."""
@@ -37,7 +37,7 @@ def stop(why: str) -> None:
 
 
 class PostgresGuard:
-    """Every new session must be with the database that was taken up, with all that was confirmed to this process.
+    """Every new session must be with the database that was taken over, with all that was confirmed to this process.
 
     What a session finds exchanged ends the process, by `ended`, before the session is used.
     """
@@ -45,22 +45,22 @@ class PostgresGuard:
     def __init__(self, engine: Engine, ended: Ended) -> None:
         self._engine = engine
         self._ended = ended
-        self._taken_up: str | None = None
+        self._taken_over: str | None = None
         self._confirmed_bytes = 0
         event.listen(engine, "connect", self._connected)
 
     @contextmanager
-    def taking_up(self) -> Iterator[Callable[[Connection], tuple[str, Collection[str]]]]:
-        """Gives what tells the identity, and those it may have had. Sessions made before are not used again."""
+    def taking_over(self) -> Iterator[Callable[[Connection], tuple[str, Collection[str]]]]:
+        """Yields a function that reads the identity and those that it may have had. Earlier sessions are not used again."""
         seen: list[str] = []
-        self._taken_up, self._confirmed_bytes = None, 0
+        self._taken_over, self._confirmed_bytes = None, 0
 
         def look(db: Connection) -> tuple[str, Collection[str]]:
             seen.append(str(db.exec_driver_sql(IDENTITY).one()[0]))
             return seen[-1], seen
 
         yield look
-        self._taken_up = seen[-1]
+        self._taken_over = seen[-1]
         self._engine.dispose()
 
     def confirmed(self, log_bytes: int) -> None:
@@ -68,18 +68,18 @@ class PostgresGuard:
         self._confirmed_bytes = max(self._confirmed_bytes, log_bytes)
 
     def _connected(self, connection: psycopg.Connection[Any], _record: object) -> None:
-        if self._taken_up is None:
+        if self._taken_over is None:
             return
         confirmed_bytes = self._confirmed_bytes
         try:
             identity, flushed_bytes = connection.execute(IDENTITY).fetchone() or ("", 0)
             connection.rollback()
-            if identity == self._taken_up and flushed_bytes < confirmed_bytes:
+            if identity == self._taken_over and flushed_bytes < confirmed_bytes:
                 connection.execute(_GONE_BACK)
                 connection.commit()
         except psycopg.Error as error:
             connection.close()
             raise RetryLater(f"the ledger's database does not answer ({type(error).__name__})") from None
-        if identity != self._taken_up or flushed_bytes < confirmed_bytes:
+        if identity != self._taken_over or flushed_bytes < confirmed_bytes:
             connection.close()
             self._ended(EXCHANGED)

@@ -10,7 +10,7 @@ from time import perf_counter
 from schemas.config import LedgerKeeping
 from schemas.operation import Intent, Operation, Outcome, State
 from schemas.ports.kafka import Position
-from schemas.ports.ledger import Beside, Ledger, Parcel, Recorded
+from schemas.ports.ledger import Ledger, OutboxEntries, OutboxRecord, Recorded
 from schemas.ports.observer import Observer
 
 
@@ -25,21 +25,21 @@ class ObservedLedger:
         self,
         intents: Sequence[Intent],
         position: Position | None = None,
-        beside: Callable[[Sequence[Recorded]], Beside] | None = None,
+        entries: Callable[[Sequence[Recorded]], OutboxEntries] | None = None,
     ) -> list[Recorded]:
         """Insert intents, and where they came from."""
         with self._timed("record"):
-            return self._ledger.record(intents, position, beside)
+            return self._ledger.record(intents, position, entries)
 
     def positions(self, topic: str) -> dict[int, int]:
         """partition → from where on to read."""
         with self._timed("positions"):
             return self._ledger.positions(topic)
 
-    def count_removed(self, position: Position, since: int, beside: Callable[[int], Beside]) -> int:
+    def count_removed(self, position: Position, since: int, entries: Callable[[int], OutboxEntries]) -> int:
         """Count what retention removed."""
         with self._timed("count_removed"):
-            return self._ledger.count_removed(position, since, beside)
+            return self._ledger.count_removed(position, since, entries)
 
     def removed_unread(self, topic: str) -> dict[int, int]:
         """partition → what retention removed unread."""
@@ -51,15 +51,15 @@ class ObservedLedger:
         with self._timed("claim"):
             return self._ledger.claim(endpoint, limit, lease_s)
 
-    def settle(self, outcomes: Mapping[str, Outcome], beside: Mapping[str, Beside] | None = None) -> list[str]:
+    def settle(self, outcomes: Mapping[str, Outcome], claimed: Mapping[str, Operation] | None = None) -> list[str]:
         """Write what became of it."""
         with self._timed("settle"):
-            return self._ledger.settle(outcomes, beside)
+            return self._ledger.settle(outcomes, claimed)
 
-    def readdress(self, operation_id: str, fence: int, intent: Intent, beside: Beside | None = None) -> bool:
+    def readdress(self, operation_id: str, fence: int, intent: Intent, entries: OutboxEntries | None = None) -> bool:
         """Store the patient's corrected id at the endpoint."""
         with self._timed("readdress"):
-            return self._ledger.readdress(operation_id, fence, intent, beside)
+            return self._ledger.readdress(operation_id, fence, intent, entries)
 
     def operation(self, operation_id: str) -> Operation | None:
         """One operation."""
@@ -71,21 +71,26 @@ class ObservedLedger:
         with self._timed("states"):
             return self._ledger.states()
 
-    def tidy(self, keeping: LedgerKeeping) -> bool:
+    def purge_expired(self, keeping: LedgerKeeping) -> bool:
         """Forget what is old enough."""
         with self._timed("tidy"):
-            return self._ledger.tidy(keeping)
+            return self._ledger.purge_expired(keeping)
 
-    def source_ids(self) -> set[str]:
-        """Every window_id that stands in an intent."""
-        with self._timed("source_ids"):
-            return self._ledger.source_ids()
+    def states_by_purpose(self) -> dict[str, dict[State, int]]:
+        """purpose → state → count."""
+        with self._timed("states"):
+            return self._ledger.states_by_purpose()
 
-    def name(self, *parts: str) -> str:
+    def window_ids(self, after: int = 0, limit: int = 10_000) -> list[tuple[int, list[str]]]:
+        """A page of the window_ids of intents."""
+        with self._timed("window_ids"):
+            return self._ledger.window_ids(after, limit)
+
+    def keyed_hash(self, *parts: str) -> str:
         """How the ledger calls a patient or a device."""
-        return self._ledger.name(*parts)
+        return self._ledger.keyed_hash(*parts)
 
-    def charted(
+    def list_charted(
         self,
         *,
         device: str | None = None,
@@ -97,39 +102,43 @@ class ObservedLedger:
     ) -> list[Operation]:
         """Succeeded operations of a device or patient."""
         with self._timed("charted"):
-            return self._ledger.charted(
+            return self._ledger.list_charted(
                 device=device, patient=patient, first=first, last=last, after=after, limit=limit
             )
 
-    def reviewed(self, kind: str) -> dict[str, str]:
+    def reviewed_fingerprints(self, kind: str) -> dict[str, str]:
         """name → fingerprint of what was reviewed."""
         with self._timed("reviewed"):
-            return self._ledger.reviewed(kind)
+            return self._ledger.reviewed_fingerprints(kind)
 
-    def mark_reviewed(self, kind: str, fingerprints: Mapping[str, str | None], beside: Beside | None = None) -> None:
+    def mark_reviewed(
+        self, kind: str, fingerprints: Mapping[str, str | None], entries: OutboxEntries | None = None
+    ) -> None:
         """Remember what was reviewed."""
         with self._timed("mark_reviewed"):
-            self._ledger.mark_reviewed(kind, fingerprints, beside)
+            self._ledger.mark_reviewed(kind, fingerprints, entries)
 
-    def report_once(self, kind: str, besides: Mapping[str, tuple[str, Beside]]) -> list[str]:
-        """Remember names that are not known yet, and tell of each."""
+    def report_once(self, kind: str, reports: Mapping[str, tuple[str, OutboxEntries]]) -> list[str]:
+        """Store names that are not known yet and write their entries."""
         with self._timed("tell_once"):
-            return self._ledger.report_once(kind, besides)
+            return self._ledger.report_once(kind, reports)
 
-    def waiting_s(self) -> float | None:
+    def oldest_outbox_age_s(self) -> float | None:
         """How long the oldest record of the outbox has waited."""
         with self._timed("waiting"):
-            return self._ledger.waiting_s()
+            return self._ledger.oldest_outbox_age_s()
 
-    def outbox(self, holder: str, limit: int, lease_s: float, without: Collection[str] = ()) -> list[Parcel]:
+    def lease_outbox(
+        self, holder: str, limit: int, lease_s: float, without: Collection[str] = ()
+    ) -> list[OutboxRecord]:
         """The first records of the outbox."""
         with self._timed("outbox"):
-            return self._ledger.outbox(holder, limit, lease_s, without)
+            return self._ledger.lease_outbox(holder, limit, lease_s, without)
 
-    def sent(self, ids: Collection[int]) -> None:
+    def confirm_sent(self, ids: Collection[int]) -> None:
         """Kafka confirmed these."""
         with self._timed("sent"):
-            self._ledger.sent(ids)
+            self._ledger.confirm_sent(ids)
 
     @contextmanager
     def _timed(self, call: str) -> Iterator[None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from base64 import b64decode, b64encode
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -22,39 +22,38 @@ from adapters.ledger.tables import chains, outbox, outbox_lease
 from schemas.audit import Link, Step, chained
 from schemas.instants import from_epoch_us
 from schemas.ports.kafka import Outgoing
-from schemas.ports.ledger import Beside, Parcel
+from schemas.ports.ledger import OutboxEntries, OutboxRecord
 from schemas.topics import ALL, AUDIT
 
 _OWNER = "outbox"
 _TOPICS = {topic.name: topic for topic in ALL}
 
 
-def write(db: Connection, seal: Seal, now_us: int, besides: Iterable[Beside]) -> None:
-    """Put records and audit events into the outbox, in the order given."""
-    besides = list(besides)
-    tenants = {_key(_storable(step).tenant_id) for beside in besides for step in beside.steps}
+def write(db: Connection, seal: Seal, now_us: int, entries: Sequence[OutboxEntries]) -> None:
+    """Write records and audit events to the outbox, in the order given."""
+    tenants = {_key(_storable(step).tenant_id) for one in entries for step in one.steps}
     links = {key: _locked(db, key) for key in sorted(tenants)}
-    going: list[Outgoing] = []
-    for beside in besides:
-        going += beside.records
-        for step in map(_storable, beside.steps):
+    outgoing: list[Outgoing] = []
+    for one in entries:
+        outgoing += one.records
+        for step in map(_storable, one.steps):
             key = _key(step.tenant_id)
-            event, links[key] = chained(step, links[key], beside.role, from_epoch_us(now_us))
-            going.append(Outgoing(AUDIT, event.tenant_id.encode(), event.model_dump_json().encode()))
-    for part in parts(going):
+            event, links[key] = chained(step, links[key], one.role, from_epoch_us(now_us))
+            outgoing.append(Outgoing(AUDIT, event.tenant_id.encode(), event.model_dump_json().encode()))
+    for part in parts(outgoing):
         db.execute(insert(outbox), [_row(record, now_us, seal) for record in part])
     for key, link in links.items():
-        told = {"number": link.number, "hash": link.previous}
-        db.execute(update(chains).where(chains.c.tenant == key).values(told))
+        end = {"number": link.number, "hash": link.previous}
+        db.execute(update(chains).where(chains.c.tenant == key).values(end))
 
 
-def begin_chains_anew(db: Connection) -> None:
-    """After the ledger went back: what it would chain next was perhaps chained before. New writers, new chains."""
+def restart_chains(db: Connection) -> None:
+    """After the ledger went back, its next events may have been chained before: new writers begin new chains."""
     db.execute(delete(chains))
 
 
-def waiting(db: Connection, now_us: int) -> float | None:
-    """How long the oldest record has waited, in seconds; None when nothing waits. Locks nothing."""
+def oldest_age_s(db: Connection, now_us: int) -> float | None:
+    """The age of the oldest record; None when there is none. Locks nothing."""
     oldest = select(outbox.c.created_us).where(~outbox.c.unreadable).order_by(outbox.c.id).limit(1)
     created_us = db.execute(oldest).scalar_one_or_none()
     return None if created_us is None else max(now_us - created_us, 0) / 1_000_000
@@ -67,10 +66,10 @@ class Lease(NamedTuple):
     lease_s: float
 
 
-def take(
+def lease_records(
     db: Connection, seal: Seal, now_us: int, lease: Lease, limit: int, without: Collection[str] = ()
-) -> list[Parcel]:
-    """The first records, those of some topics left out, for whoever holds the lease; nobody else gets any until it ends."""
+) -> list[OutboxRecord]:
+    """The first records, except those of some topics, for the holder of the lease; no other gets any until it ends."""
     if not _leased(db, now_us, *lease):
         return []
     wanted = select(outbox).where(~outbox.c.unreadable, outbox.c.topic.not_in(without))
@@ -79,17 +78,17 @@ def take(
     damaged = [row_id for row_id, record in opened.items() if record is None]
     if damaged:
         db.execute(update(outbox).where(outbox.c.id.in_(damaged)).values(unreadable=True))
-    return [Parcel(row_id, record) for row_id, record in opened.items() if record is not None]
+    return [OutboxRecord(row_id, record) for row_id, record in opened.items() if record is not None]
 
 
-def sent(db: Connection, ids: Collection[int]) -> None:
-    """Kafka confirmed these."""
+def confirm_sent(db: Connection, ids: Collection[int]) -> None:
+    """Delete records that Kafka has confirmed."""
     for part in parts(sorted(ids)):
         db.execute(delete(outbox).where(outbox.c.id.in_(part)))
 
 
 def _locked(db: Connection, key: str) -> Link:
-    """Where the chain stands, locked until the commit; a chain that has not begun gets a writer of its own."""
+    """The end of the chain, locked until the commit; a new chain gets a writer of its own."""
     fresh = upsert(db, chains).values(tenant=key, writer=f"ledger-{os.urandom(8).hex()}", number=0)
     lock = fresh.on_conflict_do_update(index_elements=[chains.c.tenant], set_={"tenant": fresh.excluded.tenant})
     row = db.execute(lock.returning(chains.c.writer, chains.c.number, chains.c.hash)).one()
@@ -104,9 +103,9 @@ def _leased(db: Connection, now_us: int, holder: str, lease_s: float) -> bool:
 
 
 def _storable(step: Step) -> Step:
-    named = (step.operation_id, step.endpoint, step.source, step.reason, step.actor)
-    said = (None if text is None else storable(text) for text in named)
-    return Step(storable(step.tenant_id), step.action, step.outcome, *said)
+    names = (step.operation_id, step.endpoint, step.source, step.reason, step.actor)
+    texts = (None if text is None else storable(text) for text in names)
+    return Step(storable(step.tenant_id), step.action, step.outcome, *texts)
 
 
 def _key(tenant_id: str) -> str:
@@ -114,25 +113,25 @@ def _key(tenant_id: str) -> str:
 
 
 def _row(record: Outgoing, now_us: int, seal: Seal) -> dict[str, Any]:
-    said = {
+    content = {
         "key": b64encode(record.key).decode(),
         "value": None if record.value is None else b64encode(record.value).decode(),
         "headers": [(name, b64encode(value).decode()) for name, value in record.headers],
         "partition": record.partition,
     }
-    sealed = seal.close(orjson.dumps(said), _OWNER)
+    sealed = seal.close(orjson.dumps(content), _OWNER)
     return {"topic": record.topic.name, "record": sealed, "created_us": now_us, "unreadable": False}
 
 
 def _record(topic: str, content: bytes | None) -> Outgoing | None:
     if content is None or topic not in _TOPICS:
         return None
-    said = orjson.loads(content)
-    headers: Sequence[tuple[str, str]] = said["headers"]
+    fields = orjson.loads(content)
+    headers: Sequence[tuple[str, str]] = fields["headers"]
     return Outgoing(
         _TOPICS[topic],
-        b64decode(said["key"]),
-        None if said["value"] is None else b64decode(said["value"]),
-        said["partition"],
+        b64decode(fields["key"]),
+        None if fields["value"] is None else b64decode(fields["value"]),
+        fields["partition"],
         tuple((name, b64decode(value)) for name, value in headers),
     )

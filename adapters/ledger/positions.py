@@ -1,4 +1,4 @@
-"""How far the intents of each partition are durable in this ledger, written with the intents in one transaction."""
+"""How far the intents of each partition are durable in this ledger; written with the intents in one transaction."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from adapters.ledger.tables import ledger_identity, positions
 from schemas.ports.kafka import Position
 
 
-class Place(NamedTuple):
-    """A partition: from where on it must be read, and up to where its results may have been sent before."""
+class StoredPosition(NamedTuple):
+    """Of a partition: the offset to consume from, and the offset before which its results may have been sent."""
 
     next_offset: int
     in_doubt_before: int
 
 
-def places(db: Connection, topic: str) -> dict[int, Place]:
-    """partition → its place."""
+def read_positions(db: Connection, topic: str) -> dict[int, StoredPosition]:
+    """partition → its stored position."""
     wanted = select(positions).where(positions.c.topic == topic)
-    return {row.partition: Place(row.next_offset, row.in_doubt_before) for row in db.execute(wanted)}
+    return {row.partition: StoredPosition(row.next_offset, row.in_doubt_before) for row in db.execute(wanted)}
 
 
-def move(db: Connection, position: Position) -> int | None:
-    """Store the position, never backwards. Gives until when the intents of this transaction must rest, if in doubt."""
+def advance(db: Connection, position: Position) -> int | None:
+    """Store the position, never backwards. Returns until when the intents of this transaction must wait, if in doubt."""
     here = positions.c.topic == position.topic, positions.c.partition == position.partition
     before = db.execute(select(positions.c.next_offset, positions.c.in_doubt_before).where(*here)).one_or_none()
     if before is None or before.next_offset < position.next_offset:
         in_doubt_before = before.in_doubt_before if before else 0
-        put(db, position.topic, {position.partition: Place(position.next_offset, in_doubt_before)})
+        write_positions(db, position.topic, {position.partition: StoredPosition(position.next_offset, in_doubt_before)})
     if before is None or before.next_offset >= before.in_doubt_before:
         return None
     return int(db.execute(select(ledger_identity.c.quiet_until_us)).scalar_one())
 
 
 def count_removed(db: Connection, position: Position, since: int) -> int | None:
-    """Move to the position and count what lies before it as removed, from the stored place on, else from `since`.
+    """Advance to the position and count the records before it as removed, from the stored position, or else from `since`.
 
-    Gives the first offset that was counted; None where another has counted all of it.
+    Returns the first offset that was counted; None where another worker has counted all of them.
     """
     here = positions.c.topic == position.topic, positions.c.partition == position.partition
-    begun = {"topic": position.topic, "partition": position.partition, "next_offset": since, "in_doubt_before": 0}
-    db.execute(upsert(db, positions).on_conflict_do_nothing(), begun)
+    row = {"topic": position.topic, "partition": position.partition, "next_offset": since, "in_doubt_before": 0}
+    db.execute(upsert(db, positions).on_conflict_do_nothing(), row)
     first = int(db.execute(select(positions.c.next_offset).where(*here).with_for_update()).scalar_one())
     if first >= position.next_offset:
         return None
@@ -59,9 +59,11 @@ def removed_unread(db: Connection, topic: str) -> dict[int, int]:
     return {row.partition: row.removed_unread for row in db.execute(wanted)}
 
 
-def put(db: Connection, topic: str, at: Mapping[int, Place]) -> None:
-    """Store places as they are."""
-    rows = [{"topic": topic, "partition": partition, **place._asdict()} for partition, place in sorted(at.items())]
+def write_positions(db: Connection, topic: str, at: Mapping[int, StoredPosition]) -> None:
+    """Store positions as they are."""
+    rows = [
+        {"topic": topic, "partition": partition, **position._asdict()} for partition, position in sorted(at.items())
+    ]
     if not rows:
         return
     fresh = upsert(db, positions)
@@ -70,5 +72,5 @@ def put(db: Connection, topic: str, at: Mapping[int, Place]) -> None:
 
 
 def forget(db: Connection, topic: str, partition: int) -> None:
-    """The topic was made anew: its offsets mean other records."""
+    """Remove the position of a topic that was recreated: its offsets mean other records."""
     db.execute(delete(positions).where(positions.c.topic == topic, positions.c.partition == partition))

@@ -1,4 +1,4 @@
-"""Forgetting what is old enough, a little at a time: first the evidence of each attempt, later the operation itself."""
+"""Deletes what is past its retention, in small batches: the evidence of attempts first, the operations later."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, delete, exists, or_, select
 
 from adapters.ledger import tallies
 from adapters.ledger.ordering_keys import lock
-from adapters.ledger.tables import attempts, lanes, operations
+from adapters.ledger.tables import attempts, operations, ordering_keys
 from schemas.operation import TERMINAL
 
 BATCH = 500
@@ -35,21 +35,23 @@ def _evidence(db: Connection, before_us: int) -> int:
 
 
 def _operations(db: Connection, before_us: int) -> int:
-    """Whole events, with the lanes of patients of whom nothing is left.
+    """Whole events, with the ordering keys of patients who have no operation left.
 
     What was charted stays known for as long as a later result of its event waits: that would be written a second time.
     """
     old = operations.c.settled_us < before_us, operations.c.state.in_(TERMINAL), ~_has_younger(before_us)
     found = db.execute(select(operations.c.event_key).where(*old).order_by(operations.c.settled_us).limit(BATCH)).all()
     of_these = operations.c.event_key.in_({row.event_key for row in found})
-    touched = set(db.execute(select(operations.c.lane).where(of_these).distinct()).scalars())
+    touched = set(db.execute(select(operations.c.ordering_key).where(of_these).distinct()).scalars())
     lock(db, touched)
     # Only under the lock is it sure that no later result has come.
     gone = db.execute(delete(operations).where(of_these, ~_has_younger(before_us)).returning(*_OF)).all()
-    tallies.note(db, [(row.endpoint, row.state, None) for row in gone])
+    tallies.note(db, [tallies.Change(row.endpoint, row.purpose, row.state, None) for row in gone])
     db.execute(delete(attempts).where(attempts.c.operation_id.in_([row.operation_id for row in gone])))
-    left = exists().where(operations.c.lane == lanes.c.lane)
-    db.execute(delete(lanes).where(lanes.c.lane.in_(touched), lanes.c.head.is_(None), ~left))
+    left = exists().where(operations.c.ordering_key == ordering_keys.c.ordering_key)
+    db.execute(
+        delete(ordering_keys).where(ordering_keys.c.ordering_key.in_(touched), ordering_keys.c.head.is_(None), ~left)
+    )
     return len(found)
 
 
@@ -60,4 +62,4 @@ def _has_younger(before_us: int) -> ColumnElement[bool]:
     return exists().where(other.c.event_key == operations.c.event_key, young)
 
 
-_OF = operations.c.operation_id, operations.c.endpoint, operations.c.state
+_OF = operations.c.operation_id, operations.c.endpoint, operations.c.purpose, operations.c.state

@@ -1,4 +1,4 @@
-"""What was charted, by device or patient, and what of the reference data it was compared with."""
+"""Charted operations by device or patient, and the reference data that they were compared with."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from schemas.operation import Operation, State
 
 
 class ChartedQuery(NamedTuple):
-    """Which of the charted: by named device or patient, by span, after a sequence."""
+    """Charted operations by device or patient (keyed hashes), by span, after a sequence."""
 
     device: str | None
     patient: str | None
@@ -27,46 +27,46 @@ class ChartedQuery(NamedTuple):
     limit: int
 
 
-def charted(db: Connection, seal: Seal, asked: ChartedQuery) -> list[Operation]:
-    """Succeeded operations, in order of their sequence; those whose span is not known are left out when a span is asked."""
+def list_charted(db: Connection, seal: Seal, query: ChartedQuery) -> list[Operation]:
+    """Succeeded operations, in order of their sequence; those whose span is not known are left out when a span is query."""
     wanted: Select[tuple[object, ...]] = select(operations).where(
-        operations.c.state == State.SUCCEEDED, operations.c.sequence > asked.after
+        operations.c.state == State.SUCCEEDED, operations.c.sequence > query.after
     )
-    if asked.device is not None:
-        wanted = wanted.where(operations.c.device == asked.device)
-    if asked.patient is not None:
-        wanted = wanted.where(operations.c.lane == asked.patient)
-    if asked.first is not None:
-        wanted = wanted.where(operations.c.last_us >= epoch_us(asked.first))
-    if asked.last is not None:
-        wanted = wanted.where(operations.c.first_us <= epoch_us(asked.last))
-    rows = db.execute(wanted.order_by(operations.c.sequence).limit(asked.limit))
+    if query.device is not None:
+        wanted = wanted.where(operations.c.device == query.device)
+    if query.patient is not None:
+        wanted = wanted.where(operations.c.ordering_key == query.patient)
+    if query.first is not None:
+        wanted = wanted.where(operations.c.last_us >= epoch_us(query.first))
+    if query.last is not None:
+        wanted = wanted.where(operations.c.first_us <= epoch_us(query.last))
+    rows = db.execute(wanted.order_by(operations.c.sequence).limit(query.limit))
     return [operation(row, seal) for row in rows]
 
 
-def fingerprints(db: Connection, kind: str) -> dict[str, str]:
-    """name → what it looked like when it was reviewed."""
+def read_fingerprints(db: Connection, kind: str) -> dict[str, str]:
+    """name → the fingerprint of the record when it was reviewed."""
     rows = db.execute(select(reviewed.c.name, reviewed.c.fingerprint).where(reviewed.c.kind == kind))
     return {name: fingerprint for name, fingerprint in rows}  # noqa: C416 (rows are not pairs to a type checker)
 
 
-def mark_once(db: Connection, kind: str, looked: Mapping[str, str]) -> list[str]:
-    """Remember names that are not known yet; gives those. Of writers at once, one is given each."""
+def mark_once(db: Connection, kind: str, fingerprints: Mapping[str, str]) -> list[str]:
+    """Store names that are not known yet; returns those. Of concurrent writers one gets each name."""
     fresh: list[str] = []
-    for part in parts(sorted(looked.items())):
+    for part in parts(sorted(fingerprints.items())):
         rows = [{"kind": kind, "name": name, "fingerprint": print_} for name, print_ in part]
         write = upsert(db, reviewed).values(rows).on_conflict_do_nothing().returning(reviewed.c.name)
         fresh += db.execute(write).scalars()
     return fresh
 
 
-def mark(db: Connection, kind: str, looked: Mapping[str, str | None]) -> None:
-    """Remember fingerprints; None forgets the name."""
+def mark(db: Connection, kind: str, fingerprints: Mapping[str, str | None]) -> None:
+    """Store fingerprints; None removes the name."""
     fresh = upsert(db, reviewed)
     write = fresh.on_conflict_do_update(
         index_elements=[reviewed.c.kind, reviewed.c.name], set_={"fingerprint": fresh.excluded.fingerprint}
     )
-    for part in parts(sorted(looked.items())):
+    for part in parts(sorted(fingerprints.items())):
         kept = [{"kind": kind, "name": name, "fingerprint": print_} for name, print_ in part if print_ is not None]
         gone = [name for name, print_ in part if print_ is None]
         if kept:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from sqlalchemy import Row
 
@@ -12,24 +12,25 @@ from adapters.ledger import intent_form
 from adapters.ledger.sealing import Seal, joined
 from schemas.instants import epoch_us, from_epoch_us
 from schemas.operation import Intent, Operation, Outcome, Source, State
+from schemas.reference import Purpose
 
 _STATUSES = 1000
 UNREADABLE = "unreadable"
 UNREADABLE_MESSAGE = "The ledger's entry was changed or damaged and cannot be read. It alone is held; see the runbook."
 
 
-class Entry(NamedTuple):
-    """An intent with the names the ledger knows it by."""
+class KeyedIntent(NamedTuple):
+    """An intent with the keys under which the ledger stores it."""
 
     intent: Intent
     operation_id: str
     event_key: str
-    lane: str
+    ordering_key: str
     device: str | None
 
 
 class Attempt(NamedTuple):
-    """One attempt as it was: what was sent, what was answered, what it led to."""
+    """One attempt: request, response and the state it led to."""
 
     attempt: int
     fence: int
@@ -41,19 +42,19 @@ class Attempt(NamedTuple):
     response: bytes | None
 
 
-def entry(intent: Intent, seal: Seal) -> Entry:
-    """Name an intent: its key decides the operation_id, so that the same intent has the same id wherever it is made."""
+def keyed(intent: Intent, seal: Seal) -> KeyedIntent:
+    """The keys of an intent. The operation_id is a hash, so that the same intent has the same id wherever it is built."""
     event = joined(intent.tenant_id, intent.endpoint, intent.resource_type, intent.source.event_id)
-    return Entry(
+    return KeyedIntent(
         intent,
         operation_id=_hash(event + joined(intent.content_hash)),
         event_key=_hash(event),
-        lane=seal.name(intent.tenant_id, intent.endpoint, intent.patient_id),
+        ordering_key=seal.name(intent.tenant_id, intent.endpoint, intent.patient_id),
         device=None if intent.source.device_id is None else seal.name(intent.tenant_id, intent.source.device_id),
     )
 
 
-def operation_row(one: Entry, amends: str | None, now_us: int, seal: Seal) -> dict[str, Any]:
+def operation_row(one: KeyedIntent, amends: str | None, now_us: int, seal: Seal) -> dict[str, Any]:
     """A new operation."""
     intent = one.intent
     return {
@@ -61,11 +62,13 @@ def operation_row(one: Entry, amends: str | None, now_us: int, seal: Seal) -> di
         "event_key": one.event_key,
         "tenant_id": storable(intent.tenant_id),
         "endpoint": intent.endpoint,
-        "lane": one.lane,
+        "ordering_key": one.ordering_key,
         "resource_type": intent.resource_type,
         "source_event_id": storable(intent.source.event_id),
         "content_hash": storable(intent.content_hash),
-        "source_ids": storable(" ".join(intent.source.part_ids)),
+        "source_kind": intent.source.kind,
+        "source_part_ids": storable(" ".join(intent.source.part_ids)),
+        "purpose": intent.purpose,
         "intent": seal.close(intent_form.encode(intent), one.operation_id),
         "state": State.PENDING,
         "attempts": 0,
@@ -79,15 +82,15 @@ def operation_row(one: Entry, amends: str | None, now_us: int, seal: Seal) -> di
 
 
 def intent_of(sealed: bytes, operation_id: str, seal: Seal) -> Intent | None:
-    """What was to be written, or None when the row cannot be read any more."""
+    """The stored intent, or None when it cannot be read any more."""
     content = seal.open(sealed, operation_id)
     return None if content is None else intent_form.decode(content)
 
 
 def operation(row: Row[Any], seal: Seal) -> Operation:
-    """An operation as it stands. One that cannot be read has what the ledger keeps in the clear, and nothing to send."""
+    """An operation. One that cannot be read has only what the ledger stores in the clear, and nothing to send."""
     intent = intent_of(row.intent, row.operation_id, seal)
-    shown = _as_it_stands(row, intent or _unreadable(row))
+    shown = _shown(row, intent or _unreadable(row))
     return shown if intent else shown.model_copy(update={"code": UNREADABLE, "message": UNREADABLE_MESSAGE})
 
 
@@ -98,16 +101,20 @@ def _unreadable(row: Row[Any]) -> Intent:
         patient_id="",
         subject_id="",
         resource_type=row.resource_type,
-        purpose="vitals",
+        purpose=row.purpose if row.purpose in get_args(Purpose) else "vitals",
         scope=UNREADABLE,
-        source=Source(event_id=row.source_event_id, part_ids=row.source_ids.split()),
+        source=Source(
+            kind="command" if row.source_kind == "command" else "window",
+            event_id=row.source_event_id,
+            part_ids=row.source_part_ids.split(),
+        ),
         content_hash=row.content_hash,
         payload={},
         occurred_at=from_epoch_us(row.created_us),
     )
 
 
-def _as_it_stands(row: Row[Any], intent: Intent) -> Operation:
+def _shown(row: Row[Any], intent: Intent) -> Operation:
     return Operation(
         operation_id=row.operation_id,
         sequence=row.sequence,
@@ -130,22 +137,22 @@ def _as_it_stands(row: Row[Any], intent: Intent) -> Operation:
 
 def attempt_row(operation_id: str, attempt: int, outcome: Outcome, now_us: int, seal: Seal) -> dict[str, Any]:
     """The evidence of one attempt."""
-    said = outcome_columns(outcome)
+    columns = outcome_columns(outcome)
     return {
         "operation_id": operation_id,
         "attempt": attempt,
         "fence": outcome.fence,
         "at_us": now_us,
         "state": outcome.state,
-        "http_status": said["http_status"],
-        "code": said["code"],
+        "http_status": columns["http_status"],
+        "code": columns["code"],
         "request": None if outcome.request is None else seal.close(outcome.request, operation_id),
         "response": None if outcome.response is None else seal.close(outcome.response, operation_id),
     }
 
 
-def attempt_seen(row: Row[Any], seal: Seal) -> Attempt:
-    """The evidence again."""
+def attempt_of(row: Row[Any], seal: Seal) -> Attempt:
+    """The evidence, opened."""
     return Attempt(
         attempt=row.attempt,
         fence=row.fence,
@@ -164,7 +171,7 @@ def storable(text: str) -> str:
 
 
 def outcome_columns(outcome: Outcome) -> dict[str, Any]:
-    """What an outcome says of the attempt, whatever an EHR put into it."""
+    """The columns of an outcome, storable whatever an EHR put into it."""
     texts = {"code": outcome.code, "message": outcome.message}
     texts |= {"resource_id": outcome.resource_id, "version": outcome.version}
     status = outcome.http_status

@@ -49,7 +49,7 @@ class Seal:
             return None
 
     def name(self, *parts: str) -> str:
-        """A stable name for these parts that tells nothing of them to whom has no key."""
+        """A stable name for these parts that reveals nothing about them without the key."""
         return hmac.new(self._names, joined(*parts), hashlib.sha256).hexdigest()[:32]
 
 

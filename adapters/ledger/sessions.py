@@ -40,13 +40,13 @@ def _require(connection: psycopg.Connection[Any], _record: object) -> None:
         connection.close()
         raise RetryLater(f"the ledger's database does not answer ({type(error).__name__})") from None
     try:
-        _judge(Session(*(row or ())))
+        _require_lasting(Session(*(row or ())))
     except BaseException:
         connection.close()
         raise
 
 
-def _judge(session: Session) -> None:
+def _require_lasting(session: Session) -> None:
     if session.in_recovery or session.read_only:
         raise RetryLater("the ledger's database takes no writes: a standby, or a primary that was demoted")
     for setting in ("synchronous_commit", "fsync"):

@@ -1,4 +1,4 @@
-"""Settling: what became of claimed operations, each with its evidence, and only from whoever holds the claim."""
+"""Settling: the outcomes of claimed operations with their evidence, accepted only from the holder of the claim."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, case, func, insert, or_, select, update
 
 from adapters.ledger import intent_form, tallies
-from adapters.ledger.ordering_keys import attempted, find_heads, lock, parts
+from adapters.ledger.ordering_keys import find_heads, keys_and_attempts, lock, parts
 from adapters.ledger.rows import attempt_row, intent_of, outcome_columns
 from adapters.ledger.sealing import Seal
 from adapters.ledger.tables import attempts, operations
 from schemas.errors import Unsafe
 from schemas.operation import ABSENT, TERMINAL, Intent, Outcome, State
-from schemas.ports.ledger import Beside
 
 STALE = "stale_claim"
 UNSTORABLE = "unstorable_answer"
@@ -24,20 +23,24 @@ _LEASED = (State.IN_PROGRESS, State.UNKNOWN)
 
 
 class _Claim(NamedTuple):
-    """How an operation's claims stand, read under its lane's lock."""
+    """An operation's latest claim, read under the lock of its ordering key."""
 
-    lane: str
+    ordering_key: str
     attempt: int
     fence: int
     answered: int
     state: str
     endpoint: str
+    purpose: str
+
+    def change(self, after: State) -> tallies.Change:
+        return tallies.Change(self.endpoint, self.purpose, self.state, after)
 
     def is_held_by(self, fence: int) -> bool:
         return self.answered < fence == self.fence and self.state in _LEASED
 
     def is_repeat(self, fence: int) -> bool:
-        """The outcome is here already: its commit was not acknowledged, and it is told again."""
+        """The outcome was written already: its commit was not acknowledged, and the worker repeats it."""
         return 0 < fence == self.answered
 
 
@@ -51,49 +54,43 @@ class Settled(NamedTuple):
 def settle(db: Connection, seal: Seal, now_us: int, outcomes: Mapping[str, Outcome]) -> Settled:
     """Write outcomes and evidence. An outcome under a fence that has passed is kept as evidence only."""
     claims = _claims(db, outcomes)
-    told = {key: outcomes[key] for key in claims if not claims[key].is_repeat(outcomes[key].fence)}
-    stale = [key for key, outcome in told.items() if not claims[key].is_held_by(outcome.fence)]
-    valid = {key: outcome for key, outcome in told.items() if key not in set(stale)}
-    evidence = valid | {key: told[key].model_copy(update={"code": STALE}) for key in stale}
+    first = {key: outcomes[key] for key in claims if not claims[key].is_repeat(outcomes[key].fence)}
+    stale = [key for key, outcome in first.items() if not claims[key].is_held_by(outcome.fence)]
+    valid = {key: outcome for key, outcome in first.items() if key not in set(stale)}
+    evidence = valid | {key: first[key].model_copy(update={"code": STALE}) for key in stale}
     if evidence:
         rows = [attempt_row(key, claims[key].attempt, outcome, now_us, seal) for key, outcome in evidence.items()]
         db.execute(insert(attempts), rows)
     if valid:
         db.execute(_SETTLE, [_change(key, outcome, now_us) for key, outcome in valid.items()])
-        find_heads(db, {claims[key].lane for key in valid})
-        tallies.note(db, [(claims[key].endpoint, claims[key].state, one.state) for key, one in valid.items()])
+        find_heads(db, {claims[key].ordering_key for key in valid})
+        tallies.note(db, [claims[key].change(one.state) for key, one in valid.items()])
     return Settled(sorted(valid), sorted(stale))
 
 
 def unstorable(outcome: Outcome) -> Outcome:
-    """In place of an outcome that the database does not take: a person must look, for it may have been written."""
+    """Replaces an outcome that the database cannot store: it is held for review, for it may have been written."""
     message = _UNSTORABLE_MESSAGE
     return Outcome(state=State.HELD, fence=outcome.fence, code=UNSTORABLE, message=message, in_doubt=True)
 
 
-def told_unstorable(beside: Beside) -> Beside:
-    """What goes out with it instead."""
-    steps = [step._replace(action="operation.held", outcome="failure", reason=UNSTORABLE) for step in beside.steps]
-    return Beside(beside.role, steps)
-
-
 def release(db: Connection, seal: Seal, now_us: int, operation_ids: Collection[str]) -> list[str]:
-    """Free held operations; gives the ids of those that were held, and leaves all others alone.
+    """Release held operations; returns the ids of those that were held. Others are not changed.
 
     One that may have been written becomes `unknown`, to be searched for; one that a search did not find, and all others,
     `pending`. One that is overtaken by a write under way waits for that write's lease: at most one a patient.
     """
     claims = _claims(db, operation_ids)
-    freed: dict[str, State] = {}
+    released: dict[str, State] = {}
     for part in parts(sorted(claims)):
-        freed |= {key: State(state) for key, state in db.execute(_RELEASE, {"ids": part, "now_us": now_us})}
-    history = {key: Outcome(state=state, fence=claims[key].fence, code="released") for key, state in freed.items()}
+        released |= {key: State(state) for key, state in db.execute(_RELEASE, {"ids": part, "now_us": now_us})}
+    history = {key: Outcome(state=state, fence=claims[key].fence, code="released") for key, state in released.items()}
     if history:
         rows = [attempt_row(key, claims[key].attempt, noted, now_us, seal) for key, noted in history.items()]
         db.execute(insert(attempts), rows)
-    find_heads(db, {claims[key].lane for key in freed})
-    tallies.note(db, [(claims[key].endpoint, State.HELD, state) for key, state in freed.items()])
-    return sorted(freed)
+    find_heads(db, {claims[key].ordering_key for key in released})
+    tallies.note(db, [claims[key].change(state) for key, state in released.items()])
+    return sorted(released)
 
 
 def readdress(db: Connection, seal: Seal, now_us: int, operation_id: str, fence: int, intent: Intent) -> bool:
@@ -110,7 +107,7 @@ def readdress(db: Connection, seal: Seal, now_us: int, operation_id: str, fence:
     known = intent_of(row.intent, operation_id, seal)
     if known is None:
         return False
-    if _stays(known) != _stays(intent):
+    if _identity(known) != _identity(intent):
         raise Unsafe("an operation may be given the patient's corrected id, and nothing else of another intent")
     sealed = seal.close(intent_form.encode(intent), operation_id)
     db.execute(update(operations).where(*unsent).values(intent=sealed))
@@ -119,15 +116,15 @@ def readdress(db: Connection, seal: Seal, now_us: int, operation_id: str, fence:
     return True
 
 
-def _stays(intent: Intent) -> dict[str, Any]:
+def _identity(intent: Intent) -> dict[str, Any]:
     return intent.model_dump(exclude={"subject_id", "payload"})
 
 
 def _claims(db: Connection, wanted: Collection[str]) -> dict[str, _Claim]:
-    """operation_id → its claims, with the lanes locked."""
-    lock(db, {lane for lane, _ in attempted(db, wanted).values()})
+    """operation_id → its latest claim, with the ordering keys locked."""
+    lock(db, {ordering_key for ordering_key, _ in keys_and_attempts(db, wanted).values()})
     c = operations.c
-    columns = c.lane, c.attempts, c.fence, c.answered, c.state, c.endpoint
+    columns = c.ordering_key, c.attempts, c.fence, c.answered, c.state, c.endpoint, c.purpose
     found: dict[str, _Claim] = {}
     for part in parts(sorted(wanted)):
         rows = db.execute(select(c.operation_id, *columns).where(c.operation_id.in_(part)))
@@ -156,7 +153,7 @@ _SETTLE = (
 _under_way = operations.alias()
 _lease_end = (
     select(func.max(_under_way.c.due_us))
-    .where(_under_way.c.lane == operations.c.lane, _under_way.c.state.in_(_LEASED))
+    .where(_under_way.c.ordering_key == operations.c.ordering_key, _under_way.c.state.in_(_LEASED))
     .scalar_subquery()
 )
 _surely_absent = func.coalesce(operations.c.code, "") == ABSENT

@@ -1,7 +1,7 @@
-"""`schemas.ports.Ledger` over SQL: one insert an intent, one claim a patient, every attempt kept.
+"""`schemas.ports.ledger.Ledger` over SQL: one insert an intent, one claim a patient, every attempt stored.
 
-Order and exclusion both rest on `lanes`: a writer locks a patient's lane before it looks at the patient's operations, so
-that what it concludes from them still holds when it commits. Locks are always taken in order of lane.
+Order and exclusion rest on the ordering keys: a writer locks a patient's key before it reads the patient's operations, so that
+what it concludes from them still holds when it commits. Keys are always locked in sorted order.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import DataError, IntegrityError
 
-from adapters.ledger import claiming, outbox, positions, recording, reviewing, settling, takeover, tallies
+from adapters.ledger import claiming, outbox, positions, reading, recording, reviewing, settling, takeover, tallies
 from adapters.ledger.clock import FLUSHED_BYTES, Clock, database_clock
 from adapters.ledger.engine import READING, away_is_retry_later, connect, require_current
 from adapters.ledger.generation import SqliteGuard
 from adapters.ledger.identity import Ended, PostgresGuard, stop
 from adapters.ledger.ordering_keys import upsert
 from adapters.ledger.purging import BATCH, Keep, purge
-from adapters.ledger.rows import Attempt, attempt_seen, operation
+from adapters.ledger.rows import Attempt
 from adapters.ledger.sealing import Seal
-from adapters.ledger.tables import attempts, ledger_key, operations
+from adapters.ledger.tables import ledger_key
 from schemas.config import LedgerKeeping
 from schemas.errors import Misconfigured
 from schemas.operation import Intent, Operation, Outcome, State
-from schemas.ports.kafka import Position, Reached
-from schemas.ports.ledger import Beside, Parcel, Recorded
+from schemas.ports.kafka import GroupPosition, Position
+from schemas.ports.ledger import OutboxEntries, OutboxRecord, Recorded, SettlementSubscriber
 
 RECOUNT_EVERY_US = 900 * 1_000_000
 
@@ -36,13 +36,17 @@ _log = logging.getLogger(__name__)
 
 
 def open_ledger(
-    url: str, encryption_key: bytes | None, clock: Clock = database_clock, ended: Ended = stop
+    url: str,
+    encryption_key: bytes | None,
+    clock: Clock = database_clock,
+    ended: Ended = stop,
+    subscribers: Sequence[SettlementSubscriber] = (),
 ) -> SqlLedger:
-    """The ledger at a SQLAlchemy URL, migrated before. Without a key what it keeps is only compressed.
+    """The ledger at a SQLAlchemy URL, migrated before. Without a key what it stores is only compressed.
 
-    `ended` is called when a session finds another database than was taken up; it must not come back.
+    `ended` is called when a session finds another database than was taken over; it must not return.
     """
-    ledger = SqlLedger(connect(url), Seal(encryption_key), clock, ended)
+    ledger = SqlLedger(connect(url), Seal(encryption_key), clock, ended, subscribers)
     ledger.verify()
     return ledger
 
@@ -50,7 +54,10 @@ def open_ledger(
 class SqlLedger:
     """The durable table of operations in PostgreSQL or SQLite. Thread-safe; RetryLater while the database is away."""
 
-    def __init__(self, engine: Engine, seal: Seal, clock: Clock = database_clock, ended: Ended = stop) -> None:
+    def __init__(
+        self, engine: Engine, seal: Seal, clock: Clock, ended: Ended, subscribers: Sequence[SettlementSubscriber]
+    ) -> None:
+        self._subscribers = subscribers
         self._engine = engine
         self._seal = seal
         self._clock = clock
@@ -68,27 +75,29 @@ class SqlLedger:
         if known != self._seal.fingerprint:
             raise Misconfigured("the ledger was begun with another encryption key (or without one); give that key")
 
-    def take_up(self, topic: str, reached: Mapping[int, Reached], quiet_s: float, told: Beside) -> bool:
-        """Find out whether this is the ledger that was left. Where it is not, that is `told` to the auditors, and true.
+    def take_over(
+        self, topic: str, reached: Mapping[int, GroupPosition], quiet_s: float, entries: OutboxEntries
+    ) -> bool:
+        """Compare the ledger with Kafka and its database's identity. If it went back: write `entries`, and return true.
 
-        To be called once, at a worker's start, with what stands on Kafka: from then on no other database is used.
+        Call it once, when a worker starts; from then on no other database is used.
         """
-        with self._guard.taking_up() as look, self._writing() as (db, now_us):
-            went_back = takeover.take_up(db, now_us, takeover.Witness(*look(db), topic, reached, quiet_s))
+        with self._guard.taking_over() as look, self._writing() as (db, now_us):
+            went_back = takeover.take_over(db, now_us, takeover.Witness(*look(db), topic, reached, quiet_s))
             if went_back:
-                outbox.write(db, self._seal, now_us, [told])
+                outbox.write(db, self._seal, now_us, [entries])
             return went_back
 
     def positions(self, topic: str) -> dict[int, int]:
-        """partition → the offset from which on records may cause what this ledger does not have."""
+        """partition → the offset from which records may cause intents that this ledger does not have."""
         with self._reading() as db:
-            return {number: place.next_offset for number, place in positions.places(db, topic).items()}
+            return {number: at.next_offset for number, at in positions.read_positions(db, topic).items()}
 
-    def count_removed(self, position: Position, since: int, beside: Callable[[int], Beside]) -> int:
+    def count_removed(self, position: Position, since: int, entries: Callable[[int], OutboxEntries]) -> int:
         """Count what retention removed before the position, once, and move there."""
         with self._writing() as (db, now_us):
             first = positions.count_removed(db, position, since)
-            outbox.write(db, self._seal, now_us, [] if first is None else [beside(first)])
+            outbox.write(db, self._seal, now_us, [] if first is None else [entries(first)])
             return 0 if first is None else position.next_offset - first
 
     def removed_unread(self, topic: str) -> dict[int, int]:
@@ -100,59 +109,71 @@ class SqlLedger:
         self,
         intents: Sequence[Intent],
         position: Position | None = None,
-        beside: Callable[[Sequence[Recorded]], Beside] | None = None,
+        entries: Callable[[Sequence[Recorded]], OutboxEntries] | None = None,
     ) -> list[Recorded]:
-        """Insert each intent once, in one transaction. An intent of a known source event with new content amends it."""
-        if not intents and position is None and beside is None:
+        """Insert each intent once, in one transaction. New content of a known source event amends it."""
+        if not intents and position is None and entries is None:
             return []
         with self._writing() as (db, now_us):
             recorded = recording.record(db, self._seal, now_us, intents, position)
-            outbox.write(db, self._seal, now_us, [beside(recorded)] if beside else [])
+            outbox.write(db, self._seal, now_us, [entries(recorded)] if entries else [])
             return recorded
 
     def claim(self, endpoint: str, limit: int, lease_s: float) -> list[Operation]:
-        """Take the earliest open operation of up to `limit` patients who are due, and nobody else's until the lease ends."""
+        """Claim the earliest open operation of up to `limit` patients who are due, until the lease ends."""
         with self._writing() as (db, now_us):
-            return claiming.claim(db, self._seal, now_us, endpoint, limit, lease_s)
+            claimed = claiming.claim(db, self._seal, now_us, endpoint, limit, lease_s)
+            held = claiming.hold_unreadable(db, self._seal, now_us, claimed)
+            self._notify(db, now_us, held, {one.operation_id: one for one in claimed})
+            return [
+                one.model_copy(update={"state": State.HELD}) if one.operation_id in held else one for one in claimed
+            ]
 
-    def settle(self, outcomes: Mapping[str, Outcome], beside: Mapping[str, Beside] | None = None) -> list[str]:
-        """Write outcomes and their evidence in one transaction; gives the ids of those whose claim had passed."""
+    def settle(self, outcomes: Mapping[str, Outcome], claimed: Mapping[str, Operation] | None = None) -> list[str]:
+        """Write outcomes and evidence in one transaction, and notify the subscribers; returns the ids of stale ones."""
         if not outcomes:
             return []
         try:
-            return self._settle(outcomes, beside or {})
+            return self._settle(outcomes, claimed or {})
         except (DataError, IntegrityError, UnicodeError, OverflowError):
-            if len(outcomes) > 1:  # something in it cannot be stored: that operation alone is held
-                return [stale for key, outcome in outcomes.items() for stale in self.settle({key: outcome}, beside)]
+            if len(outcomes) > 1:  # one of them cannot be stored: that operation alone is held
+                return [stale for key, outcome in outcomes.items() for stale in self.settle({key: outcome}, claimed)]
             held = {key: settling.unstorable(outcome) for key, outcome in outcomes.items()}
-            told = {key: settling.told_unstorable(one) for key, one in (beside or {}).items() if key in held}
-            return self._settle(held, told)
+            return self._settle(held, claimed or {})
 
-    def _settle(self, outcomes: Mapping[str, Outcome], beside: Mapping[str, Beside]) -> list[str]:
+    def _settle(self, outcomes: Mapping[str, Outcome], claimed: Mapping[str, Operation]) -> list[str]:
         with self._writing() as (db, now_us):
             settled = settling.settle(db, self._seal, now_us, outcomes)
-            outbox.write(db, self._seal, now_us, [beside[key] for key in settled.written if key in beside])
+            self._notify(db, now_us, {key: outcomes[key] for key in settled.written}, claimed)
             return settled.stale
 
-    def readdress(self, operation_id: str, fence: int, intent: Intent, beside: Beside | None = None) -> bool:
+    def _notify(
+        self, db: Connection, now_us: int, written: Mapping[str, Outcome], claimed: Mapping[str, Operation]
+    ) -> None:
+        if not self._subscribers or not written:
+            return
+        known = {**reading.read_operations(db, self._seal, written.keys() - claimed.keys()), **claimed}
+        settled = [(known[key], outcome) for key, outcome in written.items()]
+        outbox.write(db, self._seal, now_us, [notify(*one) for one in settled for notify in self._subscribers])
+
+    def readdress(self, operation_id: str, fence: int, intent: Intent, entries: OutboxEntries | None = None) -> bool:
         """Store the patient's corrected id at the endpoint, before anything is sent; False when it may not be."""
         with self._writing() as (db, now_us):
             stored = settling.readdress(db, self._seal, now_us, operation_id, fence, intent)
-            outbox.write(db, self._seal, now_us, [beside] if beside and stored else [])
+            outbox.write(db, self._seal, now_us, [entries] if entries and stored else [])
             return stored
 
-    def release(self, operation_ids: Collection[str], beside: Mapping[str, Beside] | None = None) -> list[str]:
-        """Free held operations, what is in doubt to be searched for; gives the ids of those that were held."""
+    def release(self, operation_ids: Collection[str], entries: Mapping[str, OutboxEntries] | None = None) -> list[str]:
+        """Release held operations; those in doubt are searched for first. Returns the ids of those that were held."""
         with self._writing() as (db, now_us):
             freed = settling.release(db, self._seal, now_us, operation_ids)
-            outbox.write(db, self._seal, now_us, [beside[key] for key in freed if beside and key in beside])
+            outbox.write(db, self._seal, now_us, [entries[key] for key in freed if entries and key in entries])
             return freed
 
     def operation(self, operation_id: str) -> Operation | None:
         """One operation, or None."""
         with self._reading() as db:
-            row = db.execute(select(operations).where(operations.c.operation_id == operation_id)).one_or_none()
-            return operation(row, self._seal) if row else None
+            return reading.read_operation(db, self._seal, operation_id)
 
     def find(
         self,
@@ -164,56 +185,51 @@ class SqlLedger:
         limit: int,
     ) -> list[Operation]:
         """The earliest operations of an endpoint, in a state, with a code, with a stale attempt: all that is asked holds."""
-        asked = (operations.c.endpoint, endpoint), (operations.c.state, state), (operations.c.code, code)
-        wanted = select(operations).where(*(column == value for column, value in asked if value is not None))
-        if stale:
-            late = select(attempts.c.operation_id).where(attempts.c.code == settling.STALE)
-            wanted = wanted.where(operations.c.operation_id.in_(late))
         with self._reading() as db:
-            found = db.execute(wanted.order_by(operations.c.sequence).limit(limit))
-            return [operation(row, self._seal) for row in found]
+            return reading.find_operations(db, self._seal, reading.Filter(endpoint, state, code, stale), limit)
 
     def attempts(self, operation_id: str) -> list[Attempt]:
-        """Everything that was tried for one operation, in order: the evidence."""
-        wanted = select(attempts).where(attempts.c.operation_id == operation_id).order_by(attempts.c.id)
+        """Every attempt of one operation, in order: the evidence."""
         with self._reading() as db:
-            return [attempt_seen(row, self._seal) for row in db.execute(wanted)]
+            return reading.read_attempts(db, self._seal, operation_id)
 
     def states(self) -> dict[str, dict[State, int]]:
         """endpoint → state → count."""
-        found: dict[str, dict[State, int]] = {}
         with self._reading() as db:
-            for (endpoint, state), count in tallies.counts(db).items():
-                found.setdefault(endpoint, {})[State(state)] = count
-        return found
+            return tallies.counted_by(db, "endpoint")
 
-    def tidy(self, keeping: LedgerKeeping) -> bool:
-        """Add up tallies, and forget a batch of what is older than is kept; true when there may be more."""
-        self._recount_now_and_then()
+    def states_by_purpose(self) -> dict[str, dict[State, int]]:
+        """purpose → state → count."""
+        with self._reading() as db:
+            return tallies.counted_by(db, "purpose")
+
+    def purge_expired(self, keeping: LedgerKeeping) -> bool:
+        """Add up tallies and delete a batch of what is past its retention; true when there may be more."""
+        self._recount_when_due()
         with self._writing() as (db, now_us):
             tallies.fold(db)
             keep = Keep(now_us - keeping.keep_operations * 1000, now_us - keeping.keep_evidence * 1000)
             return purge(db, keep) == BATCH
 
-    def _recount_now_and_then(self) -> None:
+    def _recount_when_due(self) -> None:
         """At a worker's start and every quarter of an hour: it reads an index of all operations."""
         with self._writing() as (db, now_us):
             if self._counted_us is not None and abs(now_us - self._counted_us) < RECOUNT_EVERY_US:
                 return
             if off := tallies.recount(db):
-                _log.warning("the ledger's counts were off and are put right", extra={"states": off})
+                _log.warning("the ledger's counts were wrong and have been corrected", extra={"states": off})
         self._counted_us = now_us
 
-    def source_ids(self) -> set[str]:
-        """Every window_id that stands in an intent."""
+    def window_ids(self, after: int = 0, limit: int = 10_000) -> list[tuple[int, list[str]]]:
+        """A page of (sequence, window ids) of the intents of windows, in order of sequence."""
         with self._reading() as db:
-            return {name for (names,) in db.execute(select(operations.c.source_ids)) for name in names.split()}
+            return reading.read_window_ids(db, after, limit)
 
-    def name(self, *parts: str) -> str:
-        """A keyed hash: how the ledger calls a patient (tenant, endpoint, patient) or a device (tenant, device)."""
+    def keyed_hash(self, *parts: str) -> str:
+        """The name of a patient (tenant, endpoint, patient) or a device (tenant, device) in the ledger."""
         return self._seal.name(*parts)
 
-    def charted(
+    def list_charted(
         self,
         *,
         device: str | None = None,
@@ -225,40 +241,46 @@ class SqlLedger:
     ) -> list[Operation]:
         """Succeeded operations of a named device or patient whose readings overlap first to last, after a sequence."""
         with self._reading() as db:
-            return reviewing.charted(db, self._seal, reviewing.ChartedQuery(device, patient, first, last, after, limit))
+            return reviewing.list_charted(
+                db, self._seal, reviewing.ChartedQuery(device, patient, first, last, after, limit)
+            )
 
-    def reviewed(self, kind: str) -> dict[str, str]:
+    def reviewed_fingerprints(self, kind: str) -> dict[str, str]:
         """name → fingerprint of what was reviewed."""
         with self._reading() as db:
-            return reviewing.fingerprints(db, kind)
+            return reviewing.read_fingerprints(db, kind)
 
-    def mark_reviewed(self, kind: str, fingerprints: Mapping[str, str | None], beside: Beside | None = None) -> None:
-        """Remember what was reviewed; None forgets a name."""
+    def mark_reviewed(
+        self, kind: str, fingerprints: Mapping[str, str | None], entries: OutboxEntries | None = None
+    ) -> None:
+        """Store what was reviewed; None removes a name."""
         with self._writing() as (db, now_us):
             reviewing.mark(db, kind, fingerprints)
-            outbox.write(db, self._seal, now_us, [beside] if beside else [])
+            outbox.write(db, self._seal, now_us, [entries] if entries else [])
 
-    def report_once(self, kind: str, besides: Mapping[str, tuple[str, Beside]]) -> list[str]:
-        """Remember names that are not known yet, and write what goes out beside each; gives those names."""
+    def report_once(self, kind: str, reports: Mapping[str, tuple[str, OutboxEntries]]) -> list[str]:
+        """Store names that are not known yet and write their entries; returns those names."""
         with self._writing() as (db, now_us):
-            fresh = reviewing.mark_once(db, kind, {name: print_ for name, (print_, _) in besides.items()})
-            outbox.write(db, self._seal, now_us, [besides[name][1] for name in fresh])
+            fresh = reviewing.mark_once(db, kind, {name: print_ for name, (print_, _) in reports.items()})
+            outbox.write(db, self._seal, now_us, [reports[name][1] for name in fresh])
             return fresh
 
-    def waiting_s(self) -> float | None:
-        """How long the oldest record of the outbox has waited; None when nothing waits."""
+    def oldest_outbox_age_s(self) -> float | None:
+        """The age of the oldest record of the outbox; None when it is empty."""
         with self._reading() as db:
-            return outbox.waiting(db, self._clock(db))
+            return outbox.oldest_age_s(db, self._clock(db))
 
-    def outbox(self, holder: str, limit: int, lease_s: float, without: Collection[str] = ()) -> list[Parcel]:
-        """The first records of the outbox, but those of some topics, for one holder at a time."""
+    def lease_outbox(
+        self, holder: str, limit: int, lease_s: float, without: Collection[str] = ()
+    ) -> list[OutboxRecord]:
+        """The first records of the outbox, except those of some topics, for one holder at a time."""
         with self._writing() as (db, now_us):
-            return outbox.take(db, self._seal, now_us, outbox.Lease(holder, lease_s), limit, without)
+            return outbox.lease_records(db, self._seal, now_us, outbox.Lease(holder, lease_s), limit, without)
 
-    def sent(self, ids: Collection[int]) -> None:
-        """Kafka confirmed these records of the outbox."""
+    def confirm_sent(self, ids: Collection[int]) -> None:
+        """Delete records that Kafka has confirmed."""
         with self._writing() as (db, _):
-            outbox.sent(db, ids)
+            outbox.confirm_sent(db, ids)
 
     def close(self) -> None:
         """Close connections."""

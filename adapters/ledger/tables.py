@@ -1,7 +1,7 @@
 """The ledger's tables. Instants are microseconds since the epoch in UTC, so that both databases keep them exactly.
 
 No column holds PHI in the clear when the ledger has a key: what is written to the EHR, and what it answered, are sealed;
-patients appear only as `lane`, a keyed hash of tenant, endpoint and patient, and devices as `device`, another.
+patients appear only as `ordering_key`, a keyed hash of tenant, endpoint and patient, and devices as `device`, another.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary,
 
 metadata = MetaData()
 
-# SQLite numbers rows by itself only for a column that it calls INTEGER.
+# SQLite numbers rows only in a column of type INTEGER.
 _SERIAL = BigInteger().with_variant(Integer(), "sqlite")
 
 operations = Table(
@@ -21,11 +21,13 @@ operations = Table(
     Column("event_key", Text, nullable=False, doc="hash of the key less its content hash"),
     Column("tenant_id", Text, nullable=False),
     Column("endpoint", Text, nullable=False),
-    Column("lane", Text, nullable=False),
+    Column("ordering_key", Text, nullable=False),
     Column("resource_type", Text, nullable=False),
     Column("source_event_id", Text, nullable=False),
     Column("content_hash", Text, nullable=False),
-    Column("source_ids", Text, nullable=False, doc="window ids, one space between"),
+    Column("source_kind", Text, nullable=False, server_default="window", doc="window or command"),
+    Column("source_part_ids", Text, nullable=False, doc="window ids, separated by spaces; or the command id"),
+    Column("purpose", Text, nullable=False, server_default="vitals", doc="the purpose of the consent it needs"),
     Column("intent", LargeBinary, nullable=False, doc="sealed"),
     Column("state", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
@@ -53,26 +55,32 @@ Index(
     postgresql_where=_of_a_device,
     sqlite_where=_of_a_device,
 )
-Index("operations_lane", operations.c.lane)
+Index("operations_ordering_key", operations.c.ordering_key)
 _settled = operations.c.settled_us.is_not(None)
 Index("operations_settled", operations.c.settled_us, postgresql_where=_settled, sqlite_where=_settled)
 Index("operations_event", operations.c.event_key)
 Index("operations_state", operations.c.endpoint, operations.c.state)
 _open = operations.c.due_us.is_not(None)
-Index("operations_open", operations.c.lane, operations.c.sequence, postgresql_where=_open, sqlite_where=_open)
+Index("operations_open", operations.c.ordering_key, operations.c.sequence, postgresql_where=_open, sqlite_where=_open)
 
 # One row a patient and endpoint: its earliest open operation. Claiming looks at these alone, so that the queue of a
 # patient who must wait costs nothing; locking them is what keeps a patient's operations in order.
-lanes = Table(
-    "lanes",
+ordering_keys = Table(
+    "ordering_keys",
     metadata,
-    Column("lane", Text, primary_key=True),
+    Column("ordering_key", Text, primary_key=True),
     Column("endpoint", Text, nullable=False),
     Column("head", BigInteger),
     Column("due_us", BigInteger),
 )
-_waiting = lanes.c.due_us.is_not(None)
-Index("lanes_due", lanes.c.endpoint, lanes.c.due_us, postgresql_where=_waiting, sqlite_where=_waiting)
+_waiting = ordering_keys.c.due_us.is_not(None)
+Index(
+    "ordering_keys_due",
+    ordering_keys.c.endpoint,
+    ordering_keys.c.due_us,
+    postgresql_where=_waiting,
+    sqlite_where=_waiting,
+)
 
 attempts = Table(
     "attempts",
@@ -95,7 +103,7 @@ ledger_key = Table(
     "ledger_key",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("fingerprint", Text, nullable=False, doc="tells a wrong key at once; the key cannot be told from it"),
+    Column("fingerprint", Text, nullable=False, doc="detects a wrong key at once; the key cannot be derived from it"),
 )
 
 # What was compared with the current reference data, so that a change made while no worker ran is noticed.
@@ -107,12 +115,12 @@ reviewed = Table(
     Column("fingerprint", Text, nullable=False),
 )
 
-# One row: which database this is, as the worker that took it up last found it. What differs was lost or restored.
+# One row: which database this is, as the worker that took it over last found it. What differs was lost or restored.
 ledger_identity = Table(
     "ledger_identity",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("identity", Text, nullable=False, doc="empty until a worker takes the ledger up"),
+    Column("identity", Text, nullable=False, doc="empty until a worker takes the ledger over"),
     Column("incidents", Integer, nullable=False, doc="how often the ledger was found to have gone back"),
     Column("quiet_until_us", BigInteger, nullable=False, doc="until then a worker of before may be sending"),
 )
@@ -158,12 +166,13 @@ chains = Table(
     Column("hash", Text, doc="of the last event"),
 )
 
-# How many operations each endpoint has in each state: the sum of the differences.
+# How many operations each endpoint and purpose has in each state: the sum of the differences.
 tallies = Table(
     "tallies",
     metadata,
     Column("id", _SERIAL, primary_key=True, autoincrement=True),
     Column("endpoint", Text, nullable=False),
+    Column("purpose", Text, nullable=False, server_default="vitals"),
     Column("state", Text, nullable=False),
     Column("amount", BigInteger, nullable=False),
 )

@@ -1,7 +1,7 @@
-"""Taking a ledger up at a worker's start: is it the one that was left, with all that was written to it?
+"""Taking a ledger over when a worker starts: is it the one that was left, with everything that was written to it?
 
-It is not when it is in another database than it was (a failover, a restored backup, a copy), and not when Kafka holds
-committed offsets that this ledger knows nothing of. Then all of it is in doubt, and what it may have lost is read again.
+It is not if it is in another database than before (a failover, a restored backup, a copy), or if Kafka holds committed
+offsets that this ledger does not know. Then all of it is in doubt, and what it may have lost is consumed again.
 """
 
 from __future__ import annotations
@@ -12,43 +12,43 @@ from typing import NamedTuple
 from sqlalchemy import Connection, exists, select, update
 
 from adapters.ledger import positions
-from adapters.ledger.distrust import distrust
+from adapters.ledger.doubting import put_in_doubt
 from adapters.ledger.identity import VERSION_BEFORE
-from adapters.ledger.outbox import begin_chains_anew
-from adapters.ledger.positions import Place
+from adapters.ledger.outbox import restart_chains
+from adapters.ledger.positions import StoredPosition
 from adapters.ledger.tables import ledger_identity, operations
-from schemas.ports.kafka import Reached
+from schemas.ports.kafka import GroupPosition
 
 
 class Witness(NamedTuple):
-    """What stands outside of the ledger at this moment: its database's identity, and the windows topic on Kafka.
+    """What is known outside of the ledger: the identity of its database, and the positions of the windows topic on Kafka.
 
-    `known` are the stored identities that are this very database. A worker of before may be sending for `quiet_s`.
+    `known` are the stored identities that mean this very database. An earlier worker may be sending for another `quiet_s`.
     """
 
     identity: str
     known: Collection[str]
     topic: str
-    reached: Mapping[int, Reached]
+    reached: Mapping[int, GroupPosition]
     quiet_s: float
 
 
-def take_up(db: Connection, now_us: int, witness: Witness) -> bool:
-    """Compare the ledger with its witness, and put it in doubt where they differ; true if they did."""
-    known = db.execute(select(ledger_identity).with_for_update()).one()
-    places = _of_this_topic(db, witness)
+def take_over(db: Connection, now_us: int, witness: Witness) -> bool:
+    """Compare the ledger with its witness and put it in doubt if they differ; true if they did."""
+    before = db.execute(select(ledger_identity).with_for_update()).one()
+    known = _of_this_topic(db, witness)
     stored: dict[str, object] = {"identity": witness.identity}
-    went_back = _is_exchanged(known.identity, witness) or lost(places, witness.reached)
-    if known.identity == VERSION_BEFORE or (not known.identity and _holds_operations(db)):
-        adopted = {number: Place(reached.committed or 0, 0) for number, reached in witness.reached.items()}
-        positions.put(db, witness.topic, adopted)  # a ledger of the version before, which kept neither
+    went_back = _is_exchanged(before.identity, witness) or lost(known, witness.reached)
+    if before.identity == VERSION_BEFORE or (not before.identity and _holds_operations(db)):
+        adopted = {number: StoredPosition(reached.committed or 0, 0) for number, reached in witness.reached.items()}
+        positions.write_positions(db, witness.topic, adopted)  # a ledger of a version that stored neither
         went_back = False
     elif went_back:
         quiet_until_us = now_us + round(witness.quiet_s * 1_000_000)
-        positions.put(db, witness.topic, doubted(places, witness.reached))
-        distrust(db, now_us, quiet_until_us)
-        begin_chains_anew(db)
-        stored |= {"incidents": known.incidents + 1, "quiet_until_us": quiet_until_us}
+        positions.write_positions(db, witness.topic, doubted(known, witness.reached))
+        put_in_doubt(db, now_us, quiet_until_us)
+        restart_chains(db)
+        stored |= {"incidents": before.incidents + 1, "quiet_until_us": quiet_until_us}
     db.execute(update(ledger_identity).values(**stored))
     return went_back
 
@@ -57,27 +57,28 @@ def _holds_operations(db: Connection) -> bool:
     return bool(db.execute(select(exists().select_from(operations))).scalar_one())
 
 
-def lost(places: Mapping[int, Place], reached: Mapping[int, Reached]) -> bool:
+def lost(known: Mapping[int, StoredPosition], reached: Mapping[int, GroupPosition]) -> bool:
     """Whether an offset was committed whose intents this ledger does not have, and does not know to be missing."""
     return any(
-        at.committed is not None and at.committed > max(places.get(number, Place(0, 0)))
+        at.committed is not None and at.committed > max(known.get(number, StoredPosition(0, 0)))
         for number, at in reached.items()
     )
 
 
-def doubted(places: Mapping[int, Place], reached: Mapping[int, Reached]) -> dict[int, Place]:
-    """The places when the ledger went back: all that the topic holds by now may have been recorded and sent."""
-    return {number: Place(places.get(number, Place(0, 0)).next_offset, at.end) for number, at in reached.items()}
+def doubted(known: Mapping[int, StoredPosition], reached: Mapping[int, GroupPosition]) -> dict[int, StoredPosition]:
+    """Positions after the ledger went back: everything that the topic holds by now may have been recorded and sent."""
+    none = StoredPosition(0, 0)
+    return {number: StoredPosition(known.get(number, none).next_offset, at.end) for number, at in reached.items()}
 
 
 def _is_exchanged(identity: str, witness: Witness) -> bool:
     return bool(identity) and identity not in witness.known
 
 
-def _of_this_topic(db: Connection, witness: Witness) -> dict[int, Place]:
-    places = positions.places(db, witness.topic)
+def _of_this_topic(db: Connection, witness: Witness) -> dict[int, StoredPosition]:
+    known = positions.read_positions(db, witness.topic)
     for number, at in witness.reached.items():
-        if number in places and places[number].next_offset > at.end:
+        if number in known and known[number].next_offset > at.end:
             positions.forget(db, witness.topic, number)
-            del places[number]
-    return places
+            del known[number]
+    return known

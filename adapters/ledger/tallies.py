@@ -1,45 +1,69 @@
-"""How many operations each endpoint has in each state, without counting them: every change adds its difference.
+"""How many operations each endpoint and purpose has in each state, without counting them: each change adds its difference.
 
-Differences are rows of their own, so that no two workers wait for one number; tidying adds them up. Once in a while the
-operations are counted after all: a worker of a version that noted no differences may have settled some of them.
+Differences are rows of their own, so that no two workers wait for one number; purging adds them up. Every quarter of an hour
+the operations are counted: a worker of a version that noted no differences may have settled some of them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Literal, NamedTuple
 
 from sqlalchemy import Connection, delete, func, insert, select, text, union_all
 
 from adapters.ledger.tables import operations, tallies
+from schemas.operation import State
 
-Change = tuple[str, str | None, str | None]
-"""Endpoint, the state before (None: new), the state after (None: gone)."""
+
+class Change(NamedTuple):
+    """One operation's change of state: before is None where it is new, after where it was deleted."""
+
+    endpoint: str
+    purpose: str
+    before: str | None
+    after: str | None
+
+
+class Tally(NamedTuple):
+    """What is counted together."""
+
+    endpoint: str
+    purpose: str
+    state: str
 
 
 def note(db: Connection, changes: Iterable[Change]) -> None:
-    """Add what changed, in the change's transaction."""
-    sums: Counter[tuple[str, str]] = Counter()
-    for endpoint, before, after in changes:
+    """Add what changed, in the transaction of the change."""
+    sums: Counter[Tally] = Counter()
+    for endpoint, purpose, before, after in changes:
         if before is not None:
-            sums[endpoint, before] -= 1
+            sums[Tally(endpoint, purpose, before)] -= 1
         if after is not None:
-            sums[endpoint, after] += 1
+            sums[Tally(endpoint, purpose, after)] += 1
     _add(db, sums)
 
 
-def counts(db: Connection) -> dict[tuple[str, str], int]:
-    """(endpoint, state) → operations; states that have none are left out."""
+def counts(db: Connection) -> dict[Tally, int]:
+    """The number of operations of each endpoint and purpose in each state; zeros are left out."""
     total = func.sum(tallies.c.amount)
-    rows = db.execute(select(tallies.c.endpoint, tallies.c.state, total).group_by(tallies.c.endpoint, tallies.c.state))
-    return {(endpoint, state): int(amount) for endpoint, state, amount in rows if amount}
+    rows = db.execute(select(*_TALLY, total).group_by(*_TALLY))
+    return {Tally(*key): int(amount) for *key, amount in rows if amount}
+
+
+def counted_by(db: Connection, key: Literal["endpoint", "purpose"]) -> dict[str, dict[State, int]]:
+    """Endpoint or purpose → state → operations."""
+    found: dict[str, Counter[State]] = {}
+    for tally, count in counts(db).items():
+        found.setdefault(getattr(tally, key), Counter())[State(tally.state)] += count
+    return {name: dict(states) for name, states in found.items()}
 
 
 def fold(db: Connection) -> None:
-    """Put one row for each endpoint and state in place of the many."""
-    sums: Counter[tuple[str, str]] = Counter()
-    for endpoint, state, amount in db.execute(delete(tallies).returning(*_COLUMNS)):
-        sums[endpoint, state] += amount
+    """Replace the many rows of each tally with one."""
+    sums: Counter[Tally] = Counter()
+    for *key, amount in db.execute(delete(tallies).returning(*_TALLY, tallies.c.amount)):
+        sums[Tally(*key)] += amount
     _add(db, sums)
 
 
@@ -53,26 +77,23 @@ def recount(db: Connection) -> int:
         if not db.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _RECOUNT_LOCK}).scalar_one():
             return 0  # another worker counts, and must not add the same twice
     rows = db.execute(_OFF_BY).all()
-    _add(db, Counter({(endpoint, state): int(amount) for endpoint, state, amount in rows}))
+    _add(db, Counter({Tally(*key): int(amount) for *key, amount in rows}))
     return len(rows)
 
 
 _RECOUNT_LOCK = 0x74_61_6C_6C_79
-_COLUMNS = tallies.c.endpoint, tallies.c.state, tallies.c.amount
-_there = operations.c.endpoint, operations.c.state
+_TALLY = tallies.c.endpoint, tallies.c.purpose, tallies.c.state
+_counted = operations.c.endpoint, operations.c.purpose, operations.c.state
 _both = union_all(
-    select(*_there, func.count().label("amount")).group_by(*_there),
-    select(tallies.c.endpoint, tallies.c.state, -tallies.c.amount),
+    select(*_counted, func.count().label("amount")).group_by(*_counted),
+    select(*_TALLY, -tallies.c.amount),
 ).subquery()
 _off = func.sum(_both.c.amount)
-_OFF_BY = select(_both.c.endpoint, _both.c.state, _off).group_by(_both.c.endpoint, _both.c.state).having(_off != 0)
+_key = _both.c.endpoint, _both.c.purpose, _both.c.state
+_OFF_BY = select(*_key, _off).group_by(*_key).having(_off != 0)
 
 
-def _add(db: Connection, sums: Counter[tuple[str, str]]) -> None:
-    rows = [
-        {"endpoint": endpoint, "state": state, "amount": amount}
-        for (endpoint, state), amount in sorted(sums.items())
-        if amount
-    ]
+def _add(db: Connection, sums: Counter[Tally]) -> None:
+    rows = [{**tally._asdict(), "amount": amount} for tally, amount in sorted(sums.items()) if amount]
     if rows:
         db.execute(insert(tallies), rows)

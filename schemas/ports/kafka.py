@@ -29,7 +29,7 @@ class Producer(Protocol):
         ...
 
 
-class Stored(NamedTuple):
+class ConsumedRecord(NamedTuple):
     """One record as it lies in a topic, and when it was appended (where the broker does not say: produced)."""
 
     partition: int
@@ -39,7 +39,7 @@ class Stored(NamedTuple):
     appended_ms: int = 0
 
 
-class Kept(NamedTuple):
+class PartitionOffsets(NamedTuple):
     """What the broker says of a partition: the group's committed offset, and the first that retention has left."""
 
     committed: int | None
@@ -49,7 +49,7 @@ class Kept(NamedTuple):
 class TopicReader(Protocol):
     """Reads whole topics again, as an auditor does: no consumer group, nothing committed."""
 
-    def read(self, topic: TopicSpec) -> Iterable[Stored]:
+    def read(self, topic: TopicSpec) -> Iterable[ConsumedRecord]:
         """Every record from the first to what was the end when asked, in order of each partition; RetryLater if away."""
         ...
 
@@ -66,7 +66,7 @@ class Position(NamedTuple):
     next_offset: int
 
 
-class Reached(NamedTuple):
+class GroupPosition(NamedTuple):
     """How far a group has committed a partition (None: never), and its end."""
 
     committed: int | None

@@ -1,4 +1,4 @@
-"""What the core asks of the ledger, the durable table of operations."""
+"""The port of the ledger, the durable table of operations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from schemas.ports.kafka import Outgoing, Position
 
 
 class Recorded(NamedTuple):
-    """What the ledger made of an intent."""
+    """The operation of an intent: inserted now, or a duplicate of one that was there."""
 
     operation_id: str
     state: State
@@ -21,47 +21,52 @@ class Recorded(NamedTuple):
     amends: str | None
 
 
-class Beside(NamedTuple):
-    """What goes out because of a change of the ledger, in the change's transaction: a role's audit steps, and records."""
+class OutboxEntries(NamedTuple):
+    """Audit steps of a role, and records: written to the outbox in the transaction of the change that causes them."""
 
     role: str
     steps: Sequence[Step] = ()
     records: Sequence[Outgoing] = ()
 
 
-class Parcel(NamedTuple):
-    """One record of the outbox, with its number there."""
+class OutboxRecord(NamedTuple):
+    """One record of the outbox and its number there."""
 
     id: int
     record: Outgoing
 
 
+SettlementSubscriber = Callable[[Operation, Outcome], OutboxEntries]
+"""Called for every outcome that is written, by whatever path, inside the settling transaction: it must be pure. The
+operation is as it was claimed."""
+
+
 class Ledger(Protocol):
-    """The durable table of operations. All methods are synchronous and thread-safe; RetryLater when the database is away."""
+    """The durable table of operations. Methods are synchronous and thread-safe; RetryLater when the database is away."""
 
     def record(
         self,
         intents: Sequence[Intent],
         position: Position | None = None,
-        beside: Callable[[Sequence[Recorded]], Beside] | None = None,
+        entries: Callable[[Sequence[Recorded]], OutboxEntries] | None = None,
     ) -> list[Recorded]:
         """Insert each intent once (its key decides), in one transaction; earlier writes of the same event are amended.
 
-        The position that they bring is stored with them, if there are none as well. Where the ledger went back before
-        it, they are recorded as `unknown` and `in_doubt`: they may have been sent. `beside` is told what became of
-        them, and gives what goes out in the same transaction.
+        The position of the intents is stored with them, also when there are none. Where the ledger went back before that
+        position, they are recorded as `unknown` and `in_doubt`: they may have been sent. `entries` is called with the
+        result; what it returns goes to the outbox in the same transaction.
         """
         ...
 
     def positions(self, topic: str) -> dict[int, int]:
-        """partition → the offset from which on records may cause what this ledger does not have."""
+        """partition → the offset from which records may cause intents that this ledger does not have."""
         ...
 
-    def count_removed(self, position: Position, since: int, beside: Callable[[int], Beside]) -> int:
+    def count_removed(self, position: Position, since: int, entries: Callable[[int], OutboxEntries]) -> int:
         """Retention removed what lay before this position: how many records, counted once, whoever counts.
 
         They are counted from the partition's stored position on, or from `since` where none is stored, and the position
-        moves past them. `beside` is given the first of them and says what goes out in the same transaction.
+        moves past them. `entries` is called with the first of them; what it returns goes to the outbox in the same transaction.
         """
         ...
 
@@ -70,29 +75,29 @@ class Ledger(Protocol):
         ...
 
     def claim(self, endpoint: str, limit: int, lease_s: float) -> list[Operation]:
-        """Take work: per patient the earliest operation that is neither terminal nor held, if due; at most one a patient.
+        """Claim, per patient, the earliest operation that is neither terminal nor held, if it is due.
 
         Claimed pending and deferred operations become `in_progress` for `lease_s` by the database's clock; an
-        `in_progress` whose lease ran out is given as `unknown` (it may have been sent) and is `in_doubt` from then on.
-        `unknown` ones come back as `unknown`, to be searched. One that cannot be read is held (`unreadable`) and is
-        given as `held`: nothing can be sent for it. Each claim has a `fence`, greater than all before.
+        `in_progress` whose lease ran out is returned as `unknown` (it may have been sent) and is `in_doubt` from then on.
+        `unknown` ones are returned as `unknown`, to be searched. One that cannot be read is settled as held (`unreadable`)
+        and returned as `held`: nothing can be sent for it. Each claim has a `fence`, greater than all before.
         """
         ...
 
-    def settle(self, outcomes: Mapping[str, Outcome], beside: Mapping[str, Beside] | None = None) -> list[str]:
-        """Write what became of claimed operations (operation_id → outcome), with request and response, in one transaction.
+    def settle(self, outcomes: Mapping[str, Outcome], claimed: Mapping[str, Operation] | None = None) -> list[str]:
+        """Write the outcomes of claimed operations (operation_id → outcome) and their evidence, in one transaction.
 
-        Gives the ids of the stale ones: their claim had passed to another. They change nothing and are kept as evidence.
-        Of `beside` (by operation_id) that of stale ones does not go out, nor that of repeats, where it went already.
-        The same outcome under the same fence again changes nothing and is not stale.
+        Returns the ids of stale ones: another worker has claimed them since. They change nothing and are kept as evidence.
+        The same outcome under the same fence again changes nothing and is not stale. Settlement subscribers are called for
+        the outcomes that are written; operations that are not in `claimed` are read for them.
         """
         ...
 
-    def readdress(self, operation_id: str, fence: int, intent: Intent, beside: Beside | None = None) -> bool:
+    def readdress(self, operation_id: str, fence: int, intent: Intent, entries: OutboxEntries | None = None) -> bool:
         """Store a claimed operation's intent with the patient's corrected id at the endpoint, before anything is sent.
 
-        Only `subject_id` and `resource` may differ. False, and nothing is changed and nothing goes out, when the claim
-        has passed, or when the operation is in doubt.
+        Only `subject_id` and `payload` may differ. False, and nothing is changed, when another worker has claimed the
+        operation, or when it is in doubt.
         """
         ...
 
@@ -104,19 +109,23 @@ class Ledger(Protocol):
         """endpoint → state → count."""
         ...
 
-    def tidy(self, keeping: LedgerKeeping) -> bool:
-        """Forget a small batch of what is older than is kept; true when there may be more."""
+    def purge_expired(self, keeping: LedgerKeeping) -> bool:
+        """Delete a small batch of what is past its retention; true when there may be more."""
         ...
 
-    def source_ids(self) -> set[str]:
-        """Every window_id that stands in an intent."""
+    def states_by_purpose(self) -> dict[str, dict[State, int]]:
+        """purpose → state → count."""
         ...
 
-    def name(self, *parts: str) -> str:
-        """A keyed hash: how the ledger calls a patient (tenant, endpoint, patient) or a device (tenant, device)."""
+    def window_ids(self, after: int = 0, limit: int = 10_000) -> list[tuple[int, list[str]]]:
+        """A page of the intents of windows after a sequence, in order: (sequence, the window_ids that it reports)."""
         ...
 
-    def charted(
+    def keyed_hash(self, *parts: str) -> str:
+        """The name of a patient (tenant, endpoint, patient) or a device (tenant, device) in the ledger."""
+        ...
+
+    def list_charted(
         self,
         *,
         device: str | None = None,
@@ -126,38 +135,42 @@ class Ledger(Protocol):
         after: int = 0,
         limit: int = 500,
     ) -> list[Operation]:
-        """Succeeded operations of a device or patient (by `name`) whose readings overlap first to last, inclusive.
+        """Succeeded operations of a device or patient (by `keyed_hash`) whose readings overlap first to last, inclusive.
 
-        In order of sequence, those after one. What was recorded without its span is left out where a span is asked.
+        In order of sequence, after the given one. Operations without a span are left out where a span is given.
         """
         ...
 
-    def reviewed(self, kind: str) -> dict[str, str]:
-        """name → fingerprint of what of this kind was compared with the charted; both as `name` gives them."""
+    def reviewed_fingerprints(self, kind: str) -> dict[str, str]:
+        """name → fingerprint of each record of this kind that was compared with what is charted; both keyed hashes."""
         ...
 
-    def mark_reviewed(self, kind: str, fingerprints: Mapping[str, str | None], beside: Beside | None = None) -> None:
-        """Remember what was compared; None forgets the name."""
+    def mark_reviewed(
+        self, kind: str, fingerprints: Mapping[str, str | None], entries: OutboxEntries | None = None
+    ) -> None:
+        """Store what was compared; None removes the name."""
         ...
 
-    def report_once(self, kind: str, besides: Mapping[str, tuple[str, Beside]]) -> list[str]:
-        """Name → (fingerprint, what goes out): remember names not known yet, and put out what is beside them. Gives those.
+    def report_once(self, kind: str, reports: Mapping[str, tuple[str, OutboxEntries]]) -> list[str]:
+        """name → (fingerprint, entries): store names that are not known yet and write their entries. Returns those names.
 
-        Each name is given to one caller only, until `mark_reviewed` forgets it.
+        Each name is returned to one caller only, until `mark_reviewed` removes it.
         """
         ...
 
-    def waiting_s(self) -> float | None:
-        """How long the oldest record of the outbox has waited; None when nothing waits."""
+    def oldest_outbox_age_s(self) -> float | None:
+        """The age of the oldest record of the outbox; None when it is empty."""
         ...
 
-    def outbox(self, holder: str, limit: int, lease_s: float, without: Collection[str] = ()) -> list[Parcel]:
-        """The first records, in order, for one holder at a time: nobody else gets any for `lease_s`.
+    def lease_outbox(
+        self, holder: str, limit: int, lease_s: float, without: Collection[str] = ()
+    ) -> list[OutboxRecord]:
+        """The first records of the outbox, in order, for one holder at a time: no other gets any for `lease_s`.
 
-        Those of topics named in `without` are left out.
+        Records of the topics in `without` are left out.
         """
         ...
 
-    def sent(self, ids: Collection[int]) -> None:
-        """Kafka confirmed these records of the outbox."""
+    def confirm_sent(self, ids: Collection[int]) -> None:
+        """Delete records of the outbox that Kafka has confirmed."""
         ...

@@ -58,7 +58,9 @@ def build_intents(group: Group, config: Config, reference: ReferenceData, render
     return [_at(endpoint, group, reference, render) for endpoint in tenant.endpoints]
 
 
-def set_aside(refusal: Refusal, topic: str, partition: int, endpoints: Sequence[str]) -> list[QuarantineRecord]:
+def quarantine_records(
+    refusal: Refusal, topic: str, partition: int, endpoints: Sequence[str]
+) -> list[QuarantineRecord]:
     """The quarantined windows as records of `vitals.quarantine`; `index` distinguishes the endpoints of one window."""
     index = endpoints.index(refusal.endpoint) if refusal.endpoint in endpoints else 0
     return [
@@ -88,13 +90,12 @@ def _at(endpoint: str, group: Group, reference: ReferenceData, render: Render) -
     consent = reference.consent(first.tenant_id, first.patient_id)
     permits = consent is not None and consent.allows(PURPOSE, scope, endpoint, measured_from, measured_to)
     if not permits and is_refusal(consent, first.tenant_id, first.patient_id, reference):
-        return Refusal(Reason.NO_CONSENT, endpoint, group)  # one in doubt is asked again before anything is sent
-    try:
-        payload = render(endpoint, windows, subject_id)
-    except Rejected as refused:
-        return Refusal(refused.reason, endpoint, group)
-    except Exception as fault:  # a template is a site's own: whatever it does, its neighbours are not harmed
-        return Unrendered(type(fault).__name__, endpoint, group)
+        return Refusal(
+            Reason.NO_CONSENT, endpoint, group
+        )  # a consent in doubt is checked again before anything is sent
+    payload = _rendered(render, endpoint, group, subject_id)
+    if not isinstance(payload, dict):
+        return payload
     return Intent(
         tenant_id=first.tenant_id,
         endpoint=endpoint,
@@ -109,6 +110,15 @@ def _at(endpoint: str, group: Group, reference: ReferenceData, render: Render) -
         occurred_at=first.end,
         produced_at=from_epoch_ms(max(a.record.timestamp_ms for a in group)),
     )
+
+
+def _rendered(render: Render, endpoint: str, group: Group, subject_id: str) -> dict[str, Any] | Refusal | Unrendered:
+    try:
+        return render(endpoint, [arrived.window for arrived in group], subject_id)
+    except Rejected as refused:
+        return Refusal(refused.reason, endpoint, group)
+    except Exception as fault:  # a site's own template may raise anything; other results go on
+        return Unrendered(type(fault).__name__, endpoint, group)
 
 
 def _source(windows: Sequence[Window], first_time: datetime, last_time: datetime) -> Source:
@@ -129,8 +139,8 @@ def _span(windows: Sequence[Window]) -> tuple[datetime, datetime]:
 
 
 def content_hash(windows: Sequence[Window], resource: dict[str, Any]) -> str:
-    """Covers the statistics and how they are written, so that a changed mapping amends. Leaves out whom the EHR calls it
-    by: a patient id that the EHR changed is no new result.
+    """Covers the statistics and how they are written, so that a changed mapping amends. Leaves out the subject: a patient id
+    that the EHR changed is no new result.
     """
     written = {name: value for name, value in resource.items() if name != "subject"}
     digest = hashlib.sha256(orjson.dumps(written, option=orjson.OPT_SORT_KEYS))

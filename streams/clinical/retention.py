@@ -14,12 +14,12 @@ from functools import partial as bound
 
 from schemas.audit import Step
 from schemas.config import Config
-from schemas.ports.kafka import Kept, Position
-from schemas.ports.ledger import Beside, Ledger
+from schemas.ports.kafka import PartitionOffsets, Position
+from schemas.ports.ledger import Ledger, OutboxEntries
 from schemas.ports.observer import Observer
 from streams.runtime.retry import retry_until_available
 
-LoadKept = Callable[[int], Awaitable[Kept]]
+LoadKept = Callable[[int], Awaitable[PartitionOffsets]]
 _log = logging.getLogger(__name__)
 
 
@@ -46,7 +46,7 @@ class Retention:
         kept = await self._kept(partition)
         await self._count(partition, kept.committed or 0, min(resumed, kept.first))
 
-    async def _kept(self, partition: int) -> Kept:
+    async def _kept(self, partition: int) -> PartitionOffsets:
         return await retry_until_available(bound(self._load_kept, partition), "kafka", self._observer)
 
     async def _count(self, partition: int, since: int, end: int) -> None:
@@ -62,11 +62,11 @@ class Retention:
             )
             self._observer.count("windows_removed_unread_total", removed, partition=str(partition))
 
-    def _audited(self, position: Position, first: int) -> Beside:
+    def _audited(self, position: Position, first: int) -> OutboxEntries:
         """To every tenant: the records are gone, and with them whose they were."""
         source = _source(position, first)
         tenants = sorted(self._config().tenants)
-        return Beside("clinical", [Step(t, "windows.removed_unread", "failure", source=source) for t in tenants])
+        return OutboxEntries("clinical", [Step(t, "windows.removed_unread", "failure", source=source) for t in tenants])
 
 
 def _source(position: Position, first: int) -> str:

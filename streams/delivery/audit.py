@@ -14,7 +14,7 @@ from typing import Literal
 from mappings.result_kind import AnyResultKind
 from schemas.audit import Step
 from schemas.operation import Operation, Outcome, State
-from schemas.ports.ledger import Beside
+from schemas.ports.ledger import OutboxEntries
 
 AuditOutcome = Literal["success", "refused", "failure"]
 
@@ -26,15 +26,17 @@ _ACTIONS: dict[State, tuple[str, AuditOutcome]] = {
 
 
 class SettlementAudit:
-    """The event of a settled outcome; none for what is retried."""
+    """Subscribes to the settlement of operations: the event of an outcome; none for what is retried."""
 
     def __init__(self, result_kinds: Mapping[str, AnyResultKind]) -> None:
         self._result_kinds = result_kinds
 
-    def __call__(self, operation: Operation, outcome: Outcome) -> Beside:
+    def __call__(self, operation: Operation, outcome: Outcome) -> OutboxEntries:
         """What goes out with the outcome."""
         action = self._action(operation, outcome.state)
-        return Beside("delivery", [] if action is None else [_step(operation, *action)._replace(reason=outcome.code)])
+        return OutboxEntries(
+            "delivery", [] if action is None else [_step(operation, *action)._replace(reason=outcome.code)]
+        )
 
     def _action(self, operation: Operation, state: State) -> tuple[str, AuditOutcome] | None:
         if state is State.SUCCEEDED:
@@ -42,9 +44,11 @@ class SettlementAudit:
         return _ACTIONS.get(state)
 
 
-def readdressed(operation: Operation) -> Beside:
+def readdressed(operation: Operation) -> OutboxEntries:
     """The event of a result that is sent to another chart than it was recorded for: the patient's id was corrected."""
-    return Beside("delivery", [_step(operation, "operation.readdressed", "success")._replace(reason="subject_changed")])
+    return OutboxEntries(
+        "delivery", [_step(operation, "operation.readdressed", "success")._replace(reason="subject_changed")]
+    )
 
 
 def _step(operation: Operation, action: str, outcome: AuditOutcome) -> Step:

@@ -19,7 +19,7 @@ from schemas.errors import RetryLater
 from schemas.operation import Operation, State
 from schemas.ports.clock import Clock
 from schemas.ports.kafka import Outgoing
-from schemas.ports.ledger import Beside, Ledger
+from schemas.ports.ledger import Ledger, OutboxEntries
 from schemas.ports.observer import Observer
 from schemas.ports.reference import ReferenceData
 from schemas.topics import CORRECTIONS
@@ -166,7 +166,7 @@ class CorrectionWatch:
     def _changed(self) -> list[_Record]:
         """Records other than those seen before. Reads whole mappings, so only when the version says that one changed."""
         if not self._compared:
-            self._compared = {kind: self._ledger.reviewed(kind) for kind in (PAIRING, PATIENT)}
+            self._compared = {kind: self._ledger.reviewed_fingerprints(kind) for kind in (PAIRING, PATIENT)}
         version = self._reference.version()
         if version == self._version:
             return []
@@ -178,16 +178,16 @@ class CorrectionWatch:
 
     def _pairings(self) -> Iterator[_Record]:
         known = dict(self._reference.pairings())
-        names = {key: self._ledger.name(*key) for key in self._unseen(PAIRING, known)}
+        names = {key: self._ledger.keyed_hash(*key) for key in self._unseen(PAIRING, known)}
         for key, name in names.items():
-            yield from self._differing(_Record(PAIRING, name, pairing_print(known[key], self._ledger.name), key))
+            yield from self._differing(_Record(PAIRING, name, pairing_print(known[key], self._ledger.keyed_hash), key))
         self._seen[PAIRING] = dict(known)
 
     def _patients(self) -> Iterator[_Record]:
         known = dict(self._reference.patients())
         for key in self._unseen(PATIENT, known):
-            name = self._ledger.name(*key)
-            told = remembered(self._compared[PATIENT].get(name), patient_print(known[key], self._ledger.name))
+            name = self._ledger.keyed_hash(*key)
+            told = remembered(self._compared[PATIENT].get(name), patient_print(known[key], self._ledger.keyed_hash))
             yield from self._differing(_Record(PATIENT, name, told, key))
         self._seen[PATIENT] = dict(known)
 
@@ -206,14 +206,14 @@ class CorrectionWatch:
     async def _compare(self, due: _Due) -> None:
         tenant_id, patient_id = due.record.key
         for endpoint in due.endpoints:
-            await self._compare_charted(patient=self._ledger.name(tenant_id, endpoint, patient_id))
+            await self._compare_charted(patient=self._ledger.keyed_hash(tenant_id, endpoint, patient_id))
         if due.span is not None:
             await self._compare_charted(device=due.record.name, first=due.span.first, last=due.span.last)
 
     async def _compare_charted(self, **of: Any) -> None:
         after = 0
         while True:
-            charted = await asyncio.to_thread(self._ledger.charted, **of, after=after, limit=PAGE)
+            charted = await asyncio.to_thread(self._ledger.list_charted, **of, after=after, limit=PAGE)
             await self._list(charted)
             if len(charted) < PAGE:
                 return
@@ -222,19 +222,19 @@ class CorrectionWatch:
     async def _list(self, charted: Sequence[Operation]) -> set[str]:
         """List what is contradicted, once; what agrees may be listed again, should it not. Gives what is neither."""
         compared = {one.operation_id: (one, correction(one, self._reference, self._clock())) for one in charted}
-        besides = {key: _told(one, found) for key, (one, found) in compared.items() if found is not None}
-        agreeing = {key for key, (one, _) in compared.items() if key not in besides and agrees(one, self._reference)}
+        reports = {key: _report(one, found) for key, (one, found) in compared.items() if found is not None}
+        agreeing = {key for key, (one, _) in compared.items() if key not in reports and agrees(one, self._reference)}
         if agreeing:
             await asyncio.to_thread(self._ledger.mark_reviewed, LISTED, dict.fromkeys(agreeing))
-        if besides:
-            listed = await asyncio.to_thread(self._ledger.report_once, LISTED, besides)
+        if reports:
+            listed = await asyncio.to_thread(self._ledger.report_once, LISTED, reports)
             for operation_id in listed:
-                self._observer.count("corrections_total", cause=besides[operation_id][0])
-        return compared.keys() - besides.keys() - agreeing
+                self._observer.count("corrections_total", cause=reports[operation_id][0])
+        return compared.keys() - reports.keys() - agreeing
 
 
-def _told(operation: Operation, found: Correction) -> tuple[str, Beside]:
-    return found.cause, Beside("delivery", [_step(operation, found)], [_outgoing(found)])
+def _report(operation: Operation, found: Correction) -> tuple[str, OutboxEntries]:
+    return found.cause, OutboxEntries("delivery", [_step(operation, found)], [_outgoing(found)])
 
 
 def _step(operation: Operation, found: Correction) -> Step:

@@ -20,7 +20,7 @@ async def keep_small(
         try:
             more = True
             while more and not stop.is_set():
-                more = await asyncio.to_thread(ledger.tidy, keeping)
+                more = await asyncio.to_thread(ledger.purge_expired, keeping)
         except RetryLater:
             observer.count("retries_total", dependency="ledger")
         try:

@@ -1,4 +1,4 @@
-"""Writes the outcomes of attempts to the ledger, in batches, beside the requests to the EHR."""
+"""Writes the outcomes of attempts to the ledger, in batches, while requests to the EHR go on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import logging
 
 from schemas.errors import RetryLater
 from schemas.operation import Operation, Outcome
-from streams.delivery.audit import SettlementAudit
 from streams.delivery.observing import DeliveryMetrics
 from streams.delivery.ports import DeliveryPorts
 
@@ -21,7 +20,6 @@ class Settlement:
     def __init__(self, ports: DeliveryPorts, metrics: DeliveryMetrics, settled: asyncio.Event, every_s: float) -> None:
         self._ledger = ports.ledger
         self._endpoint = ports.endpoint
-        self._audit = SettlementAudit(ports.result_kinds)
         self._metrics = metrics
         self._settled = settled
         self._every_s = every_s
@@ -53,10 +51,10 @@ class Settlement:
 
     async def _settle(self, batch: dict[str, tuple[Operation, Outcome]]) -> None:
         outcomes = {operation_id: outcome for operation_id, (_, outcome) in batch.items()}
-        beside = {operation_id: self._audit(*settled) for operation_id, settled in batch.items()}
+        claimed = {operation_id: operation for operation_id, (operation, _) in batch.items()}
         while True:
             try:
-                stale = await asyncio.to_thread(self._ledger.settle, outcomes, beside)
+                stale = await asyncio.to_thread(self._ledger.settle, outcomes, claimed)
             except RetryLater as away:
                 self._metrics.ledger_unavailable()
                 await asyncio.sleep(away.after_s or LEDGER_RETRY_S)

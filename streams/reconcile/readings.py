@@ -1,127 +1,112 @@
-"""The readings topic: measurements that were judged, from the first record on that every topic concerned still keeps.
+"""The readings topic: measurements that were processed, from the first record on that every topic concerned still retains.
 
-A window may straddle that record. It counts with those of its readings that are kept: they are found by decoding them, by
-device, vital and time, and are neither in quarantine nor late.
+A window may straddle that record. It counts with those of its readings that are retained: they are found by decoding them, by
+device, vital and time, and are neither quarantined nor late.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from schemas.ports.kafka import Stored
+from schemas.ports.kafka import ConsumedRecord
+from schemas.ports.reconciliation import ReadingPosition, ReconciliationStore, Straddling
 from schemas.progress import PartitionProgress
-from streams.reconcile.asides import Whole
-from streams.reconcile.windows import Place, Window
+from streams.reconcile.quarantine import QuarantinedRanges
 from streams.telemetry.kernel import reading_json
 
-_Stream = tuple[str, str, str]
+_Series = tuple[str, str, str]
 
 
 @dataclass
-class _Straddling:
-    """All windows of one device, vital and span (a patient each), of which one begins before what is kept."""
+class _Group:
+    """The windows of one span, and how many of their readings are retained."""
 
-    start_ms: int
-    end_ms: int
-    last_offset: int = 0
-    count: int = 0
-    duplicates: int = 0
-    kept: int = 0
+    windows: Straddling
+    retained: int = 0
+
+    def holds(self, offset: int, time_ms: int) -> bool:
+        return self.windows.span.start_ms <= time_ms < self.windows.end_ms and offset <= self.windows.last_offset
 
 
 @dataclass
 class Partition:
     """One partition of the readings topic, record by record."""
 
+    number: int
     progress: PartitionProgress | None
-    kept_since_ms: int
+    retained_since_ms: int
     first_offset: int
-    windows: Collection[Window]
-    asides: Collection[Place]
-    whole: Whole
-    judged: int = 0
+    store: ReconciliationStore
+    ranges: QuarantinedRanges
+    processed: int = 0
     unread: int = 0
     in_windows: int = 0
     duplicates: int = 0
     begins: int | None = None
     begins_ms: int | None = None
     _next: int = 0
-    _straddling: dict[_Stream, list[_Straddling]] = field(default_factory=dict)
-    _straddling_end: int = 0
+    _groups: dict[_Series, list[_Group]] = field(default_factory=dict)
+    _groups_end: int = 0
 
-    def take(self, record: Stored) -> None:
-        """The next record that is kept."""
+    def add(self, record: ConsumedRecord) -> None:
+        """The next record that is retained."""
         self._next = record.offset + 1
-        if self.begins is None and record.appended_ms > self.kept_since_ms:
+        if self.begins is None and record.appended_ms > self.retained_since_ms:
             self._begin(record.offset)
             self.begins_ms = record.appended_ms
         if self.progress is None or record.offset >= self.progress.position:
             self.unread += 1
-        elif self.begins is not None and not self.whole.holds(record.offset):
-            self.judged += self._measurements(record)
+        elif self.begins is not None and not self.ranges.holds(record.offset):
+            self.processed += self._measurements(record)
 
     def end(self) -> None:
-        """No record follows. What was set aside as a whole counts as one, and windows as far as their readings are kept."""
+        """No record follows. A quarantined range counts as one, and windows as far as their readings are retained."""
         if self.begins is None:
             self._begin(max(self._next, self.first_offset))
-        begins = self.begins or 0
-        self.judged += self.whole.since(begins)
-        groups = [group for groups in self._straddling.values() for group in groups]
-        spans = {(stream, g.start_ms) for stream, groups in self._straddling.items() for g in groups}
+        self.processed += self.ranges.count()
+        groups = [group for groups in self._groups.values() for group in groups]
         for group in groups:
-            kept = min(group.kept, group.count + group.duplicates)
-            self.in_windows += min(kept, group.count)
-            self.duplicates += kept - min(kept, group.count)
-        for window in self.windows:
-            if window.source.first_offset >= begins and not (spans and self._span(window) in spans):
-                self.in_windows += window.count
-                self.duplicates += window.duplicates
+            retained = min(group.retained, group.windows.readings + group.windows.duplicates)
+            self.in_windows += min(retained, group.windows.readings)
+            self.duplicates += retained - min(retained, group.windows.readings)
+        counted = self.store.in_windows(self.number, self.begins or 0, [group.windows.span for group in groups])
+        self.in_windows += counted.in_windows
+        self.duplicates += counted.duplicates
 
     def _begin(self, offset: int) -> None:
         self.begins = offset
-        across = {self._span(w) for w in self.windows if w.source.first_offset < offset <= w.source.last_offset}
-        for window in self.windows if across else ():
-            stream, start_ms = self._span(window)
-            if (stream, start_ms) not in across:
-                continue
-            groups = self._straddling.setdefault(stream, [])
-            group = next((known for known in groups if known.start_ms == start_ms), None)
-            if group is None:
-                group = _Straddling(*window.span_ms())
-                groups.append(group)
-            group.last_offset = max(group.last_offset, window.source.last_offset)
-            group.count += window.count
-            group.duplicates += window.duplicates
-            self._straddling_end = max(self._straddling_end, window.source.last_offset + 1)
+        self.ranges.begin(offset)
+        for windows in self.store.straddling(self.number, offset):
+            self._groups.setdefault(windows.span[:3], []).append(_Group(windows))
+            self._groups_end = max(self._groups_end, windows.last_offset + 1)
 
-    @staticmethod
-    def _span(window: Window) -> tuple[_Stream, int]:
-        return (window.tenant_id, window.device_id, window.type), window.span_ms()[0]
-
-    def _measurements(self, record: Stored) -> int:
+    def _measurements(self, record: ConsumedRecord) -> int:
         value = record.value or b""
-        if record.offset < self._straddling_end:
-            return self._sought(record.partition, record.offset, value)
+        if record.offset < self._groups_end:
+            return self._count_retained(record.offset, value)
         if b"readings" not in value and b"\\u" not in value:
             return 1
         return sum(1 for _ in reading_json.parse(value))
 
-    def _sought(self, partition: int, offset: int, value: bytes) -> int:
+    def _count_retained(self, offset: int, value: bytes) -> int:
         measurements = 0
         for index, _, found in reading_json.parse(value):
             measurements += 1
-            if isinstance(found, reading_json.ParsedMeasurement) and (partition, offset, index) not in self.asides:
-                for group in self._straddling.get((found.tenant_id, found.device_id, found.type), ()):
-                    if group.start_ms <= found.time_ms < group.end_ms and offset <= group.last_offset:
-                        group.kept += 1
+            if isinstance(found, reading_json.ParsedMeasurement):
+                for group in self._groups.get((found.tenant_id, found.device_id, found.type), ()):
+                    if group.holds(offset, found.time_ms) and not self._is_refused(offset, index):
+                        group.retained += 1
         return measurements
 
+    def _is_refused(self, offset: int, index: int) -> bool:
+        return self.store.is_refused(ReadingPosition(self.number, offset, index))
 
-def count(partitions: dict[int, Partition], records: Iterable[Stored]) -> None:
-    """All of them. A partition that was made while we counted has nothing judged."""
+
+def count(partitions: dict[int, Partition], records: Iterable[ConsumedRecord]) -> None:
+    """All of them. A partition that was created during the count has nothing processed."""
     for record in records:
         if (partition := partitions.get(record.partition)) is not None:
-            partition.take(record)
+            partition.add(record)
     for partition in partitions.values():
         partition.end()

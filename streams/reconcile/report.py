@@ -1,4 +1,4 @@
-"""The report itself: what the topics and the ledger hold, compared."""
+"""The report: what the topics and the ledger hold, compared."""
 
 from __future__ import annotations
 
@@ -9,50 +9,81 @@ from typing import NamedTuple
 
 from schemas.instants import from_epoch_ms
 from schemas.operation import State
-from schemas.ports.kafka import Stored, TopicReader
+from schemas.ports.kafka import ConsumedRecord, TopicReader
 from schemas.ports.ledger import Ledger
+from schemas.ports.reconciliation import ReconciliationStore
 from schemas.progress import PartitionProgress, furthest
 from schemas.report import ReconciliationReport
 from schemas.topics import DLQ_CLINICAL, DLQ_TELEMETRY, LATE_READINGS, PROGRESS, QUARANTINE, READINGS, WINDOWS
-from streams.reconcile.asides import Asides, Whole, read_asides
-from streams.reconcile.explaining import explanations
+from streams.reconcile.explanations import explanations
+from streams.reconcile.quarantine import WHOLE, Add, QuarantinedRanges, read_refused
 from streams.reconcile.readings import Partition, count
-from streams.reconcile.windows import Place, Window, Windows, read_windows
+from streams.reconcile.windows import RetainedSince, read_windows
 
 _PARTITION_KEY = b"#partition"
+_INTENTS_A_PAGE = 1_000
+
+
+class _Topics(NamedTuple):
+    """What was read of the topics, beside what is in the store."""
+
+    progress: Mapping[int, PartitionProgress]
+    windows_since: RetainedSince
+    quarantine_since: RetainedSince
+    late_since: RetainedSince
+    unreadable: int
+
+    def retained_since_ms(self, partition: int) -> int:
+        """A reading counts if all that may have become of it is retained: from here on no other topic has lost any."""
+        refused = (since.by_partition.get(partition, -1) for since in (self.quarantine_since, self.late_since))
+        return max(self.windows_since.newest(), *refused)
 
 
 class _Found(NamedTuple):
-    windows: Windows
-    refused: Asides
-    late: Asides
+    store: ReconciliationStore
+    topics: _Topics
     partitions: dict[int, Partition]
     dead_letters: int
     windows_removed_unread: dict[int, int]
 
-    def counted(self, places: Mapping[Place, str]) -> dict[Place, str]:
-        """Those of readings from the first one on that counts."""
-        begins = {number: partition.begins or 0 for number, partition in self.partitions.items()}
-        return {place: reason for place, reason in places.items() if place[1] >= begins.get(place[0], 0)}
 
+def reconcile(
+    topics: TopicReader, ledger: Ledger, store: ReconciliationStore, windows_topic: str = WINDOWS.name
+) -> ReconciliationReport:
+    """Count everything and compare. Run it when no worker is in the middle of a batch, or expect a remainder.
 
-def reconcile(topics: TopicReader, ledger: Ledger, windows_topic: str = WINDOWS.name) -> ReconciliationReport:
-    """Count everything and see whether it adds up. Ask when no worker is in the middle of a batch, or expect a remainder."""
-    progress = read_progress(topics.read(PROGRESS))
-    windows = read_windows(topics.read(WINDOWS))
-    superseded = windows.superseded()
-    refused = read_asides(topics.read(QUARANTINE), progress, superseded)
-    late = read_asides(topics.read(LATE_READINGS), progress, superseded | refused.readings.keys())
-    partitions = _partitions(topics.first_offsets(READINGS), progress, windows, refused, late)
+    `windows_topic` is the name under which the ledger stores the positions of the windows topic.
+    """
+    read = _read(topics, store)
+    _read_intents(ledger, store)
+    store.index()
+    partitions = _partitions(topics.first_offsets(READINGS), read, store)
     count(partitions, topics.read(READINGS))
     letters = sum(1 for topic in (DLQ_TELEMETRY, DLQ_CLINICAL) for _ in topics.read(topic))
     unread_windows = _windows_removed_unread(topics.first_offsets(WINDOWS), ledger, windows_topic)
-    found = _Found(windows, refused, late, partitions, letters, unread_windows)
-    return _judged(_report(found, ledger), _lost(partitions))
+    return _balanced(_report(_Found(store, read, partitions, letters, unread_windows), ledger), _lost(partitions))
 
 
-def read_progress(records: Iterable[Stored]) -> dict[int, PartitionProgress]:
-    """The furthest of each partition: a worker that lost a partition may still have written after the next owner."""
+def _read(topics: TopicReader, store: ReconciliationStore) -> _Topics:
+    progress = read_progress(topics.read(PROGRESS))
+    windows, quarantine, late = RetainedSince(), RetainedSince(), RetainedSince()
+    unreadable = read_windows(topics.read(WINDOWS), store, windows)
+    refused = Add(store.add_quarantined, store.add_refused_window)
+    unreadable += read_refused(topics.read(QUARANTINE), progress, refused, quarantine)
+    too_late = Add(store.add_late, lambda _window_id, _reason: None)
+    unreadable += read_refused(topics.read(LATE_READINGS), progress, too_late, late)
+    return _Topics(progress, windows, quarantine, late, unreadable)
+
+
+def _read_intents(ledger: Ledger, store: ReconciliationStore) -> None:
+    after = 0
+    while page := ledger.window_ids(after, _INTENTS_A_PAGE):
+        for after, window_ids in page:  # noqa: B007 (the last sequence is where the next page begins)
+            store.add_reported(window_ids)
+
+
+def read_progress(records: Iterable[ConsumedRecord]) -> dict[int, PartitionProgress]:
+    """The furthest of each partition: a worker that lost a partition may have written after its next owner."""
     latest: dict[int, PartitionProgress] = {}
     for record in records:
         if record.key == _PARTITION_KEY and record.value is not None:
@@ -61,46 +92,29 @@ def read_progress(records: Iterable[Stored]) -> dict[int, PartitionProgress]:
     return latest
 
 
-def _partitions(
-    first_offsets: Mapping[int, int],
-    progress: Mapping[int, PartitionProgress],
-    windows: Windows,
-    refused: Asides,
-    late: Asides,
-) -> dict[int, Partition]:
-    """A reading counts if all that may have become of it is kept: it came after what every other topic has lost."""
-    by_partition: dict[int, list[Window]] = {}
-    for window in windows.by_id.values():
-        by_partition.setdefault(window.source.partition, []).append(window)
-    asides = refused.readings.keys() | late.readings.keys()
+def _partitions(first_offsets: Mapping[int, int], topics: _Topics, store: ReconciliationStore) -> dict[int, Partition]:
     return {
         number: Partition(
-            progress=progress.get(number),
-            kept_since_ms=max(
-                windows.kept_since_ms,
-                *(kept.by_partition.get(number, -1) for kept in (refused.kept_since, late.kept_since)),
-            ),
+            number=number,
+            progress=topics.progress.get(number),
+            retained_since_ms=topics.retained_since_ms(number),
             first_offset=first,
-            windows=by_partition.get(number, []),
-            asides=asides,
-            whole=Whole(refused.whole.get(number, {})),
+            store=store,
+            ranges=QuarantinedRanges(store.quarantined_ranges(number, WHOLE)),
         )
         for number, first in first_offsets.items()
     }
 
 
 def _report(found: _Found, ledger: Ledger) -> ReconciliationReport:
-    windows, refused, late, partitions, letters, _ = found
-    published = _published(windows, refused)
-    quarantined = found.counted(refused.readings)
-    in_intents = ledger.source_ids() & set(published)
-    refused_windows = {w: reason for w, reason in refused.windows.items() if w in published}
-    refused_everywhere = refused_windows.keys() - in_intents
-    held_back = {w for w, publish in published.items() if not publish} - in_intents - refused_windows.keys()
-    reasons = Counter(quarantined.values()) + Counter(refused_windows[w] for w in refused_everywhere)
-    states: Counter[State] = sum((Counter(counts) for counts in ledger.states().values()), Counter())
+    store, partitions = found.store, found.partitions
+    begins = {number: partition.begins or 0 for number, partition in partitions.items()}
+    windows = store.window_counts(found.topics.quarantine_since.newest())
+    readings = store.quarantined_by_reason(begins)
+    by_purpose = ledger.states_by_purpose()
+    states: Counter[State] = sum((Counter(counts) for counts in by_purpose.values()), Counter())
     return ReconciliationReport(
-        readings=sum(p.judged for p in partitions.values()),
+        readings=sum(p.processed for p in partitions.values()),
         since=_since(partitions),
         unread=sum(p.unread for p in partitions.values()),
         removed=sum(p.first_offset for p in partitions.values()),
@@ -108,20 +122,21 @@ def _report(found: _Found, ledger: Ledger) -> ReconciliationReport:
         duplicates=sum(p.duplicates for p in partitions.values()),
         in_windows=sum(p.in_windows for p in partitions.values()),
         in_open_windows=sum(p.progress.open_readings for p in partitions.values() if p.progress),
-        quarantined=dict(sorted(reasons.items())),
-        quarantined_readings=len(quarantined),
-        quarantined_windows=len(refused_everywhere),
-        windows_refused_somewhere=len(refused_windows.keys() & in_intents),
-        late=len(found.counted(late.readings)),
-        superseded=len(windows.superseded()),
-        contradictions=windows.contradictions,
-        dead_letters=letters,
-        unreadable=windows.unreadable + refused.unreadable + late.unreadable,
+        quarantined=dict(sorted((Counter(readings) + Counter(windows.quarantined)).items())),
+        quarantined_readings=sum(readings.values()),
+        quarantined_windows=sum(windows.quarantined.values()),
+        windows_refused_somewhere=windows.refused_somewhere,
+        late=store.late(begins),
+        superseded=store.superseded(),
+        contradictions=store.contradictions(),
+        dead_letters=found.dead_letters,
+        unreadable=found.topics.unreadable,
         windows_removed_unread=sum(found.windows_removed_unread.values()),
-        windows=len(published),
-        windows_not_published=len(held_back),
-        windows_in_intents=len(in_intents),
+        windows=windows.windows,
+        windows_not_published=windows.not_published,
+        windows_in_intents=windows.in_intents,
         intents=states.total(),
+        intents_by_purpose={name: _by_name(counts) for name, counts in sorted(by_purpose.items())},
         charted=states[State.SUCCEEDED],
         deferred=states[State.DEFERRED],
         failed=states[State.FAILED],
@@ -133,21 +148,18 @@ def _report(found: _Found, ledger: Ledger) -> ReconciliationReport:
     )
 
 
-def _judged(report: ReconciliationReport, lost: Sequence[str]) -> ReconciliationReport:
+def _by_name(counts: Mapping[State, int]) -> dict[str, int]:
+    return {str(state): count for state, count in sorted(counts.items())}
+
+
+def _balanced(report: ReconciliationReport, lost: Sequence[str]) -> ReconciliationReport:
     found = report.duplicates + report.quarantined_readings + report.late + report.in_windows + report.in_open_windows
     placed = report.windows_not_published + report.quarantined_windows + report.windows_in_intents
     missing, unplaced = report.readings - found, report.windows - placed
-    balanced = not (
-        missing or unplaced or report.contradictions or report.removed_unread or report.windows_removed_unread
-    )
-    told = explanations(report, missing, unplaced, lost)
-    return report.model_copy(update={"balanced": balanced, "explanations": told})
-
-
-def _published(windows: Windows, refused: Asides) -> dict[str, bool]:
-    """window_id → whether published, of those whose refusal, if they were refused, is still kept."""
-    since_ms = refused.kept_since.newest()
-    return {window_id: w.publish for window_id, w in windows.by_id.items() if w.appended_ms > since_ms}
+    lost_unread = report.removed_unread or report.windows_removed_unread
+    balanced = not (missing or unplaced or report.contradictions or lost_unread)
+    sentences = explanations(report, missing, unplaced, lost)
+    return report.model_copy(update={"balanced": balanced, "explanations": sentences})
 
 
 def _since(partitions: Mapping[int, Partition]) -> datetime | None:

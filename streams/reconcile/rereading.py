@@ -1,7 +1,7 @@
-"""Reading the readings topic again from its first record to its end, as the telemetry worker does: within limits.
+"""Reads the readings topic from its first record to its end within limits, as the telemetry worker does.
 
-What lies there was sent by others. A batch of a few kilobytes may open to gigabytes, and a client that opens it without a
-limit dies of it, or never comes past it.
+Its records come from others. A batch of a few kilobytes may decompress to gigabytes; a client without a limit would run out of
+memory, or never get past it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.errors import RetryLater
-from schemas.ports.kafka import Stored
+from schemas.ports.kafka import ConsumedRecord
 from schemas.topics import TopicSpec
 from streams.runtime.batches import UnreadableRecords
 from streams.runtime.fetching import Gap, Skipped
@@ -33,11 +33,11 @@ class BoundedReading:
     def __init__(self, bootstrap_servers: str, prefix: str = "") -> None:
         self._bootstrap_servers, self._prefix = bootstrap_servers, prefix
 
-    def read(self, topic: TopicSpec, first_offsets: Mapping[int, int]) -> Iterator[Stored]:
-        """Every record of these partitions from the first that is kept up to their ends.
+    def read(self, topic: TopicSpec, first_offsets: Mapping[int, int]) -> Iterator[ConsumedRecord]:
+        """Every record of these partitions from the first that is retained to their ends.
 
-        What cannot be read comes as one record without a value. RetryLater if Kafka is away. Not to be called where an
-        event loop runs.
+        Unreadable records come as one record without a value. RetryLater if Kafka is away. Do not call it from an event
+        loop.
         """
         left = {TopicPartition(topic.prefixed(self._prefix), number): at for number, at in first_offsets.items()}
         with asyncio.Runner() as runner:
@@ -52,7 +52,7 @@ class BoundedReading:
                         heard_s = monotonic()
                     left = {tp: at for tp, at in left.items() if tp in fetched or not _is_end(consumer, tp, at)}
                     if monotonic() - heard_s > SILENCE_S:
-                        raise RetryLater(f"the broker fell silent in the middle of {topic.name}")
+                        raise RetryLater(f"the broker stopped answering in the middle of {topic.name}")
             except KafkaError as error:
                 raise RetryLater(f"{topic.name} could not be read ({type(error).__name__})") from None
             finally:
@@ -75,16 +75,16 @@ class BoundedReading:
         return consumer
 
 
-def _stored(partition: int, items: Sequence[Any]) -> Iterator[Stored]:
+def _stored(partition: int, items: Sequence[Any]) -> Iterator[ConsumedRecord]:
     for item in items:
         if isinstance(item, UnreadableRecords):
-            yield Stored(partition, item.first_offset, item.key, None, item.timestamp_ms)
+            yield ConsumedRecord(partition, item.first_offset, item.key, None, item.timestamp_ms)
         elif not isinstance(item, Skipped | Gap):
-            yield Stored(partition, item.offset, item.key, item.value, item.timestamp)
+            yield ConsumedRecord(partition, item.offset, item.key, item.value, item.timestamp)
 
 
 def _is_end(consumer: Any, tp: TopicPartition, read_to: int) -> bool:
-    """Whether a fetch from where we are found nothing more, or only what waits for an open transaction."""
+    """Whether a fetch from this position found nothing more, or only records of an open transaction."""
     quiet, waiting = consumer._fetcher.quiet.get(tp), consumer._fetcher.waiting.get(tp)
     if quiet is not None and quiet.position >= read_to:
         return True

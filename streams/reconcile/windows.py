@@ -1,38 +1,31 @@
-"""The windows topic as the report needs it: each window once, and from when on the topic is whole."""
+"""The windows topic as the report needs it, and from when on a topic is complete."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import NamedTuple
+from typing import Annotated
 
 import msgspec
 
-from schemas.instants import epoch_ms
-from schemas.ports.kafka import Stored
+from schemas.ports.kafka import ConsumedRecord
+from schemas.ports.reconciliation import ClosedWindow, ReadingPosition, ReconciliationStore, WindowSpan
 
-Place = tuple[int, int, int]
-"""Partition, offset, and place in a frame: one reading."""
-
-
-class WindowSource(msgspec.Struct, gc=False):
-    """The first and last offset of a window's readings."""
-
-    partition: int
-    first_offset: int
-    last_offset: int
+Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
-class Named(msgspec.Struct, gc=False):
-    """A reading that a window names."""
+class _Source(msgspec.Struct, gc=False):
+    partition: Int
+    first_offset: Int
+    last_offset: Int
 
-    offset: int
-    index: int = 0
+
+class _Named(msgspec.Struct, gc=False):
+    offset: Int
+    index: Int = 0
 
 
-class Window(msgspec.Struct):
-    """A closed window, as far as it is counted."""
-
+class _Window(msgspec.Struct):
     window_id: str
     content_hash: str
     tenant_id: str
@@ -40,67 +33,65 @@ class Window(msgspec.Struct):
     type: str
     start: str
     end: str
-    count: int
+    count: Int
     publish: bool
-    source: WindowSource
-    duplicates: int = 0
-    revision: int = 0
-    supersedes: list[Named] = []
-    appended_ms: int = 0
-
-    def span_ms(self) -> tuple[int, int]:
-        """Its start and end in epoch milliseconds."""
-        start, end = (epoch_ms(datetime.fromisoformat(at)) for at in (self.start, self.end))
-        return start, end
+    source: _Source
+    duplicates: Int = 0
+    revision: Int = 0
+    supersedes: list[_Named] = []
 
 
-class Windows(NamedTuple):
-    """Every window, by id; ids that came out in two ways; records that cannot be read; when the first kept was appended."""
-
-    by_id: dict[str, Window]
-    contradictions: int
-    unreadable: int
-    kept_since_ms: int
-
-    def superseded(self) -> set[Place]:
-        """Readings in windows that an earlier run had set aside: they count here, and no longer there."""
-        return {(w.source.partition, p.offset, p.index) for w in self.by_id.values() for p in w.supersedes}
-
-
-class KeptSince:
-    """When the first record that retention has left was appended; -1 where it has taken nothing."""
+class RetainedSince:
+    """When the first record that retention has left was appended; -1 where retention has removed nothing."""
 
     def __init__(self) -> None:
         self.by_partition: dict[int, int] = {}
 
-    def note(self, record: Stored) -> None:
-        """To be told every record."""
+    def note(self, record: ConsumedRecord) -> None:
+        """Call it with every record."""
         self.by_partition.setdefault(record.partition, record.appended_ms if record.offset > 0 else -1)
 
     def newest(self) -> int:
-        """From here on every partition is whole. One that was emptied says nothing."""
+        """From here on every partition is complete. A partition without records says nothing."""
         return max(self.by_partition.values(), default=-1)
 
 
-_window = msgspec.json.Decoder(Window).decode
+_window = msgspec.json.Decoder(_Window).decode
 
 
-def read_windows(records: Iterable[Stored]) -> Windows:
-    """Distinct windows. An amendment repeats readings that were counted before, or as late: the first revision counts."""
-    first: dict[str, Window] = {}
-    hashes: dict[tuple[str, int], set[str]] = {}
-    unreadable, kept = 0, KeptSince()
+def read_windows(records: Iterable[ConsumedRecord], store: ReconciliationStore, retained: RetainedSince) -> int:
+    """Add every window to the store; returns how many records cannot be read.
+
+    An amendment repeats readings that were counted before, or as late: the store counts the first revision.
+    """
+    unreadable = 0
     for record in records:
-        kept.note(record)
+        retained.note(record)
         try:
-            window = _window(record.value or b"")
-        except (msgspec.MsgspecError, ValueError, RecursionError):
+            store.add_window(_closed(_window(record.value or b""), record.appended_ms))
+        except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError):
             unreadable += 1
-            continue
-        known = first.get(window.window_id)
-        if known is None or window.revision < known.revision:
-            window.appended_ms = record.appended_ms
-            first[window.window_id] = window
-        hashes.setdefault((window.window_id, window.revision), set()).add(window.content_hash)
-    contradictions = sum(1 for contents in hashes.values() if len(contents) > 1)
-    return Windows(first, contradictions, unreadable, kept.newest())
+    return unreadable
+
+
+def _closed(window: _Window, appended_ms: int) -> ClosedWindow:
+    source = window.source
+    return ClosedWindow(
+        window_id=window.window_id,
+        revision=window.revision,
+        content_hash=window.content_hash,
+        span=WindowSpan(window.tenant_id, window.device_id, window.type, _ms(window.start)),
+        end_ms=_ms(window.end),
+        partition=source.partition,
+        first_offset=source.first_offset,
+        last_offset=source.last_offset,
+        readings=window.count,
+        duplicates=window.duplicates,
+        publish=window.publish,
+        appended_ms=appended_ms,
+        supersedes=[ReadingPosition(source.partition, one.offset, one.index) for one in window.supersedes],
+    )
+
+
+def _ms(at: str) -> int:
+    return round(datetime.fromisoformat(at).timestamp() * 1000)

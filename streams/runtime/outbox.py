@@ -18,7 +18,7 @@ import orjson
 
 from schemas.errors import Misconfigured, RetryLater
 from schemas.ports.kafka import Producer
-from schemas.ports.ledger import Ledger, Parcel
+from schemas.ports.ledger import Ledger, OutboxRecord
 from schemas.ports.observer import Observer
 from schemas.topics import AUDIT
 from streams.runtime.fail_fast import exit_on_error
@@ -60,7 +60,7 @@ class OutboxPublisher:
         """Publish how long the oldest record has waited, until cancelled: also while Kafka rejects records or is away."""
         while True:
             try:
-                oldest_s = await asyncio.to_thread(self._ledger.waiting_s)
+                oldest_s = await asyncio.to_thread(self._ledger.oldest_outbox_age_s)
             except RetryLater:
                 self._observer.count("retries_total", dependency="ledger")
             else:
@@ -69,22 +69,24 @@ class OutboxPublisher:
 
     async def publish(self) -> None:
         """Publish what waits now, unless another worker holds the lease. The rest of a failing topic is left waiting."""
-        if await self._with_ledger(self._ledger.waiting_s) is None:
+        if await self._with_ledger(self._ledger.oldest_outbox_age_s) is None:
             return
-        while parcels := await self._next_batch():
-            for _, of_topic in groupby(sorted(parcels, key=_topic), key=_topic):
+        while records := await self._next_batch():
+            for _, of_topic in groupby(sorted(records, key=_topic), key=_topic):
                 await self._send(list(of_topic))
 
-    async def _next_batch(self) -> Sequence[Parcel]:
+    async def _next_batch(self) -> Sequence[OutboxRecord]:
         paused = self._paused.paused()
-        return await self._with_ledger(lambda: self._ledger.outbox(self._holder, _RECORDS_A_BATCH, LEASE_S, paused))
+        return await self._with_ledger(
+            lambda: self._ledger.lease_outbox(self._holder, _RECORDS_A_BATCH, LEASE_S, paused)
+        )
 
-    async def _send(self, parcels: Sequence[Parcel]) -> None:
+    async def _send(self, records: Sequence[OutboxRecord]) -> None:
         """To one topic: together, or, after a failure, one by one, so that no record overtakes one that was rejected."""
-        topic = _topic(parcels[0])
-        for part in [[one] for one in parcels] if self._paused.is_failing(topic) else [parcels]:
+        topic = _topic(records[0])
+        for part in [[one] for one in records] if self._paused.is_failing(topic) else [records]:
             try:
-                await self._producer.send([parcel.record for parcel in part])
+                await self._producer.send([queued.record for queued in part])
             except (RetryLater, Misconfigured) as refused:
                 self._observer.count("retries_total", dependency="kafka")
                 if self._paused.failed(topic):
@@ -93,11 +95,11 @@ class OutboxPublisher:
             await self._confirmed(part)
         self._paused.succeeded(topic)
 
-    async def _confirmed(self, parcels: Sequence[Parcel]) -> None:
-        await self._with_ledger(lambda: self._ledger.sent([parcel.id for parcel in parcels]))
-        for parcel in parcels:
-            if parcel.record.topic is AUDIT:
-                event = orjson.loads(parcel.record.value or b"{}")
+    async def _confirmed(self, records: Sequence[OutboxRecord]) -> None:
+        await self._with_ledger(lambda: self._ledger.confirm_sent([queued.id for queued in records]))
+        for queued in records:
+            if queued.record.topic is AUDIT:
+                event = orjson.loads(queued.record.value or b"{}")
                 self._observer.count("audit_events_total", action=event["action"], outcome=event["outcome"])
 
     async def _with_ledger(self, ask: Callable[[], T]) -> T:
@@ -122,5 +124,5 @@ async def published(publisher: OutboxPublisher, shutdown_timeout_s: float = SHUT
         publishing_age.cancel()
 
 
-def _topic(parcel: Parcel) -> str:
-    return parcel.record.topic.name
+def _topic(queued: OutboxRecord) -> str:
+    return queued.record.topic.name

@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable, Collection
 from functools import partial as bound
 
 from schemas.errors import Unsafe
-from schemas.ports.kafka import Kept
+from schemas.ports.kafka import PartitionOffsets
 from schemas.ports.observer import Observer
 from schemas.progress import PartitionProgress
 from streams.audit.trail import AuditTrail, Step
 from streams.runtime.retry import retry_until_available
 
-LoadKept = Callable[[int], Awaitable[Kept]]
+LoadKept = Callable[[int], Awaitable[PartitionOffsets]]
 _log = logging.getLogger(__name__)
 
 
@@ -87,7 +87,7 @@ class Retention:
         """The progress as it is to be written, with the count of removed records."""
         return self._removed[progress.partition].added_to(progress)
 
-    async def _kept(self, partition: int) -> Kept:
+    async def _kept(self, partition: int) -> PartitionOffsets:
         return await retry_until_available(bound(self._load_kept, partition), "kafka", self._observer)
 
     async def _count(self, partition: int, first: int, end: int) -> None:

@@ -22,6 +22,7 @@ from mappings.observation.mapper import ObservationMapper
 from mappings.result_kinds import RESULT_KINDS
 from schemas.config import Config, Secret
 from schemas.operation import Intent, Source, State
+from streams.delivery.audit import SettlementAudit
 from streams.delivery.observing import DeliveryMetrics
 from streams.delivery.ports import DeliveryPorts
 from streams.delivery.role import Delivery
@@ -119,7 +120,7 @@ def _delivered(database: Database, number: int) -> Callable[[str, Sequence[Inten
     async def run(base_url: str, intents: Sequence[Intent]) -> Run:
         url = database.create_database(f"delivery_{number}")
         await asyncio.to_thread(migrate, url)
-        ledger = open_ledger(url, bytes(32))
+        ledger = open_ledger(url, bytes(32), subscribers=(SettlementAudit(RESULT_KINDS),))
         try:
             for start in range(0, len(intents), 500):
                 ledger.record(intents[start : start + 500])

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from adapters.ledger import SqlLedger
 from schemas.operation import State
-from tests.doubles.ledgers import LATER, LEASE_S, NOW, HandClock, claimed_events, done, intent
+from tests.doubles.ledgers import LATER, LEASE_S, NOW, HandClock, claimed_events, done, intent, reported_windows
 
 
 def test_an_intent_is_kept_as_it_was_given(ledger: SqlLedger):
@@ -103,7 +103,7 @@ def test_an_operation_nobody_recorded_is_none_and_settling_it_changes_nothing(le
 
 def test_every_window_in_an_intent_is_known(ledger: SqlLedger):
     ledger.record([intent("w1", sources=2), intent("w2")])
-    assert ledger.source_ids() == {"w1-0", "w1-1", "w2-0"}
+    assert reported_windows(ledger) == {"w1-0", "w1-1", "w2-0"}
 
 
 def test_thousands_of_intents_go_in_with_one_call(ledger: SqlLedger):

@@ -8,11 +8,12 @@ import psycopg
 import pytest
 
 from adapters.ledger import SqlLedger, migrate, open_ledger
+from adapters.ledger.intent_form import decode
 from schemas.errors import Unsafe
 from schemas.instants import epoch_us
 from schemas.operation import Intent, Operation, State
 from schemas.ports.kafka import Outgoing
-from schemas.ports.ledger import Beside
+from schemas.ports.ledger import OutboxEntries
 from schemas.topics import CORRECTIONS
 from streams.delivery.audit import readdressed
 from tests.doubles.ledgers import KEY, LATER, LEASE_S, NOW, HandClock, audited, done, in_outbox, intent
@@ -151,7 +152,7 @@ def test_a_claimed_operation_is_readdressed_before_it_is_sent(ledger: SqlLedger)
         operation.operation_id, corrected(operation.intent), operation.fence
     )  # fmt: skip
     (evidence,) = ledger.attempts(operation.operation_id)
-    assert (evidence.code, Intent.model_validate_json(evidence.request or b"")) == ("readdressed", operation.intent)
+    assert (evidence.code, decode(evidence.request or b"")) == ("readdressed", operation.intent)
     assert ledger.settle({operation.operation_id: done(fence=operation.fence)}) == []
 
 
@@ -190,10 +191,10 @@ def test_the_charted_are_found_by_device_patient_and_span(ledger: SqlLedger):
     for operation in ledger.claim("north-epic", 3, LEASE_S):
         ledger.settle({operation.operation_id: done(fence=operation.fence)})
     ledger.record([intent("w4", patient="a", device="d1")])
-    device, patient = ledger.name("north", "d1"), ledger.name("north", "north-epic", "b")
+    device, patient = ledger.keyed_hash("north", "d1"), ledger.keyed_hash("north", "north-epic", "b")
 
     def events(**asked: object) -> list[str]:
-        return [one.intent.source.event_id for one in ledger.charted(**asked)]  # type: ignore[arg-type]
+        return [one.intent.source.event_id for one in ledger.list_charted(**asked)]  # type: ignore[arg-type]
 
     assert events(device=device) == ["w1"]
     assert events(patient=patient) == ["w2"]
@@ -207,12 +208,15 @@ def test_what_was_reviewed_is_remembered_until_it_changes_or_goes(ledger: SqlLed
     ledger.mark_reviewed("pairing", {"a": "1", "b": "1"})
     ledger.mark_reviewed("patient", {"a": "9"})
     ledger.mark_reviewed("pairing", {"a": "2", "b": None, "c": None})
-    assert (ledger.reviewed("pairing"), ledger.reviewed("patient")) == ({"a": "2"}, {"a": "9"})
+    assert (ledger.reviewed_fingerprints("pairing"), ledger.reviewed_fingerprints("patient")) == (
+        {"a": "2"},
+        {"a": "9"},
+    )
 
 
 def test_an_event_to_be_published_once_is_published_once_by_any_number_of_workers(ledger: SqlLedger) -> None:
-    def told(*names: str) -> dict[str, tuple[str, Beside]]:
-        return {name: ("pairing_changed", Beside("delivery", records=[_record(name)])) for name in names}
+    def told(*names: str) -> dict[str, tuple[str, OutboxEntries]]:
+        return {name: ("pairing_changed", OutboxEntries("delivery", records=[_record(name)])) for name in names}
 
     with ThreadPoolExecutor(8) as workers:
         given = list(workers.map(lambda _: ledger.report_once("correction", told("a", "b")), range(8)))

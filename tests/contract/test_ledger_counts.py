@@ -19,7 +19,7 @@ def settle_as_a_worker_of_before(url: str, state: State) -> None:
         db.execute(
             text("UPDATE operations SET state = :state, due_us = NULL WHERE state = 'pending'"), {"state": state}
         )
-        db.execute(text("UPDATE lanes SET head = NULL, due_us = NULL"))
+        db.execute(text("UPDATE ordering_keys SET head = NULL, due_us = NULL"))
     engine.dispose()
 
 
@@ -34,7 +34,7 @@ def test_operations_settled_by_a_worker_of_an_earlier_version_are_counted_from_t
     settle_as_a_worker_of_before(database_url, State.HELD)
     assert ledger.states() == {"north-epic": {State.PENDING: 30}}
 
-    ledger.tidy(LedgerKeeping())
+    ledger.purge_expired(LedgerKeeping())
     assert ledger.states() == {"north-epic": {State.HELD: 30}}
 
 
@@ -42,13 +42,13 @@ def test_operations_settled_later_by_a_worker_of_an_earlier_version_are_counted_
     ledger: SqlLedger, database_url: str, clock: HandClock
 ):
     record(ledger, *range(30))
-    ledger.tidy(LedgerKeeping())
+    ledger.purge_expired(LedgerKeeping())
     settle_as_a_worker_of_before(database_url, State.HELD)
 
-    ledger.tidy(LedgerKeeping())
+    ledger.purge_expired(LedgerKeeping())
     assert ledger.states() == {"north-epic": {State.PENDING: 30}}
     clock.now += timedelta(minutes=15)
-    ledger.tidy(LedgerKeeping())
+    ledger.purge_expired(LedgerKeeping())
     assert ledger.states() == {"north-epic": {State.HELD: 30}}
 
 
@@ -62,7 +62,7 @@ def test_counts_are_exact_where_workers_recount_while_others_settle(database_url
     def work(number: int) -> None:
         if number % 3 == 0:
             starting = ledger_at(database_url, clock)
-            starting.tidy(LedgerKeeping())
+            starting.purge_expired(LedgerKeeping())
             starting.close()
             return
         ledger = workers[number % 4]

@@ -6,7 +6,7 @@ from sqlalchemy import text
 from adapters.ledger import SqlLedger, rows
 from adapters.ledger.engine import connect
 from schemas.operation import State
-from tests.doubles.ledgers import LEASE_S, done, intent
+from tests.doubles.ledgers import LEASE_S, done, intent, reported_windows
 
 HOSTILE = "a\0b\ud800"
 
@@ -36,7 +36,7 @@ def test_a_row_that_cannot_be_decrypted_is_held_alone_and_all_others_go_on(
     assert (shown.state, shown.code, shown.intent.endpoint) == (State.HELD, "unreadable", "north-epic")
     assert [one.operation_id for one in ledger.find(state=State.HELD, code="unreadable", limit=9)] == [first]
     assert [one.code for one in ledger.attempts(first)] == ["unreadable"]
-    assert ledger.source_ids() == {"w1-0", "w2-0", "w3-0", "w4-0"}
+    assert reported_windows(ledger) == {"w1-0", "w2-0", "w3-0", "w4-0"}
 
 
 def test_a_damaged_row_that_is_released_is_held_again_and_never_given_to_be_sent(ledger: SqlLedger, database_url: str):

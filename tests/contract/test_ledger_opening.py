@@ -13,19 +13,21 @@ from adapters.ledger.tables import metadata
 from schemas.audit import Step
 from schemas.errors import Misconfigured, RetryLater
 from schemas.ports.kafka import Outgoing, Position
-from schemas.ports.ledger import Beside
+from schemas.ports.ledger import OutboxEntries
 from schemas.topics import CORRECTIONS
-from tests.doubles.ledgers import KEY, LEASE_S, done, intent
+from tests.doubles.ledgers import KEY, LEASE_S, HandClock, done, intent, ledger_at
 
 
 def test_no_column_holds_what_was_sent_or_the_patient_in_the_clear(ledger: SqlLedger, database_url: str):
     (first,) = ledger.record([intent("w1", patient="PATIENT-CANARY")], Position("vitals.windows", 0, 1))
     ledger.claim("north-epic", 1, LEASE_S)
-    ledger.mark_reviewed("pairing", {ledger.name("PATIENT-CANARY"): ledger.name("CANARY")})
-    going = Beside("delivery", [Step("north", "charted", "success")], [Outgoing(CORRECTIONS, b"CANARY", b"CANARY")])
+    ledger.mark_reviewed("pairing", {ledger.keyed_hash("PATIENT-CANARY"): ledger.keyed_hash("CANARY")})
+    going = OutboxEntries(
+        "delivery", [Step("north", "charted", "success")], [Outgoing(CORRECTIONS, b"CANARY", b"CANARY")]
+    )
     outcome = done(request=b"CANARY", response=b"CANARY")
-    ledger.settle({first.operation_id: outcome}, {first.operation_id: going})
-    assert ledger.outbox("a worker", 9, LEASE_S)
+    ledger_at(database_url, HandClock(), KEY, lambda _operation, _outcome: going).settle({first.operation_id: outcome})
+    assert ledger.lease_outbox("a worker", 9, LEASE_S)
     with connect(database_url).connect() as db:
         for table in metadata.tables:
             rows = db.execute(text(f"SELECT * FROM {table}")).all()

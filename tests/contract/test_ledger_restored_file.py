@@ -11,21 +11,21 @@ import pytest
 from adapters.ledger import migrate, open_ledger, require_sound
 from schemas.errors import Misconfigured
 from schemas.operation import State
-from schemas.ports.kafka import Reached
-from schemas.ports.ledger import Beside
+from schemas.ports.kafka import GroupPosition
+from schemas.ports.ledger import OutboxEntries
 from tests.doubles.ledgers import KEY
 
 _WORKER = """
 import os, signal, sys
 from adapters.ledger import migrate, open_ledger, require_sound
-from schemas.ports.kafka import Reached
-from schemas.ports.ledger import Beside
+from schemas.ports.kafka import GroupPosition
+from schemas.ports.ledger import OutboxEntries
 from tests.doubles.ledgers import KEY, intent
 url, first, last, end = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 require_sound(url)
 migrate(url)
 ledger = open_ledger(url, KEY)
-ledger.take_up("vitals.windows", {0: Reached(None, 9)}, 1.0, Beside("clinical"))
+ledger.take_over("vitals.windows", {0: GroupPosition(None, 9)}, 1.0, OutboxEntries("clinical"))
 for number in range(first, last):
     ledger.record([intent(f"w{number}", patient=f"p{number}")])
 if end == "killed":
@@ -56,12 +56,12 @@ def backup(file: Path, url: str, tmp_path: Path) -> Path:
     return Path(shutil.copy(file, tmp_path / "backup"))
 
 
-def take_up(url: str) -> tuple[bool, int]:
+def take_over(url: str) -> tuple[bool, int]:
     """Whether it went back, and how many operations it holds."""
     require_sound(url)
     migrate(url)
     ledger = open_ledger(url, KEY)
-    went_back = ledger.take_up("vitals.windows", {0: Reached(None, 9)}, 1.0, Beside("clinical"))
+    went_back = ledger.take_over("vitals.windows", {0: GroupPosition(None, 9)}, 1.0, OutboxEntries("clinical"))
     held = sum(ledger.states()["north-epic"].values())
     assert not went_back or set(ledger.states()["north-epic"]) == {State.UNKNOWN}
     ledger.close()
@@ -78,13 +78,13 @@ def test_a_backup_next_to_a_killed_workers_log_is_refused_with_a_remedy_that_hel
         require_sound(url)
     for journal in ("-wal", "-shm"):
         Path(f"{file}{journal}").unlink(missing_ok=True)
-    assert take_up(url) == (True, 20)
+    assert take_over(url) == (True, 20)
 
 
 def test_a_killed_workers_own_log_is_taken(file: Path, url: str, backup: Path):
     worker(url, 20, 80, "killed")
     assert Path(f"{file}-wal").stat().st_size > 0
-    assert take_up(url) == (False, 80)
+    assert take_over(url) == (False, 80)
 
 
 def test_a_damaged_file_is_refused(file: Path, url: str, backup: Path):

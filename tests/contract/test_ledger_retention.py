@@ -38,18 +38,18 @@ def test_what_ended_is_forgotten_when_it_is_old_and_what_is_open_never(
     waiting = settled(ledger, "w3", State.UNKNOWN, "c")
 
     clock.now += timedelta(days=90)
-    assert not ledger.tidy(KEEPING)
+    assert not ledger.purge_expired(KEEPING)
     assert len(ledger.attempts(charted)) == 1
     clock.now += timedelta(seconds=1)
-    ledger.tidy(KEEPING)
+    ledger.purge_expired(KEEPING)
     assert [len(ledger.attempts(one)) for one in (charted, held, waiting)] == [0, 1, 1]
     assert ledger.record([intent("w1", patient="a")])[0].duplicate
 
     clock.now += timedelta(days=310)
-    ledger.tidy(KEEPING)
+    ledger.purge_expired(KEEPING)
     assert ledger.operation(charted) is None
     assert ledger.states() == {"north-epic": {State.HELD: 1, State.UNKNOWN: 1}}
-    assert (rows(database_url, "operations"), rows(database_url, "lanes")) == (2, 2)
+    assert (rows(database_url, "operations"), rows(database_url, "ordering_keys")) == (2, 2)
 
 
 @pytest.mark.parametrize("state", [State.HELD, State.DEFERRED, State.UNKNOWN])
@@ -62,7 +62,7 @@ def test_what_was_charted_is_kept_as_long_as_a_result_that_amends_it_waits(
     ledger.settle({amendment.operation_id: done(state, fence=amendment.fence, retry_after_s=60)})
 
     clock.now += timedelta(days=401)
-    ledger.tidy(KEEPING)
+    ledger.purge_expired(KEEPING)
     assert amendment.amends == charted
     assert ledger.operation(charted) is not None
 
@@ -71,7 +71,7 @@ def test_what_was_charted_is_kept_as_long_as_a_result_that_amends_it_waits(
     (amendment,) = ledger.claim("north-epic", 1, LEASE_S)
     ledger.settle({amendment.operation_id: done(fence=amendment.fence)})
     clock.now += timedelta(days=401)
-    ledger.tidy(KEEPING)
+    ledger.purge_expired(KEEPING)
     assert ledger.states() == {}
 
 
@@ -83,17 +83,17 @@ def test_an_event_is_forgotten_with_all_that_was_written_of_it_or_not_at_all(led
     ledger.settle({refused.operation_id: done(State.FAILED, fence=refused.fence)})
 
     clock.now += timedelta(days=101)
-    ledger.tidy(KEEPING)
+    ledger.purge_expired(KEEPING)
     assert ledger.operation(charted) is not None
     clock.now += timedelta(days=300)
-    ledger.tidy(KEEPING)
+    ledger.purge_expired(KEEPING)
     assert ledger.states() == {}
 
 
 def test_a_patient_whose_state_was_forgotten_starts_from_nothing(ledger: SqlLedger, clock: HandClock):
     settled(ledger, "w1", State.SUCCEEDED, "a")
     clock.now += timedelta(days=401)
-    ledger.tidy(KEEPING)
+    ledger.purge_expired(KEEPING)
     settled(ledger, "w2", State.SUCCEEDED, "a")
     assert ledger.states() == {"north-epic": {State.SUCCEEDED: 1}}
 
@@ -103,7 +103,7 @@ def test_much_is_forgotten_in_small_batches(ledger: SqlLedger, clock: HandClock)
     operations = ledger.claim("north-epic", 2000, LEASE_S)
     ledger.settle({one.operation_id: done(fence=one.fence) for one in operations})
     clock.now += timedelta(days=401)
-    assert [ledger.tidy(KEEPING) for _ in range(3)] == [True, True, False]
+    assert [ledger.purge_expired(KEEPING) for _ in range(3)] == [True, True, False]
     assert ledger.states() == {}
 
 
@@ -119,6 +119,6 @@ def test_states_are_counted_without_reading_the_operations(ledger: SqlLedger):
 def test_many_changes_become_one_row_a_state(ledger: SqlLedger, database_url: str):
     for number in range(30):
         settled(ledger, f"w{number}", State.SUCCEEDED, f"p{number}")
-    ledger.tidy(KEEPING)
+    ledger.purge_expired(KEEPING)
     assert ledger.states() == {"north-epic": {State.SUCCEEDED: 30}}
     assert rows(database_url, "tallies") == 1

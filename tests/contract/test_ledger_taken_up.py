@@ -11,22 +11,24 @@ from adapters.ledger.engine import connect
 from adapters.ledger.tables import ledger_identity
 from schemas.audit import AuditEvent, Step
 from schemas.operation import State
-from schemas.ports.kafka import Position, Reached
-from schemas.ports.ledger import Beside
+from schemas.ports.kafka import GroupPosition, Position
+from schemas.ports.ledger import OutboxEntries
 from streams.audit.verification import broken_links
 from tests.doubles.ledgers import LEASE_S, NOW, HandClock, audited, done, intent, ledger_at
 
 WINDOWS = "vitals.windows"
 QUIET_S = 240.0
-TOLD = Beside("delivery", [Step("north", "ledger.went_back", "failure")])
+TOLD = OutboxEntries("delivery", [Step("north", "ledger.went_back", "failure")])
 
 
 def at(offset: int, partition: int = 0) -> Position:
     return Position(WINDOWS, partition, offset)
 
 
-def take_up(ledger: SqlLedger, committed: int | None, end: int | None = None) -> bool:
-    return ledger.take_up(WINDOWS, {0: Reached(committed, end if end is not None else committed or 1)}, QUIET_S, TOLD)
+def take_over(ledger: SqlLedger, committed: int | None, end: int | None = None) -> bool:
+    return ledger.take_over(
+        WINDOWS, {0: GroupPosition(committed, end if end is not None else committed or 1)}, QUIET_S, TOLD
+    )
 
 
 def exchange(database_url: str) -> None:
@@ -52,9 +54,9 @@ def in_every_state(ledger: SqlLedger) -> dict[State, str]:
 
 
 def test_a_ledger_that_is_the_one_that_was_left_stays_as_it_is(ledger: SqlLedger):
-    assert not take_up(ledger, None)
+    assert not take_over(ledger, None)
     ledger.record([intent("w1")], at(7))
-    assert not take_up(ledger, 7, 9)
+    assert not take_over(ledger, 7, 9)
     assert ledger.states() == {"north-epic": {State.PENDING: 1}}
     assert ledger.positions(WINDOWS) == {0: 7}
 
@@ -63,11 +65,11 @@ def test_in_an_exchanged_database_every_operation_that_is_not_terminal_is_unknow
     ledger: SqlLedger, database_url: str, clock: HandClock
 ):
     ids = in_every_state(ledger)
-    take_up(ledger, None)
+    take_over(ledger, None)
     before = {state: ledger.operation(one) for state, one in ids.items()}
     exchange(database_url)
 
-    assert take_up(ledger, None)
+    assert take_over(ledger, None)
 
     ended = {State.SUCCEEDED, State.FAILED, State.QUARANTINED}
     for state, one in ids.items():
@@ -87,18 +89,18 @@ def test_in_an_exchanged_database_every_operation_that_is_not_terminal_is_unknow
 
 def test_the_outcome_of_a_worker_from_before_the_loss_is_only_evidence(ledger: SqlLedger, database_url: str):
     ledger.record([intent("w1")])
-    take_up(ledger, None)
+    take_over(ledger, None)
     (under_way,) = ledger.claim("north-epic", 1, LEASE_S)
     exchange(database_url)
-    take_up(ledger, None)
+    take_over(ledger, None)
     assert ledger.settle({under_way.operation_id: done(fence=under_way.fence)}) == [under_way.operation_id]
     assert ledger.operation(under_way.operation_id).state is State.UNKNOWN
 
 
 def test_a_committed_offset_that_the_ledger_does_not_know_shows_that_it_went_back(ledger: SqlLedger):
-    take_up(ledger, None)
+    take_over(ledger, None)
     ledger.record([intent("w1")], at(7))
-    assert take_up(ledger, 20, 30)
+    assert take_over(ledger, 20, 30)
     assert ledger.states() == {"north-epic": {State.UNKNOWN: 1}}
     assert ledger.positions(WINDOWS) == {0: 7}
 
@@ -106,9 +108,9 @@ def test_a_committed_offset_that_the_ledger_does_not_know_shows_that_it_went_bac
 def test_what_is_read_again_is_recorded_in_doubt_until_all_that_may_have_been_sent_was_read(
     ledger: SqlLedger, clock: HandClock
 ):
-    take_up(ledger, None)
+    take_over(ledger, None)
     ledger.record([intent("w1")], at(7))
-    take_up(ledger, 20, 30)
+    take_over(ledger, 20, 30)
     ledger.record([intent("lost", patient="a"), intent("w1")], at(25))
     ledger.record([intent("committed by nobody", patient="b")], at(30))
     ledger.record([intent("new", patient="c")], at(31))
@@ -121,21 +123,21 @@ def test_what_is_read_again_is_recorded_in_doubt_until_all_that_may_have_been_se
 
 
 def test_the_same_loss_is_found_once_however_many_workers_start_and_stop_while_it_is_read_again(ledger: SqlLedger):
-    take_up(ledger, None)
+    take_over(ledger, None)
     ledger.record([intent("w1")], at(7))
-    assert take_up(ledger, 20, 30)
+    assert take_over(ledger, 20, 30)
     (new,) = ledger.record([intent("w2", patient="b")], at(12))
-    assert not take_up(ledger, 20, 40)
-    assert not take_up(ledger, 12, 40)
+    assert not take_over(ledger, 20, 40)
+    assert not take_over(ledger, 12, 40)
     assert ledger.operation(new.operation_id).code is None
 
 
 def test_workers_that_start_at_once_find_one_loss(ledger: SqlLedger, database_url: str, clock: HandClock):
     ledger.record([intent("w1")])
-    take_up(ledger, None)
+    take_over(ledger, None)
     exchange(database_url)
     others = [ledger_at(database_url, clock) for _ in range(4)]
-    threads = [threading.Thread(target=take_up, args=(other, None)) for other in others]
+    threads = [threading.Thread(target=take_over, args=(other, None)) for other in others]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -150,40 +152,40 @@ def test_a_crash_in_the_middle_of_it_leaves_the_loss_to_be_found_again(
     ledger: SqlLedger, database_url: str, monkeypatch: pytest.MonkeyPatch
 ):
     ledger.record([intent("w1")])
-    take_up(ledger, None)
+    take_over(ledger, None)
     exchange(database_url)
-    whole = takeover.distrust
+    whole = takeover.put_in_doubt
 
     def then_die(*given: object) -> None:
         whole(*given)  # type: ignore[arg-type]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(takeover, "distrust", then_die)
+    monkeypatch.setattr(takeover, "put_in_doubt", then_die)
     with pytest.raises(KeyboardInterrupt):
-        take_up(ledger, None)
+        take_over(ledger, None)
     assert ledger.states() == {"north-epic": {State.PENDING: 1}}
     monkeypatch.undo()
-    assert take_up(ledger, None)
+    assert take_over(ledger, None)
     assert ledger.states() == {"north-epic": {State.UNKNOWN: 1}}
 
 
 def test_a_loss_is_audited_with_it_and_once_in_a_chain_that_the_lost_ledger_cannot_have_begun(
     ledger: SqlLedger, database_url: str
 ):
-    take_up(ledger, None)
+    take_over(ledger, None)
     ledger.record([], at(1), lambda _: TOLD)
     exchange(database_url)
-    assert take_up(ledger, None)
-    assert not take_up(ledger, None)
-    parcels = ledger.outbox("test", 9, 60.0)
-    before, event = [AuditEvent.model_validate_json(parcel.record.value or b"") for parcel in parcels]
+    assert take_over(ledger, None)
+    assert not take_over(ledger, None)
+    records = ledger.lease_outbox("test", 9, 60.0)
+    before, event = [AuditEvent.model_validate_json(queued.record.value or b"") for queued in records]
     assert (event.action, event.previous) == ("ledger.went_back", None)
     assert event.writer != before.writer
     assert broken_links([before, event]) == []
 
 
 def test_an_empty_ledger_where_offsets_were_committed_has_lost_everything(ledger: SqlLedger):
-    assert take_up(ledger, 20, 30)
+    assert take_over(ledger, 20, 30)
     assert ledger.positions(WINDOWS) == {0: 0}
     (again,) = ledger.record([intent("w1")], at(10))
     assert ledger.operation(again.operation_id).in_doubt
@@ -191,15 +193,15 @@ def test_an_empty_ledger_where_offsets_were_committed_has_lost_everything(ledger
 
 def test_a_ledger_of_the_previous_version_begins_at_the_committed_offsets(ledger: SqlLedger):
     ledger.record([intent("w1")])
-    assert not take_up(ledger, 20, 30)
+    assert not take_over(ledger, 20, 30)
     assert ledger.positions(WINDOWS) == {0: 20}
     assert ledger.states() == {"north-epic": {State.PENDING: 1}}
 
 
 def test_a_recreated_topic_counts_no_reading_as_lost(ledger: SqlLedger):
-    take_up(ledger, None)
+    take_over(ledger, None)
     ledger.record([intent("w1")], at(700))
-    assert not take_up(ledger, None, 3)
+    assert not take_over(ledger, None, 3)
     ledger.record([intent("w2")], at(3))
     assert ledger.positions(WINDOWS) == {0: 3}
 
@@ -213,8 +215,10 @@ def test_a_position_never_moves_back_and_is_kept_where_nothing_was_recorded(ledg
 
 
 def gone(ledger: SqlLedger, end: int, since: int = 0) -> int:
-    def told(first: int) -> Beside:
-        return Beside("clinical", [Step("north", "windows.removed_unread", "failure", source=f"{first}-{end - 1}")])
+    def told(first: int) -> OutboxEntries:
+        return OutboxEntries(
+            "clinical", [Step("north", "windows.removed_unread", "failure", source=f"{first}-{end - 1}")]
+        )
 
     return ledger.count_removed(at(end), since, told)
 

@@ -13,8 +13,8 @@ from adapters.ledger.sealing import Seal
 from schemas.errors import Misconfigured
 from schemas.instants import epoch_us
 from schemas.operation import Intent, State
-from schemas.ports.kafka import Reached
-from schemas.ports.ledger import Beside
+from schemas.ports.kafka import GroupPosition
+from schemas.ports.ledger import OutboxEntries
 from tests.doubles.ledgers import KEY, LATER, LEASE_S, NOW, HandClock, done, intent, ledger_at
 
 
@@ -133,8 +133,8 @@ def test_a_ledger_of_the_first_version_that_held_no_operation_did_not_go_back(da
     first_version(database_url, {})
     migrate(database_url)
     ledger = ledger_at(database_url, HandClock())
-    assert not ledger.take_up("vitals.windows", {0: Reached(500, 500)}, 1.0, Beside("clinical"))
+    assert not ledger.take_over("vitals.windows", {0: GroupPosition(500, 500)}, 1.0, OutboxEntries("clinical"))
     assert ledger.positions("vitals.windows") == {0: 500}
-    assert not ledger.take_up("vitals.windows", {0: Reached(500, 500)}, 1.0, Beside("clinical"))
-    assert ledger.take_up("vitals.windows", {0: Reached(501, 501)}, 1.0, Beside("clinical"))
+    assert not ledger.take_over("vitals.windows", {0: GroupPosition(500, 500)}, 1.0, OutboxEntries("clinical"))
+    assert ledger.take_over("vitals.windows", {0: GroupPosition(501, 501)}, 1.0, OutboxEntries("clinical"))
     ledger.close()

@@ -11,7 +11,8 @@ from schemas.audit import AuditEvent
 from schemas.config import Config
 from schemas.operation import Intent, Operation
 from schemas.topics import QUARANTINE
-from streams.clinical.role import ClinicalPorts, ClinicalRole
+from streams.clinical.recording import ClinicalPorts
+from streams.clinical.role import ClinicalRole
 from tests.doubles.ledgers import audited, migrated_file
 from tests.doubles.ports import KeptFromTheStart, MemoryProducer, StaticReference, fixed_clock
 

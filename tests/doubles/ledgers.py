@@ -12,6 +12,7 @@ from schemas.audit import AuditEvent
 from schemas.instants import epoch_us
 from schemas.operation import Intent, Operation, Outcome, Source, State
 from schemas.ports.kafka import Outgoing
+from schemas.ports.ledger import Ledger, SettlementSubscriber
 from schemas.topics import AUDIT, TopicSpec
 
 NOW = datetime(2026, 1, 5, 10, 0, 0, 123456, tzinfo=UTC)
@@ -45,8 +46,8 @@ def _migrated() -> bytes:
         return file.read_bytes()
 
 
-def ledger_at(url: str, clock: HandClock, key: bytes | None = KEY) -> SqlLedger:
-    return open_ledger(url, key, clock)
+def ledger_at(url: str, clock: HandClock, key: bytes | None = KEY, *subscribers: SettlementSubscriber) -> SqlLedger:
+    return open_ledger(url, key, clock, subscribers=subscribers)
 
 
 def intent(
@@ -93,13 +94,18 @@ def operation(of: Intent, number: int = 1, state: State = State.IN_PROGRESS, *, 
 
 def in_outbox(ledger: SqlLedger, topic: TopicSpec = AUDIT) -> list[Outgoing]:
     """What of a topic waits to be published."""
-    waiting = ledger.outbox("a test", 100_000, 0)
-    return [parcel.record for parcel in waiting if parcel.record.topic is topic]
+    waiting = ledger.lease_outbox("a test", 100_000, 0)
+    return [queued.record for queued in waiting if queued.record.topic is topic]
 
 
 def audited(ledger: SqlLedger) -> list[AuditEvent]:
     """The audit events that wait to be published."""
     return [AuditEvent.model_validate_json(record.value or b"") for record in in_outbox(ledger)]
+
+
+def reported_windows(ledger: Ledger) -> set[str]:
+    """Every window_id that an intent reports."""
+    return {window_id for _, part_ids in ledger.window_ids(limit=100_000) for window_id in part_ids}
 
 
 def claimed_events(ledger: SqlLedger, limit: int = 100) -> list[str]:

@@ -9,7 +9,7 @@ from schemas.audit import Step
 from schemas.errors import RetryLater
 from schemas.operation import ABSENT, TERMINAL, Intent, Operation, Outcome, State
 from schemas.ports.kafka import Outgoing, Position
-from schemas.ports.ledger import Beside, Recorded
+from schemas.ports.ledger import OutboxEntries, Recorded, SettlementSubscriber
 
 _RESTING = TERMINAL | {State.HELD}
 
@@ -17,7 +17,8 @@ _RESTING = TERMINAL | {State.HELD}
 class MemoryLedger:
     """Operations by id, in order of insertion. `history` keeps every outcome, as the attempts table would."""
 
-    def __init__(self) -> None:
+    def __init__(self, *subscribers: SettlementSubscriber) -> None:
+        self._subscribers = subscribers
         self._lock = threading.Lock()
         self.operations: dict[str, Operation] = {}
         self.history: dict[str, list[Outcome]] = {}
@@ -33,7 +34,7 @@ class MemoryLedger:
         self,
         intents: Sequence[Intent],
         position: Position | None = None,
-        beside: Callable[[Sequence[Recorded]], Beside] | None = None,
+        entries: Callable[[Sequence[Recorded]], OutboxEntries] | None = None,
         *,
         now: datetime | None = None,
     ) -> list[Recorded]:
@@ -41,21 +42,21 @@ class MemoryLedger:
             if position is not None:
                 self._positions[position.topic, position.partition] = position.next_offset
             recorded = [self._record(intent, now or _now()) for intent in intents]
-            self.steps += beside(recorded).steps if beside else ()
+            self.steps += entries(recorded).steps if entries else ()
             return recorded
 
     def positions(self, topic: str) -> dict[int, int]:
         with self._open():
             return {number: at for (name, number), at in self._positions.items() if name == topic}
 
-    def count_removed(self, position: Position, since: int, beside: Callable[[int], Beside]) -> int:
+    def count_removed(self, position: Position, since: int, entries: Callable[[int], OutboxEntries]) -> int:
         with self._open():
             first = self._positions.get((position.topic, position.partition), since)
             if first >= position.next_offset:
                 return 0
             self._positions[position.topic, position.partition] = position.next_offset
             self._removed[position.topic, position.partition] += position.next_offset - first
-            self.steps += beside(first).steps
+            self.steps += entries(first).steps
             return position.next_offset - first
 
     def removed_unread(self, topic: str) -> dict[int, int]:
@@ -106,7 +107,7 @@ class MemoryLedger:
         self.operations[operation.operation_id] = taken
         return taken
 
-    def settle(self, outcomes: Mapping[str, Outcome], beside: Mapping[str, Beside] | None = None) -> list[str]:
+    def settle(self, outcomes: Mapping[str, Outcome], claimed: Mapping[str, Operation] | None = None) -> list[str]:
         with self._open():
             stale: list[str] = []
             for operation_id, outcome in outcomes.items():
@@ -120,25 +121,31 @@ class MemoryLedger:
                     self._answered[operation_id] = outcome.fence
                     self.operations[operation_id] = _settled(operation, outcome)
                     history.append(outcome)
-                    self.steps += (beside or {}).get(operation_id, Beside("")).steps
+                    self._notify((claimed or {}).get(operation_id, operation), outcome)
             return stale
 
-    def readdress(self, operation_id: str, fence: int, intent: Intent, beside: Beside | None = None) -> bool:
+    def _notify(self, operation: Operation, outcome: Outcome) -> None:
+        for subscriber in self._subscribers:
+            entries = subscriber(operation, outcome)
+            self.steps += entries.steps
+            self.records += entries.records
+
+    def readdress(self, operation_id: str, fence: int, intent: Intent, entries: OutboxEntries | None = None) -> bool:
         with self._open():
             operation = self.operations[operation_id]
             if operation.fence != fence or operation.in_doubt or operation.state is not State.IN_PROGRESS:
                 return False
             self.operations[operation_id] = operation.model_copy(update={"intent": intent})
-            self.steps += (beside or Beside("")).steps
+            self.steps += (entries or OutboxEntries("")).steps
             return True
 
-    def release(self, operation_ids: Collection[str], beside: Mapping[str, Beside] | None = None) -> list[str]:
+    def release(self, operation_ids: Collection[str], entries: Mapping[str, OutboxEntries] | None = None) -> list[str]:
         with self._open():
             held = {key for key in operation_ids if key in self.operations}
             freed = sorted(key for key in held if self.operations[key].state is State.HELD)
             for key in freed:
                 self.operations[key] = _released(self.operations[key])
-                self.steps += (beside or {}).get(key, Beside("")).steps
+                self.steps += (entries or {}).get(key, OutboxEntries("")).steps
             return freed
 
     def operation(self, operation_id: str) -> Operation | None:
@@ -153,17 +160,28 @@ class MemoryLedger:
                 of_endpoint[operation.state] = of_endpoint.get(operation.state, 0) + 1
         return counts
 
-    def tidy(self, keeping: object) -> bool:
+    def purge_expired(self, keeping: object) -> bool:
         return False
 
-    def source_ids(self) -> set[str]:
+    def states_by_purpose(self) -> dict[str, dict[State, int]]:
+        counts: dict[str, dict[State, int]] = {}
         with self._open():
-            return {name for operation in self.operations.values() for name in operation.intent.source.part_ids}
+            for operation in self.operations.values():
+                of = counts.setdefault(operation.intent.purpose, {})
+                of[operation.state] = of.get(operation.state, 0) + 1
+        return counts
 
-    def name(self, *parts: str) -> str:
+    def window_ids(self, after: int = 0, limit: int = 10_000) -> list[tuple[int, list[str]]]:
+        with self._open():
+            found = [
+                one for one in self.operations.values() if one.sequence > after and one.intent.source.kind == "window"
+            ]
+            return [(one.sequence, one.intent.source.part_ids) for one in found[:limit]]
+
+    def keyed_hash(self, *parts: str) -> str:
         return "|".join(parts)
 
-    def charted(
+    def list_charted(
         self,
         *,
         device: str | None = None,
@@ -180,9 +198,11 @@ class MemoryLedger:
                 and operation.sequence > after
                 and (
                     device is None
-                    or (of.source.device_id is not None and self.name(of.tenant_id, of.source.device_id) == device)
+                    or (
+                        of.source.device_id is not None and self.keyed_hash(of.tenant_id, of.source.device_id) == device
+                    )
                 )
-                and (patient is None or self.name(of.tenant_id, of.endpoint, of.patient_id) == patient)
+                and (patient is None or self.keyed_hash(of.tenant_id, of.endpoint, of.patient_id) == patient)
                 and (first is None or (of.source.last_time is not None and of.source.last_time >= first))
                 and (last is None or (of.source.first_time is not None and of.source.first_time <= last))
             )
@@ -190,20 +210,22 @@ class MemoryLedger:
         with self._open():
             return list(filter(asked, self.operations.values()))[:limit]
 
-    def reviewed(self, kind: str) -> dict[str, str]:
+    def reviewed_fingerprints(self, kind: str) -> dict[str, str]:
         with self._open():
             return dict(self._reviewed.get(kind, {}))
 
-    def report_once(self, kind: str, besides: Mapping[str, tuple[str, Beside]]) -> list[str]:
-        fresh = [name for name in besides if name not in self.reviewed(kind)]
+    def report_once(self, kind: str, reports: Mapping[str, tuple[str, OutboxEntries]]) -> list[str]:
+        fresh = [name for name in reports if name not in self.reviewed_fingerprints(kind)]
         for name in fresh:
-            self.mark_reviewed(kind, {name: besides[name][0]}, besides[name][1])
+            self.mark_reviewed(kind, {name: reports[name][0]}, reports[name][1])
         return fresh
 
-    def mark_reviewed(self, kind: str, fingerprints: Mapping[str, str | None], beside: Beside | None = None) -> None:
+    def mark_reviewed(
+        self, kind: str, fingerprints: Mapping[str, str | None], entries: OutboxEntries | None = None
+    ) -> None:
         with self._open():
-            self.steps += beside.steps if beside else ()
-            self.records += beside.records if beside else ()
+            self.steps += entries.steps if entries else ()
+            self.records += entries.records if entries else ()
             known = self._reviewed.setdefault(kind, {})
             for name, fingerprint in fingerprints.items():
                 known.pop(name, None)

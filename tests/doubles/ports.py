@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from schemas.errors import RetryLater
-from schemas.ports.kafka import Kept, Outgoing, Producer
+from schemas.ports.kafka import Outgoing, PartitionOffsets, Producer
 from schemas.ports.observer import Observer
 from schemas.reference import Consent, Pairing, PairingInterval, PatientRecord, Provision
 from schemas.topics import READINGS, TopicSpec
@@ -33,9 +33,9 @@ class KeptFromTheStart:
     """Nothing committed, nothing removed, unless a test says so."""
 
     def __init__(self) -> None:
-        self.kept = Kept(None, 0)
+        self.kept = PartitionOffsets(None, 0)
 
-    async def load(self, _partition: int) -> Kept:
+    async def load(self, _partition: int) -> PartitionOffsets:
         return self.kept
 
 

@@ -37,7 +37,7 @@ main(["worker", "delivery"])
     "place",
     [
         pytest.param("OutboxPublisher._send", id="settled-and-not-published"),
-        pytest.param("ObservedLedger.sent", id="published-and-not-noted"),
+        pytest.param("ObservedLedger.confirm_sent", id="published-and-not-noted"),
     ],
 )
 def test_no_audit_event_is_lost_or_doubled_by_a_worker_killed_between_ledger_and_kafka(
@@ -79,11 +79,11 @@ def _end_leases(ledger: SqlLedger) -> None:
     with ledger._engine.begin() as db:
         for statement in (
             "UPDATE operations SET due_us = due_us - 3600000000",
-            "UPDATE lanes SET due_us = due_us - 3600000000",
+            "UPDATE ordering_keys SET due_us = due_us - 3600000000",
             "UPDATE outbox_lease SET until_us = 0",
         ):
             db.execute(text(statement))
 
 
 def _is_over(ledger: SqlLedger) -> bool:
-    return ledger.states() == {NAME: {State.SUCCEEDED: len(PATIENTS)}} and ledger.waiting_s() is None
+    return ledger.states() == {NAME: {State.SUCCEEDED: len(PATIENTS)}} and ledger.oldest_outbox_age_s() is None

@@ -2,7 +2,9 @@
 
 import pytest
 
+from mappings.result_kinds import RESULT_KINDS
 from schemas.operation import State
+from streams.delivery.audit import SettlementAudit
 from testbed.sandbox_ehr.faults import Fault
 from tests.delivering import at_rest, deliver_until, delivery
 from tests.doubles.memory_ledger import MemoryLedger
@@ -117,7 +119,7 @@ async def test_a_ledger_that_goes_away_in_the_middle_neither_loses_nor_doubles(e
 
 
 async def test_what_was_charted_is_audited_once_with_its_outcome(ehr: Ehr) -> None:
-    ledger = MemoryLedger()
+    ledger = MemoryLedger(SettlementAudit(RESULT_KINDS))
     record_results(ehr, ledger)
     await deliver_until(delivery(ehr, ledger), lambda: at_rest(ledger))
     assert sorted(str(step.operation_id) for step in ledger.steps) == sorted(ledger.operations)

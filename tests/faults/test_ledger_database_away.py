@@ -11,7 +11,7 @@ from schemas.errors import RetryLater
 from schemas.operation import Intent, Outcome, State
 from testbed.servers.postgresql import PostgresServer
 from tests.conditions import wait_until
-from tests.doubles.ledgers import intent
+from tests.doubles.ledgers import intent, reported_windows
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 PATIENTS = 20
@@ -68,7 +68,7 @@ def test_killing_the_database_under_load_loses_and_doubles_nothing(tmp_path: Pat
             server.start()
         worker.join()
         assert ledger.states() == {"epic": {State.PENDING: RECORDED}}
-        assert ledger.source_ids() == {f"w{number}-0" for number in range(RECORDED)}
+        assert reported_windows(ledger) == {f"w{number}-0" for number in range(RECORDED)}
         ledger.close()
 
 

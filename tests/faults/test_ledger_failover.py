@@ -11,8 +11,8 @@ import pytest
 from adapters.ledger import SqlLedger, migrate, open_ledger
 from schemas.errors import Misconfigured, RetryLater, Unsafe
 from schemas.operation import Outcome, State
-from schemas.ports.kafka import Position, Reached
-from schemas.ports.ledger import Beside
+from schemas.ports.kafka import GroupPosition, Position
+from schemas.ports.ledger import OutboxEntries
 from testbed.servers.postgresql import PostgresServer, programs
 from tests.conditions import wait_until
 from tests.faults.test_ledger_database_away import intent
@@ -90,8 +90,8 @@ def either_of(url: str, other: PostgresServer) -> str:
     return re.sub(r"@[^/]*/(\w+)$", rf"@/\1?{together}&target_session_attrs=read-write", url)
 
 
-def take_up(ledger: SqlLedger, committed: int | None = None) -> bool:
-    return ledger.take_up("vitals.windows", {0: Reached(committed, 100)}, 0.0, Beside("delivery", []))
+def take_over(ledger: SqlLedger, committed: int | None = None) -> bool:
+    return ledger.take_over("vitals.windows", {0: GroupPosition(committed, 100)}, 0.0, OutboxEntries("delivery", []))
 
 
 def recorded(ledger: SqlLedger, number: int) -> str:
@@ -103,11 +103,11 @@ def test_a_promoted_standby_ends_a_running_worker_and_is_in_doubt_for_the_next(t
         url = primary.create_database("ledger")
         migrate(url)
         early = open_ledger(url, b"k" * 32)
-        take_up(early)
+        take_over(early)
         pending = recorded(early, 1)
         with primary.standby(tmp_path / "standby.log") as standby:
             ledger = open_ledger(either_of(url, standby), b"k" * 32)
-            assert not take_up(ledger)
+            assert not take_over(ledger)
             (sent,) = ledger.claim("epic", 1, 60)
             recorded(ledger, 2)
             primary.kill()
@@ -121,7 +121,7 @@ def test_a_promoted_standby_ends_a_running_worker_and_is_in_doubt_for_the_next(t
                 ledger.settle({sent.operation_id: Outcome(state=State.SUCCEEDED, fence=sent.fence)})
 
             after = open_ledger(either_of(url, standby), b"k" * 32)
-            assert take_up(after)
+            assert take_over(after)
             kept = after.operation(pending)
             assert kept is not None
             assert (kept.state, kept.in_doubt) == (State.UNKNOWN, True)
@@ -152,7 +152,7 @@ def test_a_restored_dump_is_in_doubt_in_a_new_database_and_in_the_old_one(server
     url = server.create_database("dumped")
     migrate(url)
     ledger = open_ledger(url, b"k" * 32)
-    take_up(ledger)
+    take_over(ledger)
     recorded(ledger, 1)
     dump(url, tmp_path / "dump")
     into_new = server.create_database("restored")
@@ -160,7 +160,7 @@ def test_a_restored_dump_is_in_doubt_in_a_new_database_and_in_the_old_one(server
     run("pg_restore", "--clean", "--dbname", url.replace("+psycopg", ""), str(tmp_path / "dump"))
     for restored in (into_new, url):
         again = open_ledger(restored, b"k" * 32)
-        assert take_up(again)
+        assert take_over(again)
         assert again.states() == {"epic": {State.UNKNOWN: 1}}
         again.close()
     ledger.close()
@@ -172,7 +172,7 @@ def test_a_server_whose_log_was_set_back_ends_a_running_worker_and_is_in_doubt_f
         url = server.create_database("ledger")
         migrate(url)
         ledger = open_ledger(url, b"k" * 32)
-        take_up(ledger)
+        take_over(ledger)
         recorded(ledger, 1)
         server.stop()
         data = server.home / "data"
@@ -188,7 +188,7 @@ def test_a_server_whose_log_was_set_back_ends_a_running_worker_and_is_in_doubt_f
         with pytest.raises(Unsafe):
             insisting(lambda: ledger.claim("epic", 1, 60))
         after = open_ledger(url, b"k" * 32)
-        assert take_up(after)
+        assert take_over(after)
         assert after.states() == {"epic": {State.UNKNOWN: 1}}
         ledger.close()
         after.close()

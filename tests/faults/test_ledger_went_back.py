@@ -61,7 +61,7 @@ def let_time_pass(installation: Installation) -> None:
     engine = connect(installation.settings.database)
     with engine.begin() as db:
         db.exec_driver_sql("UPDATE ledger_identity SET quiet_until_us = 0")
-        for table in ("operations", "lanes"):
+        for table in ("operations", "ordering_keys"):
             db.exec_driver_sql(f"UPDATE {table} SET due_us = 0 WHERE due_us IS NOT NULL")
     engine.dispose()
 

@@ -15,7 +15,7 @@ from adapters.ledger import SqlLedger, open_ledger
 from adapters.metrics import PrometheusObserver
 from schemas.audit import AuditEvent, Step
 from schemas.ports.kafka import Outgoing
-from schemas.ports.ledger import Beside
+from schemas.ports.ledger import OutboxEntries
 from schemas.topics import AUDIT, CORRECTIONS
 from streams.audit.verification import broken_links
 from streams.runtime.outbox import OutboxPublisher, published
@@ -50,7 +50,7 @@ async def publishing(bootstrap: str, prefix: str, ledger: SqlLedger) -> AsyncIte
 
 def write(ledger: SqlLedger, *sources: str) -> None:
     steps = [Step("north", "window.quarantined", "refused", source=source) for source in sources]
-    ledger.record([], None, lambda _none: Beside("clinical", steps))
+    ledger.record([], None, lambda _none: OutboxEntries("clinical", steps))
 
 
 def set_limit(bootstrap: str, topic: str, limit_bytes: int) -> None:
@@ -67,7 +67,7 @@ def audited(bootstrap: str, prefix: str) -> list[AuditEvent]:
 
 
 async def until_nothing_waits(ledger: SqlLedger) -> None:
-    await until(lambda: ledger.waiting_s() is None, WITHIN_S)
+    await until(lambda: ledger.oldest_outbox_age_s() is None, WITHIN_S)
 
 
 async def test_a_record_that_is_too_large_ends_no_worker_and_holds_back_no_other_topic_and_is_not_overtaken(
@@ -79,11 +79,11 @@ async def test_a_record_that_is_too_large_ends_no_worker_and_holds_back_no_other
     set_limit(bootstrap, AUDIT.prefixed(topic_prefix), limit_bytes)
     too_large = secrets.token_hex(3 * limit_bytes)  # random: nothing compresses it below the limit
     write(ledger, "before", too_large, "after")
-    ledger.mark_reviewed("pairing", {"a": "1"}, Beside("delivery", records=[Outgoing(CORRECTIONS, b"k", b"v")]))
+    ledger.mark_reviewed("pairing", {"a": "1"}, OutboxEntries("delivery", records=[Outgoing(CORRECTIONS, b"k", b"v")]))
     async with publishing(bootstrap, topic_prefix, ledger) as observer:
         await until(lambda: "outbox_age_seconds 0.0" not in observer.exposition().decode(), WITHIN_S)
         await until(lambda: list(KafkaTopicReader(bootstrap, prefix=topic_prefix).read(CORRECTIONS)), WITHIN_S)
-        assert ledger.waiting_s() is not None
+        assert ledger.oldest_outbox_age_s() is not None
         write(ledger, "later")
         set_limit(bootstrap, AUDIT.prefixed(topic_prefix), 1_000_000)
         await until_nothing_waits(ledger)

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from adapters.ledger import migrate
+from mappings.result_kinds import RESULT_KINDS
 from schemas.operation import State
 from schemas.ports.ledger import Ledger
+from streams.delivery.audit import SettlementAudit
 from streams.delivery.role import Delivery, Pace
 from tests.conditions import until
 from tests.delivering import endpoint_delivery
-from tests.doubles.ledgers import HandClock, audited, ledger_at
+from tests.doubles.ledgers import KEY, HandClock, audited, ledger_at
 from tests.doubles.memory_ledger import MemoryLedger
 from tests.ehrs import NAME, Ehr, sandbox_ehr
 
@@ -68,7 +70,7 @@ async def test_a_worker_that_thaws_after_its_lease_neither_overwrites_nor_audits
 ) -> None:
     migrate(database_url)
     clock = HandClock()
-    ledger = ledger_at(database_url, clock)
+    ledger = ledger_at(database_url, clock, KEY, SettlementAudit(RESULT_KINDS))
     stop = asyncio.Event()
     with sandbox_ehr("fhir", tmp_path) as ehr:
         ehr.seed("p0")

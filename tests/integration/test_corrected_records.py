@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from adapters.ledger import SqlLedger, migrate, open_ledger
+from mappings.result_kinds import RESULT_KINDS
 from schemas.operation import Intent, Operation, State
 from schemas.reference import PairingInterval
+from streams.delivery.audit import SettlementAudit
 from streams.delivery.review import review
 from streams.delivery.role import Delivery
 from testbed.sandbox_ehr.faults import Fault
@@ -77,7 +79,7 @@ class CorrectedRecords:
 @pytest.fixture
 def corrected(database_url: str, tmp_path: Path) -> Iterator[CorrectedRecords]:
     migrate(database_url)
-    ledger = open_ledger(database_url, bytes(32))
+    ledger = open_ledger(database_url, bytes(32), subscribers=(SettlementAudit(RESULT_KINDS),))
     with sandbox_ehr("fhir", tmp_path) as ehr:
         yield CorrectedRecords(ehr, ledger)
     ledger.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adapters.kafka.topic_reader import KafkaTopicReader
-from schemas.ports.kafka import Stored
+from schemas.ports.kafka import ConsumedRecord
 from schemas.topics import ALL, READINGS
 from testbed.brokers import Broker
 from vitalwire.cli import main
@@ -30,7 +30,7 @@ def _run(*arguments: str) -> int:
     return int(ended.value.code or 0)
 
 
-def _held(bootstrap: str, prefix: str) -> list[Stored]:
+def _held(bootstrap: str, prefix: str) -> list[ConsumedRecord]:
     return list(KafkaTopicReader(bootstrap, prefix=prefix).read(READINGS))
 
 

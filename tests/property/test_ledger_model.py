@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from adapters.ledger import migrate
 from adapters.ledger.engine import connect
-from adapters.ledger.tables import attempts, lanes, operations, tallies
+from adapters.ledger.tables import attempts, operations, ordering_keys, tallies
 from schemas.config import LedgerKeeping
 from schemas.operation import TERMINAL, Intent, Outcome, State
 from tests.doubles.ledgers import HandClock, intent, ledger_at
@@ -53,7 +53,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def begin(self) -> None:
         engine = connect(self.url)
         with engine.begin() as db:
-            for table in (operations, lanes, attempts, tallies):
+            for table in (operations, ordering_keys, attempts, tallies):
                 db.execute(table.delete())
         engine.dispose()
         self.clock = HandClock()
@@ -69,7 +69,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule()
     def tidy(self) -> None:
         """The counts are added up; nothing is old enough to be forgotten."""
-        assert not self.ledger.tidy(LedgerKeeping())
+        assert not self.ledger.purge_expired(LedgerKeeping())
 
     @rule(seconds=SECONDS)
     def time_passes(self, seconds: int) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.metrics import PrometheusObserver
-from schemas.ports.kafka import Kept
+from schemas.ports.kafka import PartitionOffsets
 from schemas.progress import PartitionProgress, furthest
 from streams.telemetry.retention import Retention
 from tests.doubles.ports import KeptFromTheStart, MemoryProducer, retention
@@ -30,7 +30,7 @@ class Log:
 
     async def start(self) -> None:
         self.worker = retention(MemoryProducer(), PrometheusObserver(), self.kept)
-        self.kept.kept = Kept(self.committed or None, self.first)
+        self.kept.kept = PartitionOffsets(self.committed or None, self.first)
         due = max(self.committed, self.durable.settled if self.durable else 0)
         found = await self.worker.assigned(0, self.durable)
         assert found == (self.first if self.first > due else None)
@@ -38,7 +38,7 @@ class Log:
         self.position = self.settled = max(due, self.first)
 
     async def step(self, step: Step, n: int) -> None:
-        self.kept.kept = Kept(self.committed or None, self.first)
+        self.kept.kept = PartitionOffsets(self.committed or None, self.first)
         match step:
             case "append":
                 self.end += n

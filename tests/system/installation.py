@@ -22,7 +22,7 @@ from adapters.kafka.topics import create_or_verify
 from adapters.ledger import SqlLedger, migrate, open_ledger
 from schemas.errors import RetryLater
 from schemas.operation import State
-from schemas.ports.kafka import Stored
+from schemas.ports.kafka import ConsumedRecord
 from schemas.topics import PROGRESS, WINDOWS, TopicSpec
 from testbed.servers.process import free_port
 from tests.conditions import wait_until
@@ -162,7 +162,7 @@ class Installation:
         )
         assert {name: report[name] for name in left} == dict.fromkeys(left, 0)
 
-    def records(self, topic: TopicSpec) -> list[Stored]:
+    def records(self, topic: TopicSpec) -> list[ConsumedRecord]:
         """A topic from its first record to its end."""
         return list(KafkaTopicReader(self.bootstrap_servers, prefix=self.prefix).read(topic))
 

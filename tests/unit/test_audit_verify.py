@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from schemas.audit import Step
-from schemas.ports.kafka import Stored
+from schemas.ports.kafka import ConsumedRecord
 from schemas.topics import TopicSpec
 from streams.audit.trail import AuditChain
 from vitalwire.cli.audit import verify
@@ -19,9 +19,9 @@ class Kept:
     """A topic that holds these values."""
 
     def __init__(self, values: Iterable[bytes]) -> None:
-        self.stored = [Stored(0, offset, b"north", value) for offset, value in enumerate(values)]
+        self.stored = [ConsumedRecord(0, offset, b"north", value) for offset, value in enumerate(values)]
 
-    def read(self, _topic: TopicSpec) -> list[Stored]:
+    def read(self, _topic: TopicSpec) -> list[ConsumedRecord]:
         return self.stored
 
     def first_offsets(self, _topic: TopicSpec) -> Mapping[int, int]:

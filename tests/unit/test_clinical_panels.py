@@ -9,6 +9,7 @@ from schemas.operation import State
 from schemas.reference import Provision
 from tests.conditions import until
 from tests.doubles.clinical_role import ClinicalHarness
+from tests.doubles.ledgers import reported_windows
 from tests.doubles.windows import CLOSED_MS, START, batch, pressure, window
 
 
@@ -36,12 +37,9 @@ async def test_a_member_waits_for_the_other_across_batches_and_holds_its_offset(
     assert clinical.role.settled() == {0: 1}
     await clinical.role.process(batch(diastolic, first=3))
     assert clinical.role.settled() == {0: 4}
-    assert (
-        systolic.window_id
-        in {intent.source.event_id for intent in clinical.intents()}
-        | {op.intent.source.event_id for op in clinical.operations()}
-        | clinical.ledger.source_ids()
-    )
+    assert systolic.window_id in {intent.source.event_id for intent in clinical.intents()} | {
+        op.intent.source.event_id for op in clinical.operations()
+    } | reported_windows(clinical.ledger)
 
 
 async def test_one_published_member_brings_the_other_so_that_a_panel_is_always_whole(clinical: ClinicalHarness):
@@ -55,7 +53,7 @@ async def test_a_member_whose_other_never_comes_is_charted_when_the_log_went_on_
     systolic, _ = pressure()
     await clinical.role.process(batch(systolic))
     await clinical.role.process(batch(window(minute=1), first=1, at_ms=CLOSED_MS + 60_000))
-    assert systolic.window_id in clinical.ledger.source_ids()
+    assert systolic.window_id in reported_windows(clinical.ledger)
     assert clinical.role.settled() == {0: 2}
 
 
@@ -64,7 +62,7 @@ async def test_a_member_whose_other_never_comes_is_charted_when_the_partition_we
     systolic, _ = pressure()
     await clinical.role.process(batch(systolic))
     await until(lambda: clinical.role.settled() == {0: 1})
-    assert clinical.ledger.source_ids() == {systolic.window_id}
+    assert reported_windows(clinical.ledger) == {systolic.window_id}
 
 
 async def test_a_repeated_member_of_a_joined_panel_is_not_charted_again_as_half_a_panel(clinical: ClinicalHarness):

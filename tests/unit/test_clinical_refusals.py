@@ -6,6 +6,7 @@ import pytest
 
 from schemas.topics import DLQ_CLINICAL
 from tests.doubles.clinical_role import ClinicalHarness
+from tests.doubles.ledgers import reported_windows
 from tests.doubles.windows import START, batch, pressure, window
 
 
@@ -92,7 +93,7 @@ async def test_bytes_that_are_no_window_go_to_the_dead_letters_and_harm_no_neigh
     clinical: ClinicalHarness, poison: bytes
 ):
     await clinical.role.process(batch(window(), poison, window(minute=1)))
-    assert len(clinical.ledger.source_ids()) == 2
+    assert len(reported_windows(clinical.ledger)) == 2
     (letter,) = clinical.producer.to(DLQ_CLINICAL)
     assert letter.value == poison
     assert letter.key == b"north|p-9"
@@ -116,7 +117,7 @@ async def test_a_template_that_fails_for_a_window_harms_no_neighbour_and_no_othe
 
     clinical.mappers["north-epic"] = Broken()
     await clinical.role.process(batch(window(value=72), window(value=73, minute=1)))
-    assert len(clinical.ledger.source_ids()) == 2
+    assert len(reported_windows(clinical.ledger)) == 2
     assert len(clinical.intents("north-epic")) == 1
     (letter,) = clinical.producer.to(DLQ_CLINICAL)
     assert dict(letter.headers)["__streams.errors.exception"] == b"ZeroDivisionError"

@@ -8,7 +8,7 @@ from schemas.errors import RetryLater
 from schemas.operation import Outcome, State
 from streams.delivery.ledger_states import publish_states
 from tests.conditions import until
-from tests.doubles.ledgers import intent
+from tests.doubles.ledgers import intent, reported_windows
 from tests.doubles.memory_ledger import MemoryLedger
 
 
@@ -56,8 +56,8 @@ def test_every_call_of_the_ledger_is_timed_and_answers_as_the_ledger_does():
 
     assert ledger.operation(recorded.operation_id) == plain.operations[claimed.operation_id]
     assert ledger.states() == {"north-epic": {State.SUCCEEDED: 1}}
-    assert ledger.source_ids() == {"w1-0", "w1-1"}
-    calls = ("record", "claim", "settle", "operation", "states", "source_ids")
+    assert reported_windows(ledger) == {"w1-0", "w1-1"}
+    calls = ("record", "claim", "settle", "operation", "states", "window_ids")
     assert [seen(observer, "ledger_seconds_count", call=call) for call in calls] == [1] * len(calls)
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from adapters.ledger import SqlLedger, open_ledger
+from adapters.reconciliation import reconciliation_store
 from schemas.operation import Outcome, Source, State
-from schemas.ports.kafka import Stored
+from schemas.ports.kafka import ConsumedRecord
 from schemas.progress import PartitionProgress
+from schemas.report import ReconciliationReport
 from schemas.topics import (
     DLQ_CLINICAL,
     LATE_READINGS,
@@ -21,7 +23,7 @@ from schemas.topics import (
     TopicSpec,
 )
 from schemas.window import Coordinates, Window
-from streams.reconcile import reconcile
+from streams import reconcile as reconciliation
 from tests.doubles.ledgers import intent, migrated_file
 from tests.doubles.windows import window
 
@@ -33,14 +35,14 @@ class Log:
     """Topics in memory, each record in partition 0 unless told."""
 
     def __init__(self) -> None:
-        self.topics: dict[str, list[Stored]] = {}
+        self.topics: dict[str, list[ConsumedRecord]] = {}
         self.removed: dict[str, int] = {}
 
     def add(self, topic: TopicSpec, value: object, *, key: bytes = b"k", partition: int = 0) -> None:
         records = self.topics.setdefault(topic.name, [])
         raw = value if isinstance(value, bytes) else json.dumps(value).encode()
         offset = sum(r.partition == partition for r in records)
-        records.append(Stored(partition, offset, key, raw, APPENDED_MS + 1000 * offset))
+        records.append(ConsumedRecord(partition, offset, key, raw, APPENDED_MS + 1000 * offset))
 
     def retain(self, topic: TopicSpec, first: int) -> None:
         """Retention takes what is before this offset."""
@@ -71,8 +73,13 @@ class Log:
             first[record.partition] = record.offset
         return first | ({0: self.removed[topic.name]} if topic.name in self.removed else {})
 
-    def read(self, topic: TopicSpec) -> Iterator[Stored]:
+    def read(self, topic: TopicSpec) -> Iterator[ConsumedRecord]:
         yield from self.topics.get(topic.name, [])
+
+
+def reconcile(log: Log, ledger: SqlLedger) -> ReconciliationReport:
+    with reconciliation_store() as store:
+        return reconciliation.reconcile(log, ledger, store)
 
 
 @pytest.fixture

@@ -9,12 +9,11 @@ import pytest
 
 from adapters.ledger import SqlLedger
 from schemas.ports.kafka import Position
-from schemas.ports.ledger import Beside
+from schemas.ports.ledger import OutboxEntries
 from schemas.topics import LATE_READINGS, QUARANTINE, READINGS, WINDOWS
 from schemas.window import Window, WindowSource
-from streams.reconcile import reconcile
 from tests.doubles.windows import START, window
-from tests.unit.test_reconcile import APPENDED_MS, Log, ledger, log
+from tests.unit.test_reconcile import APPENDED_MS, Log, ledger, log, reconcile
 
 __all__ = ["ledger", "log"]
 
@@ -225,6 +224,6 @@ def test_windows_that_a_worker_has_counted_as_removed_stay_lost_and_count_once(l
     for minute in range(3):
         log.window(closed(minute, minute, 1, minute=minute))
     log.retain(WINDOWS, 2)
-    ledger.count_removed(Position(WINDOWS.name, 0, 2), 0, lambda _first: Beside("clinical"))
+    ledger.count_removed(Position(WINDOWS.name, 0, 2), 0, lambda _first: OutboxEntries("clinical"))
     report = reconcile(log, ledger)
     assert (report.windows_removed_unread, report.balanced) == (2, False)

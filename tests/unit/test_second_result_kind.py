@@ -2,6 +2,7 @@
 
 from schemas.endpoint_kinds import GENERIC
 from schemas.operation import Intent, Operation, State
+from streams.delivery.audit import SettlementAudit
 from streams.delivery.observing import DeliveryMetrics
 from streams.delivery.ports import DeliveryPorts
 from streams.delivery.role import Delivery
@@ -10,6 +11,8 @@ from tests.doubles.ledgers import intent
 from tests.doubles.memory_ledger import MemoryLedger
 from tests.doubles.notes import NOTES, MemoryEhr, NoteCapabilities
 from tests.ehrs import Counts, now
+
+KINDS = {NOTES.resource_type: NOTES}
 
 ENDPOINT = "north-epic"
 
@@ -21,7 +24,7 @@ def note(text: str, resource_type: str = "Communication") -> Intent:
 
 
 async def delivered(ehr: MemoryEhr, *intents: Intent) -> tuple[MemoryLedger, list[Operation]]:
-    ledger = MemoryLedger()
+    ledger = MemoryLedger(SettlementAudit(KINDS))
     ledger.record(intents)
     ports = DeliveryPorts(
         endpoint=ENDPOINT,
@@ -31,7 +34,7 @@ async def delivered(ehr: MemoryEhr, *intents: Intent) -> tuple[MemoryLedger, lis
         ledger=ledger,
         review=lambda operation, at: None,
         clock=now,
-        result_kinds={NOTES.resource_type: NOTES},
+        result_kinds=KINDS,
     )
     role = Delivery(ports, DeliveryMetrics(ENDPOINT, Counts(), now), pace=QUICK)
     await deliver_until(role, lambda: at_rest(ledger))

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from schemas.errors import Unsafe
-from schemas.ports.kafka import Kept
+from schemas.ports.kafka import PartitionOffsets
 from schemas.progress import PartitionProgress
 from schemas.topics import AUDIT, PROGRESS
 from streams.runtime.batches import Batch, Removed
@@ -23,7 +23,7 @@ def gap(first: int | None, end: int) -> Batch:
 
 async def test_what_retention_removed_before_a_running_worker_is_counted_audited_and_kept_with_its_place(telemetry):
     await telemetry.role.process(Batch(TOPIC, 0, [measured(0, BASE_MS), measured(1, BASE_MS + 1000)]))
-    telemetry.offsets.kept = Kept(None, 9)
+    telemetry.offsets.kept = PartitionOffsets(None, 9)
     await telemetry.role.process(gap(2, 7))
     await telemetry.close(silent=False)
     assert (
@@ -42,7 +42,7 @@ async def test_what_a_dead_workers_open_windows_needed_and_is_gone_counts_with_i
     telemetry.kept.partition = PartitionProgress(
         partition=0, position=30, settled=10, open_readings=4, arrival_ms=BASE_MS, removed_unread=5, counted_gaps=((20, 25),)
     )  # fmt: skip
-    telemetry.offsets.kept = Kept(10, 40)
+    telemetry.offsets.kept = PartitionOffsets(10, 40)
     await telemetry.role.assigned([0])
     await telemetry.close(silent=False)
     (progress,) = telemetry.sent(PROGRESS)
@@ -53,7 +53,7 @@ async def test_what_a_dead_workers_open_windows_needed_and_is_gone_counts_with_i
 async def test_removed_readings_are_audited_before_their_count_is_kept(telemetry):
     telemetry.producer.gates = {AUDIT.name: asyncio.Event()}
     taking = asyncio.create_task(telemetry.role.process(gap(None, 3)))
-    telemetry.offsets.kept = Kept(None, 3)
+    telemetry.offsets.kept = PartitionOffsets(None, 3)
     await telemetry.settle()
     assert telemetry.sent(AUDIT)
     assert not taking.done()
@@ -69,7 +69,7 @@ async def test_what_was_settled_and_not_yet_committed_when_retention_took_it_is_
     telemetry.kept.partition = PartitionProgress(
         partition=0, position=20, settled=20, open_readings=0, arrival_ms=BASE_MS
     )
-    telemetry.offsets.kept = Kept(10, 15)
+    telemetry.offsets.kept = PartitionOffsets(10, 15)
     await telemetry.role.assigned([0])
     await telemetry.role.process(gap(10, 15))
     await telemetry.close(silent=False)

@@ -125,14 +125,14 @@ async def test_what_was_charted_while_its_pairing_was_closed_is_compared_when_it
 async def test_a_pairing_that_closes_while_it_is_compared_is_compared_again(
     corrections: CorrectionHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wrong, charted = corrections.chart(0), corrections.ledger.charted
+    wrong, charted = corrections.chart(0), corrections.ledger.list_charted
 
     def closing(**of: Any) -> list[Operation]:
         corrections.close()
         return charted(**of)
 
     corrections.pair("q")
-    monkeypatch.setattr(corrections.ledger, "charted", closing)
+    monkeypatch.setattr(corrections.ledger, "list_charted", closing)
     for _ in range(2):
         await corrections.watch.look()
         corrections.elapsed_s += LEASE_S

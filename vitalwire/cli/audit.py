@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from adapters.kafka.topic_reader import KafkaTopicReader
 from schemas.audit import AuditEvent
-from schemas.ports.kafka import Stored, TopicReader
+from schemas.ports.kafka import ConsumedRecord, TopicReader
 from schemas.topics import AUDIT
 from streams.audit.verification import Chain, trail
 from vitalwire.cli.output import as_json, complain, say
@@ -25,7 +25,7 @@ def verify(reader: TopicReader, *, as_json_document: bool) -> int:
     """Verify the chains that `reader` finds in the topic."""
     unreadable: list[str] = []
 
-    def event(stored: Stored) -> AuditEvent | None:
+    def event(stored: ConsumedRecord) -> AuditEvent | None:
         try:
             return AuditEvent.model_validate_json(stored.value or b"")
         except ValidationError:

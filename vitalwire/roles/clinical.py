@@ -14,12 +14,13 @@ from schemas.config import Config
 from schemas.topics import WINDOWS
 from schemas.window import Window
 from streams.clinical.intents import Render
-from streams.clinical.role import ClinicalPorts, ClinicalRole
+from streams.clinical.recording import ClinicalPorts
+from streams.clinical.role import ClinicalRole
 from streams.runtime.outbox import OutboxPublisher, published
 from vitalwire.configuration import file_reader
 from vitalwire.roles import serving
 from vitalwire.roles.context import RoleContext, now, producer, role_context
-from vitalwire.roles.ledger_takeover import ledger, take_up
+from vitalwire.roles.ledger_takeover import ledger, take_over
 from vitalwire.roles.readiness import LEDGER
 from vitalwire.settings import Settings
 
@@ -29,7 +30,7 @@ NAME = "clinical"
 def run(settings: Settings) -> bool:
     """Run until SIGTERM. True: restart with the changed configuration."""
     with role_context(settings, LEDGER) as context, producer(settings) as sender, ledger(settings) as opened:
-        take_up(context, opened, NAME)
+        take_over(context, opened, NAME)
         return asyncio.run(_serve(context, sender, opened))
 
 

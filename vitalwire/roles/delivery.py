@@ -24,7 +24,7 @@ from streams.runtime.fail_fast import exit_on_error
 from streams.runtime.outbox import OutboxPublisher, published
 from vitalwire.roles import serving
 from vitalwire.roles.context import RoleContext, now, producer, role_context
-from vitalwire.roles.ledger_takeover import ledger, take_up
+from vitalwire.roles.ledger_takeover import ledger, take_over
 from vitalwire.roles.readiness import LEDGER
 from vitalwire.secrets import read_secret
 from vitalwire.settings import Settings
@@ -35,7 +35,7 @@ NAME = "delivery"
 def run(settings: Settings) -> bool:
     """Run until SIGTERM. True: restart with the changed configuration."""
     with role_context(settings, LEDGER) as context, producer(settings) as sender, ledger(settings) as opened:
-        take_up(context, opened, NAME)
+        take_over(context, opened, NAME)
         context.readiness.prepared()
         return asyncio.run(_serve(context, sender, opened))
 

@@ -8,15 +8,19 @@ from contextlib import contextmanager
 
 from adapters.kafka.group_offsets import group_offsets
 from adapters.ledger import SqlLedger, migrate, open_ledger, require_sound
+from mappings.result_kinds import RESULT_KINDS
 from schemas.audit import Step
-from schemas.ports.ledger import Beside
+from schemas.ports.ledger import OutboxEntries
 from schemas.topics import WINDOWS
+from streams.delivery.audit import SettlementAudit
 from streams.delivery.role import Pace
 from streams.runtime.fail_fast import exit_process
 from vitalwire.roles.context import RoleContext
 from vitalwire.roles.serving import group_of
 from vitalwire.settings import Settings
 
+SETTLEMENT_SUBSCRIBERS = (SettlementAudit(RESULT_KINDS),)
+"""What they return for an outcome goes to the outbox in the transaction that writes it."""
 _log = logging.getLogger(__name__)
 READER = "clinical"
 """The role that writes intents; its committed offsets show how far the ledger must reach."""
@@ -35,14 +39,14 @@ def ledger(settings: Settings) -> Iterator[SqlLedger]:
         opened.close()
 
 
-def take_up(context: RoleContext, opened: SqlLedger, role: str) -> None:
+def take_over(context: RoleContext, opened: SqlLedger, role: str) -> None:
     """Compare the ledger with Kafka. If it lost transactions, nothing in it is sent before the chart was searched."""
     settings = context.settings
     topic = WINDOWS.prefixed(settings.topic_prefix)
     reached = group_offsets(settings.bootstrap_servers(), group_of(settings, READER), topic)
     tenants = sorted(context.config.tenants)
-    told = Beside(role, [Step(tenant, "ledger.went_back", "failure", reason="in_doubt") for tenant in tenants])
-    if opened.take_up(topic, reached, Pace().lease_s, told):
+    told = OutboxEntries(role, [Step(tenant, "ledger.went_back", "failure", reason="in_doubt") for tenant in tenants])
+    if opened.take_over(topic, reached, Pace().lease_s, told):
         _log.critical(
             "the ledger went back: it lost transactions in a failover or restore; its open operations are in doubt"
         )

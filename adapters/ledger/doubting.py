@@ -1,6 +1,6 @@
-"""A ledger that went back: what it says is open may be charted, and what it never heard of may have been sent.
+"""A ledger that went back: what it has as open may be charted, and what it does not know may have been sent.
 
-In one transaction, so that a crash leaves either the ledger as it was, to be taken up again, or all of it in doubt.
+One transaction, so that a crash leaves either the ledger as it was, to be taken over again, or all of it in doubt.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, Integer, exists, insert, literal, select, text, true, update
 
 from adapters.ledger import tallies
-from adapters.ledger.tables import attempts, lanes, operations
+from adapters.ledger.tables import attempts, operations, ordering_keys
 from schemas.operation import TERMINAL, State
 
 CODE = "ledger_went_back"
@@ -16,13 +16,13 @@ _MESSAGE = "the ledger lost what came after; the chart is searched before anythi
 _OPEN = operations.c.state.not_in(TERMINAL)
 
 
-def distrust(db: Connection, now_us: int, quiet_until_us: int) -> None:
-    """Every operation that is not terminal becomes unknown, in doubt for good, and rests until nobody can be sending it."""
+def put_in_doubt(db: Connection, now_us: int, quiet_until_us: int) -> None:
+    """Every operation that is not terminal becomes unknown, stays in doubt, and waits until no worker can be sending it."""
     if db.dialect.name == "postgresql":
         db.execute(text("SET LOCAL statement_timeout = 0"))
-        db.execute(text("LOCK TABLE lanes, operations IN EXCLUSIVE MODE"))
-    open_now = db.execute(select(operations.c.endpoint, operations.c.state).where(_OPEN)).all()
-    tallies.note(db, [(row.endpoint, row.state, State.UNKNOWN) for row in open_now])
+        db.execute(text("LOCK TABLE ordering_keys, operations IN EXCLUSIVE MODE"))
+    open_now = db.execute(select(operations.c.endpoint, operations.c.purpose, operations.c.state).where(_OPEN)).all()
+    tallies.note(db, [tallies.Change(row.endpoint, row.purpose, row.state, State.UNKNOWN) for row in open_now])
     was = select(
         operations.c.operation_id,
         operations.c.attempts,
@@ -49,7 +49,7 @@ def distrust(db: Connection, now_us: int, quiet_until_us: int) -> None:
 
 
 def _find_heads(db: Connection) -> None:
-    mine = (operations.c.lane == lanes.c.lane) & operations.c.due_us.is_not(None)
+    mine = (operations.c.ordering_key == ordering_keys.c.ordering_key) & operations.c.due_us.is_not(None)
     first = select(operations.c.sequence).where(mine).order_by(operations.c.sequence).limit(1).scalar_subquery()
     due = select(operations.c.due_us).where(mine).order_by(operations.c.sequence).limit(1).scalar_subquery()
-    db.execute(update(lanes).where(exists().where(mine)).values(head=first, due_us=due))
+    db.execute(update(ordering_keys).where(exists().where(mine)).values(head=first, due_us=due))
