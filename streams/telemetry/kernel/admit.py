@@ -81,6 +81,7 @@ def admit(
     pairings: Intervals, devices: Devices, state: SeriesState, pool: OpenRows, outcome: U8,
 ) -> None:  # fmt: skip
     """Write each row's outcome. The store must have room for every row: a compiled loop cannot grow its arrays."""
+    # One loop on purpose: calling a function for each step of a row measured about 15 % slower.
     count = vitals.window_ms.shape[0]
     shortest_idle_ms = vitals.idle_ms.min()
     for i in range(rows.device.shape[0]):
