@@ -1,4 +1,4 @@
-"""Reading back what earlier owners of a partition have done: what they closed, and what they set aside."""
+"""Reads back what earlier owners of a partition have done: what they closed, and what they quarantined."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from schemas.topics import LATE_READINGS, PROGRESS, QUARANTINE, READINGS
 
 _PARTITION_KEY = b"#partition"
 STEP_BACK_MS = 3_600_000
-"""Brokers' clocks may differ, or step back, by so much: what is set aside of a reading may seem older than the reading."""
+"""Brokers' clocks may differ, or step back, by so much: the quarantine record of a reading may seem older than the reading."""
 Progress = tuple[list[DeviceProgress], PartitionProgress | None]
 
 
 class ProgressReader:
-    """Reads one partition of `vitals.progress`, or of what was set aside, to its end."""
+    """Reads one partition of `vitals.progress`, or of the quarantine topics, to its end."""
 
     def __init__(self, bootstrap_servers: str, prefix: str = "") -> None:
         self._reader = KafkaTopicReader(bootstrap_servers, prefix=prefix)
@@ -30,19 +30,19 @@ class ProgressReader:
         return await asyncio.to_thread(self._load, partition)
 
     async def load_quarantined(self, partition: int, first_offset: int, since_ms: int) -> array[int]:
-        """Offset and place in turn of the readings from `first_offset`, appended at `since_ms`, on that were set aside."""
+        """Offset and frame index in turn of the quarantined readings from `first_offset` on, appended at `since_ms`."""
         return await asyncio.to_thread(self._load_quarantined, partition, first_offset, since_ms)
 
     def _load_quarantined(self, partition: int, first_offset: int, since_ms: int) -> array[int]:
-        places = array("q")
+        coordinates = array("q")
         for topic in (QUARANTINE, LATE_READINGS):
             for record in self._reader.read(topic, partition, since_ms - STEP_BACK_MS):
-                aside = quarantine_header.parse(record.value)
-                if aside is None or aside.kind != "reading" or aside.source.partition != partition:
+                header = quarantine_header.parse(record.value)
+                if header is None or header.kind != "reading" or header.source.partition != partition:
                     continue
-                if aside.source.offset >= first_offset:
-                    places.extend((aside.source.offset, aside.source.index))
-        return places
+                if header.source.offset >= first_offset:
+                    coordinates.extend((header.source.offset, header.source.index))
+        return coordinates
 
     def _load(self, partition: int) -> Progress:
         """A worker that lost the partition may have written after its successor: the furthest counts, not the last."""
@@ -65,6 +65,6 @@ class ProgressReader:
         if whole is not None and self._reader.ends_before(READINGS, partition, whole.position):
             raise Unsafe(
                 f"partition {partition} of {READINGS.name} ends before what {PROGRESS.name} says was read: the topic was "
-                f"deleted and made anew. Delete and recreate {PROGRESS.name} too, then start again."
+                f"deleted and recreated. Delete and recreate {PROGRESS.name} too, then start again."
             )
         return list(devices.values()), whole

@@ -60,13 +60,16 @@ class EarlierProgress:
     def __init__(self) -> None:
         self.devices: list[DeviceProgress] = []
         self.partition: PartitionProgress | None = None
-        self.set_aside: list[tuple[int, int]] = []
+        self.quarantined: list[tuple[int, int]] = []
 
     async def load(self, _partition: int):
         return self.devices, self.partition
 
     async def load_quarantined(self, _partition: int, first_offset: int, _since_ms: int) -> array[int]:
-        return array("q", [number for place in self.set_aside if place[0] >= first_offset for number in place])
+        return array(
+            "q",
+            [number for coordinates in self.quarantined if coordinates[0] >= first_offset for number in coordinates],
+        )
 
 
 class TelemetryHarness:

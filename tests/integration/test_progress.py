@@ -1,4 +1,4 @@
-"""Progress is read back furthest first, and a readings topic that was made anew is noticed."""
+"""Progress is read back furthest first, and a readings topic that was recreated is noticed."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ async def test_the_furthest_progress_counts_whichever_worker_wrote_last(servers,
 async def test_earlier_refusals_of_readings_that_come_again_are_found(servers, topic_prefix):
     create_or_verify(servers, topic_prefix, 2, 1, [QUARANTINE, LATE_READINGS])
     producer = KafkaProducer(servers, prefix=topic_prefix)
-    asides = [
+    readings = [
         QuarantinedReading(reason, "n", "m", n, n % 2, 5, b"1e400")
         for n in range(6)
         for reason in (Reason.UNPAIRED, LATE)
     ]
-    await producer.send([quarantine_record(aside, READINGS.name, 1) for aside in asides])
+    await producer.send([quarantine_record(reading, READINGS.name, 1) for reading in readings])
     await producer.send([Outgoing(QUARANTINE, b"m", b"not ours", 1)])
     await asyncio.to_thread(producer.close)
     reader = ProgressReader(servers, topic_prefix)
@@ -96,7 +96,7 @@ async def test_a_partition_without_progress_gives_none(servers, topic_prefix):
 @pytest.mark.parametrize("servers", ["broker"], indirect=True)
 async def test_a_recreated_readings_topic_does_not_count_as_read(servers, topic_prefix):
     await written(servers, topic_prefix, (b"#partition", WHOLE.model_dump_json().encode()), readings=1)
-    with pytest.raises(Unsafe, match="made anew"):
+    with pytest.raises(Unsafe, match="recreated"):
         await ProgressReader(servers, topic_prefix).load(1)
 
 
@@ -125,4 +125,4 @@ async def test_a_worker_whose_state_cannot_be_trusted_ends_instead_of_going_on(b
         subprocess.run, worker, env=environment, capture_output=True, text=True, timeout=90, check=False
     )
     assert ended.returncode == EXIT_UNSAFE
-    assert "made anew" in ended.stderr
+    assert "recreated" in ended.stderr

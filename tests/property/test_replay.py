@@ -1,4 +1,4 @@
-"""Readings that are read again after pairings changed: each stands in one place, and the later outcome names the earlier."""
+"""Readings that are read again after pairings changed: each has one outcome, and the later outcome names the earlier."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ FOR_A_WHILE = {
 PAIRINGS = [pairings(), {}, paired(d0="p0", d2="p2"), paired(d0="p5", d1="p1", d2="p2", d3="p3"), FOR_A_WHILE]
 
 
-def set_aside(*runs: Run) -> set[Coordinates]:
-    """What lies on quarantine and late."""
-    late = {place for r in runs for place in r.late}
+def quarantined_by(*runs: Run) -> set[Coordinates]:
+    """What is on the quarantine and late topics."""
+    late = {coordinates for r in runs for coordinates in r.late}
     return late | {(offset, index) for r in runs for offset, index, _ in (*r.quarantined, *r.quarantined_rows)}
 
 
@@ -56,13 +56,13 @@ def successor(
     uncommitted: int = 0,
 ) -> Run:
     """The next run: it reads what those before left on Kafka, where the commit is so many records older than settled."""
-    told = before[-1]
+    last = before[-1]
     run_ = new_run(table)
-    run_.devices, run_.partition = dict(told.devices), told.partition
-    run_.kernel.restore(told.devices.values(), told.partition)
-    committed = max(0, told.partition.settled - uncommitted) if told.partition else 0
-    known = sorted(place for place in set_aside(*before) if place[0] >= committed)
-    run_.kernel.restore_quarantined(array("q", [number for place in known for number in place]))
+    run_.devices, run_.partition = dict(last.devices), last.partition
+    run_.kernel.restore(last.devices.values(), last.partition)
+    committed = max(0, last.partition.settled - uncommitted) if last.partition else 0
+    known = sorted(coordinates for coordinates in quarantined_by(*before) if coordinates[0] >= committed)
+    run_.kernel.restore_quarantined(array("q", [number for coordinates in known for number in coordinates]))
     if log[committed:]:
         run_.add(run_.kernel.ingest(log[committed:], paired_with, 1))
     if finish:
@@ -98,12 +98,12 @@ def assert_one_outcome_each(log: list[Record], runs: list[Run]) -> None:
     assert len(ids) == len(set(ids)), "a window that is out was closed again"
     windows = [orjson.loads(value) for r in runs for value in r.windows.values()]
     counted = sum(w["count"] + w["duplicates"] for w in windows)
-    named = [(place["offset"], place["index"]) for w in windows for place in w.get("supersedes", [])]
+    named = [(coordinates["offset"], coordinates["index"]) for w in windows for coordinates in w.get("supersedes", [])]
     assert len(named) == len(set(named))
-    assert set(named) <= set_aside(*runs)
-    assert counted + len(set_aside(*runs) - set(named)) == len(log)
-    told = [place for r in runs for place in (*r.late, *((o, i) for o, i, _ in r.quarantined))]
-    assert len(told) == len(set(told)), "what was set aside was set aside again"
+    assert set(named) <= quarantined_by(*runs)
+    assert counted + len(quarantined_by(*runs) - set(named)) == len(log)
+    quarantined = [coordinates for r in runs for coordinates in (*r.late, *((o, i) for o, i, _ in r.quarantined))]
+    assert len(quarantined) == len(set(quarantined)), "a reading was quarantined twice"
 
 
 @pytest.mark.parametrize("last_pairings", PAIRINGS)
@@ -127,7 +127,7 @@ def test_readings_whose_pairing_came_later_are_named_by_the_window_that_counts_t
     first.add(first.kernel.ingest(log[:3], {}, 1))
     first.add(first.kernel.ingest(log[3:], pairings(), 2))
     first.close(all_due=False)
-    assert [place[:2] for place in first.quarantined] == [(0, 0), (1, 0), (2, 0)]
+    assert [coordinates[:2] for coordinates in first.quarantined] == [(0, 0), (1, 0), (2, 0)]
     first.partition = first.partition.model_copy(update={"settled": 0})  # an earlier commit is what Kafka knows
 
     second = successor([first], log, pairings())
@@ -161,13 +161,13 @@ def test_a_replay_in_which_nothing_changed_names_nothing_new_and_gives_the_same_
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 2**31 - 1) | st.integers(0, 3))), st.data())
-def test_places_are_found_as_a_set_finds_them(places, data):
-    known = CoordinateSet(array("q", [number for place in places for number in place]))
-    asked = data.draw(st.lists(st.sampled_from(places))) if places else []
+def test_coordinates_are_found_as_a_set_finds_them(known_coordinates, data):
+    known = CoordinateSet(array("q", [number for coordinates in known_coordinates for number in coordinates]))
+    asked = data.draw(st.lists(st.sampled_from(known_coordinates))) if known_coordinates else []
     asked += data.draw(st.lists(st.tuples(st.integers(0, 55), st.integers(0, 4))))
-    offsets, indices = (np.array([place[n] for place in asked], np.int64) for n in range(2))
-    assert known.contains(offsets, indices).tolist() == [place in set(places) for place in asked]
-    assert known.end == max((offset + 1 for offset, _ in places), default=0)
+    offsets, indices = (np.array([coordinates[n] for coordinates in asked], np.int64) for n in range(2))
+    assert known.contains(offsets, indices).tolist() == [coordinates in set(known_coordinates) for coordinates in asked]
+    assert known.end == max((offset + 1 for offset, _ in known_coordinates), default=0)
 
 
 def placed(offset: int, second: float, vital: str = "heart_rate", device: str = "d0") -> Record:
@@ -175,10 +175,10 @@ def placed(offset: int, second: float, vital: str = "heart_rate", device: str = 
 
 
 def standing(runs: list[Run]) -> int:
-    """Readings in windows or set aside, each once."""
+    """Readings in windows or quarantined, each once."""
     windows = [orjson.loads(value) for r in runs for value in r.windows.values()]
-    named = {(place["offset"], place["index"]) for w in windows for place in w.get("supersedes", [])}
-    return sum(w["count"] + w["duplicates"] for w in windows) + len(set_aside(*runs) - named)
+    named = {(coordinates["offset"], coordinates["index"]) for w in windows for coordinates in w.get("supersedes", [])}
+    return sum(w["count"] + w["duplicates"] for w in windows) + len(quarantined_by(*runs) - named)
 
 
 def test_an_open_reading_that_a_corrected_pairing_makes_late_is_reported():

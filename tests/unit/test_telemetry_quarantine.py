@@ -50,7 +50,7 @@ async def test_a_late_reading_goes_to_its_own_topic(telemetry):
 async def test_readings_refused_by_an_earlier_owner_are_not_refused_again_and_a_window_lists_those_it_supersedes(
     telemetry,
 ):
-    telemetry.kept.set_aside = [(0, 0), (1, 0)]
+    telemetry.kept.quarantined = [(0, 0), (1, 0)]
     await telemetry.role.process(
         Batch(TOPIC, 0, [measured(0, BASE_MS, "d2"), measured(1, BASE_MS), measured(2, BASE_MS + 1000)])
     )
