@@ -40,7 +40,7 @@ def test_aborted_readings_are_in_no_window_and_a_marker_at_the_end_of_the_log_de
 
         assert sum(w["count"] for w in windows) == COMMITTED
         assert max(w["max"] for w in windows) == 71
-        assert monitor.late() == monitor.set_aside() == []
+        assert monitor.late() == monitor.quarantined() == []
         monitor.site.wait_until_taken("telemetry", READINGS)
 
 

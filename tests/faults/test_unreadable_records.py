@@ -1,4 +1,4 @@
-"""Records that no client can read, produced byte by byte to Apache Kafka: set aside at their place, and passed."""
+"""Records that no client can read, produced byte by byte to Apache Kafka: quarantined with their offset, and skipped."""
 
 import base64
 from pathlib import Path
@@ -46,11 +46,11 @@ def test_a_header_name_that_is_no_utf8_stops_neither_worker_nor_reader(monitor: 
     monitor.send(2)
 
     monitor.wait_until_windowed(6)
-    (aside,) = wait_until(monitor.set_aside, what="the record in quarantine")
+    (found,) = wait_until(monitor.quarantined, what="the record in quarantine")
     (letter,) = monitor.site.records(DLQ_TELEMETRY)
 
-    assert (aside.reason, aside.source.offset, aside.source.last_offset) == (Reason.UNREADABLE, 3, None)
-    assert base64.b64decode(aside.raw or "") == letter.value
+    assert (found.reason, found.source.offset, found.source.last_offset) == (Reason.UNREADABLE, 3, None)
+    assert base64.b64decode(found.raw or "") == letter.value
     assert NO_UTF8[0] in (letter.value or b"")
     assert letter.key == b"sender-7"
     monitor.site.wait_until_taken("telemetry", READINGS)
@@ -67,10 +67,10 @@ def test_a_small_record_with_a_key_or_headers_of_mebibytes_does_not_end_the_work
     monitor.send(3)
 
     monitor.wait_until_windowed(3)
-    (aside,) = wait_until(monitor.set_aside, what="the record in quarantine")
+    (found,) = wait_until(monitor.quarantined, what="the record in quarantine")
     (letter,) = monitor.site.records(DLQ_TELEMETRY)
 
-    assert (aside.reason, aside.source.offset) == (reason, 0)
+    assert (found.reason, found.source.offset) == (reason, 0)
     assert letter.value == b"x"
     assert b"k".startswith((letter.key or b"")[:1])
     assert worker.is_running()
@@ -83,10 +83,10 @@ def test_a_frame_of_64_mib_in_a_few_kilobytes_is_never_opened(monitor: Monitor):
     monitor.send(3)
 
     monitor.wait_until_windowed(3)
-    (aside,) = wait_until(monitor.set_aside, what="the bomb in quarantine")
+    (found,) = wait_until(monitor.quarantined, what="the bomb in quarantine")
 
-    assert (aside.reason, aside.source.offset) == (Reason.OVERSIZED, 0)
-    assert 0 < len(base64.b64decode(aside.raw or "")) < 10_000
+    assert (found.reason, found.source.offset) == (Reason.OVERSIZED, 0)
+    assert 0 < len(base64.b64decode(found.raw or "")) < 10_000
     assert worker.metric("readings_total{") == 4
 
 
@@ -121,9 +121,9 @@ def test_a_record_of_a_million_tiny_headers_is_refused_unparsed(monitor: Monitor
     monitor.send(1)
 
     monitor.wait_until_windowed(3)
-    (aside,) = wait_until(monitor.set_aside, what="the record in quarantine")
+    (found,) = wait_until(monitor.quarantined, what="the record in quarantine")
     (letter,) = monitor.site.records(DLQ_TELEMETRY)
 
-    assert (aside.reason, aside.source.offset, aside.source.last_offset) == (Reason.OVERSIZED, 1, None)
-    assert (letter.key, len(letter.value or b"")) == (b"k", aside.whole_bytes)
+    assert (found.reason, found.source.offset, found.source.last_offset) == (Reason.OVERSIZED, 1, None)
+    assert (letter.key, len(letter.value or b"")) == (b"k", found.whole_bytes)
     assert worker.is_running()

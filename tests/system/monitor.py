@@ -58,13 +58,13 @@ class Monitor:
         )
         return self.windows()
 
-    def set_aside(self, topic: TopicSpec = QUARANTINE) -> list[QuarantineRecord]:
+    def quarantined(self, topic: TopicSpec = QUARANTINE) -> list[QuarantineRecord]:
         """What was refused, or came late."""
         return [QuarantineRecord.model_validate_json(stored.value or b"") for stored in self.site.records(topic)]
 
     def late(self) -> list[QuarantineRecord]:
         """What came late."""
-        return self.set_aside(LATE_READINGS)
+        return self.quarantined(LATE_READINGS)
 
 
 @contextmanager
