@@ -1,9 +1,9 @@
-"""Watches pairings and patient records for changes that reach results already charted, and lists those for a person.
+"""Watches pairings and patient records for changes that affect charted results, and lists those for review.
 
-What was compared is remembered in the ledger, so that a change made while no worker ran is noticed too. A changed record is
-looked at once more when every write begun under the old one must have settled; only then is it remembered as compared.
-A result is listed once, by one of the workers, in the transaction that remembers it; and again if it had agreed in between.
-A record that is closed or gone contradicts nothing: what is to be compared with it waits until there is one to be read.
+The ledger stores a fingerprint of every record that was compared, so that a change made while no worker ran is noticed too. A
+changed record is compared twice: at once, and when every write begun under the old one must have settled. Only then is its
+fingerprint stored. A result is listed once, by one of the workers, in the transaction that stores this; and again if it agreed
+in between. A record that is closed or missing contradicts nothing: the comparison waits until there is one to be read.
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ from streams.delivery.corrections import (
 PAIRING, PATIENT, LISTED = "pairing", "patient", "correction"
 LOOK_EVERY_S = 1.0
 SETTLED_AFTER_S = 300.0
-"""Longer than a lease and the end of a worker: what was sent under the old record has settled by then, or is in doubt."""
+"""Longer than a lease and the stop of a worker: what was sent under the old record has settled by then, or is in doubt."""
 PAGE = 500
 FIRST_SEEN_A_LOOK = 200
-"""Records never compared before (all, after an upgrade) are taken slowly, beside those that changed."""
+"""Records never compared before (all, after an upgrade) are compared so many at a time, beside those that changed."""
 
 Key = tuple[str, str]
 
 
 class _Record(NamedTuple):
-    """A pairing or a patient's record that is to be compared with what was charted."""
+    """A pairing or a patient's record that is to be compared with charted results."""
 
     kind: str
     name: str
-    print: str
+    fingerprint: str
     key: Key
 
 
 class _Due(NamedTuple):
-    """A record to be compared, within what changed since it was last remembered."""
+    """A record to be compared, within what changed since its fingerprint was stored."""
 
     record: _Record
     at_s: float
@@ -66,7 +66,7 @@ class _Due(NamedTuple):
 
 
 class CorrectionWatch:
-    """One for each delivery process; `note` tells it what was charted just now."""
+    """One for each delivery process; `note` is called for each charted result."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class CorrectionWatch:
         self._compared: dict[str, dict[str, str]] = {}
         self._due: dict[tuple[str, str], _Due] = {}
         self._noted: set[str] = set()
-        self._untold: set[str] = set()
+        self._undecided: set[str] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look every second until `stop`."""
@@ -104,12 +104,12 @@ class CorrectionWatch:
                 continue
 
     def note(self, operation: Operation) -> None:
-        """It was charted just now: the records may have changed while it was on its way."""
+        """A result was charted: the records may have changed while it was sent."""
         if not self._reference.is_current() or not agrees(operation, self._reference):
             self._noted.add(operation.operation_id)
 
     async def look(self) -> None:
-        """Compare what changed, what is due for its second look, and what was noted. Nothing is forgotten on the way."""
+        """Compare what changed, what is due for its second comparison, and what was noted. A failure leaves all of it due."""
         if not self._reference.is_current():
             return
         for operation_id in list(self._noted):
@@ -117,29 +117,29 @@ class CorrectionWatch:
             if operation is not None and operation.state in (State.IN_PROGRESS, State.UNKNOWN):
                 continue  # its outcome is not in the ledger yet
             if operation is not None and operation.state is State.SUCCEEDED:
-                self._untold |= await self._list([operation])
+                self._undecided |= await self._list([operation])
             self._noted.discard(operation_id)
         for record in await asyncio.to_thread(self._changed):
-            self._take(record)
-        for due in self._now():
+            self._schedule(record)
+        for due in self._due_now():
             known = self._known(due.record)
             await self._compare(due)
             if self._known(due.record) is known:
-                await self._compared_now(due)
+                await self._finish(due)
 
-    def _take(self, record: _Record) -> None:
-        """What changed is compared now and later; what changes again meanwhile, within all that changed since."""
+    def _schedule(self, record: _Record) -> None:
+        """A changed record is compared now and later; if it changes again meanwhile, within everything that changed since."""
         waiting = self._due.get((record.kind, record.name))
-        before = waiting.record.print if waiting else self._compared[record.kind].get(record.name)
-        span = changed_span(before, record.print) if record.kind == PAIRING else None
-        endpoints = frozenset(changed_endpoints(before, record.print) if record.kind == PATIENT else ())
+        before = waiting.record.fingerprint if waiting else self._compared[record.kind].get(record.name)
+        span = changed_span(before, record.fingerprint) if record.kind == PAIRING else None
+        endpoints = frozenset(changed_endpoints(before, record.fingerprint) if record.kind == PATIENT else ())
         if waiting is not None:
             span, endpoints = hull(span, waiting.span), endpoints | waiting.endpoints
-        is_first_seen = waiting is None and before is None  # nothing is under way under another state of it
+        is_first_seen = waiting is None and before is None  # no write is under way under another state of it
         due = _Due(record, self._elapsed_s(), is_first_seen, span, endpoints)
         self._due[record.kind, record.name] = due
 
-    def _now(self) -> list[_Due]:
+    def _due_now(self) -> list[_Due]:
         due = [
             one for one in self._due.values() if one.at_s <= self._elapsed_s() and self._known(one.record) is not None
         ]
@@ -148,17 +148,17 @@ class CorrectionWatch:
         return known + first_seen[:FIRST_SEEN_A_LOOK]
 
     def _known(self, record: _Record) -> object:
-        """What may be used of it now; None while it is closed, or gone."""
+        """The record as it may be used now; None while it is closed or missing."""
         lookup = self._reference.pairing if record.kind == PAIRING else self._reference.patient
         return lookup(*record.key)
 
-    async def _compared_now(self, due: _Due) -> None:
+    async def _finish(self, due: _Due) -> None:
         kind, name = due.record.kind, due.record.name
         if not due.is_last:
             self._due[kind, name] = due._replace(at_s=self._elapsed_s() + self._settled_after_s, is_last=True)
             return
-        await asyncio.to_thread(self._ledger.mark_reviewed, kind, {name: due.record.print})
-        self._compared[kind][name] = due.record.print
+        await asyncio.to_thread(self._ledger.mark_reviewed, kind, {name: due.record.fingerprint})
+        self._compared[kind][name] = due.record.fingerprint
         del self._due[kind, name]
 
     # -- what changed -------------------------------------------------------------------------------------------------
@@ -170,8 +170,8 @@ class CorrectionWatch:
         version = self._reference.version()
         if version == self._version:
             return []
-        self._noted |= self._untold
-        self._untold.clear()
+        self._noted |= self._undecided
+        self._undecided.clear()
         changed = [*self._pairings(), *self._patients()]
         self._version = version
         return changed
@@ -196,12 +196,12 @@ class CorrectionWatch:
         return [key for key, record in known.items() if seen.get(key) is not record]
 
     def _differing(self, record: _Record) -> Iterator[_Record]:
-        """A record that is what it was is compared only if another state of it waits to be."""
-        is_as_compared = record.print == self._compared[record.kind].get(record.name)
+        """A record that is as it was compared is compared again only if another state of it is due."""
+        is_as_compared = record.fingerprint == self._compared[record.kind].get(record.name)
         if not is_as_compared or (record.kind, record.name) in self._due:
             yield record
 
-    # -- what stands in the chart -------------------------------------------------------------------------------------
+    # -- what is in the chart ----------------------------------------------------------------------------------------
 
     async def _compare(self, due: _Due) -> None:
         tenant_id, patient_id = due.record.key
