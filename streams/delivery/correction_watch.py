@@ -30,8 +30,8 @@ from streams.delivery.corrections import (
     changed_span,
     correction,
     hull,
-    pairing_print,
-    patient_print,
+    pairing_fingerprint,
+    patient_fingerprint,
     remembered,
 )
 
@@ -180,15 +180,19 @@ class CorrectionWatch:
         known = dict(self._reference.pairings())
         names = {key: self._ledger.keyed_hash(*key) for key in self._unseen(PAIRING, known)}
         for key, name in names.items():
-            yield from self._differing(_Record(PAIRING, name, pairing_print(known[key], self._ledger.keyed_hash), key))
+            yield from self._differing(
+                _Record(PAIRING, name, pairing_fingerprint(known[key], self._ledger.keyed_hash), key)
+            )
         self._seen[PAIRING] = dict(known)
 
     def _patients(self) -> Iterator[_Record]:
         known = dict(self._reference.patients())
         for key in self._unseen(PATIENT, known):
             name = self._ledger.keyed_hash(*key)
-            told = remembered(self._compared[PATIENT].get(name), patient_print(known[key], self._ledger.keyed_hash))
-            yield from self._differing(_Record(PATIENT, name, told, key))
+            fingerprint = remembered(
+                self._compared[PATIENT].get(name), patient_fingerprint(known[key], self._ledger.keyed_hash)
+            )
+            yield from self._differing(_Record(PATIENT, name, fingerprint, key))
         self._seen[PATIENT] = dict(known)
 
     def _unseen(self, kind: str, known: dict[Key, Any]) -> list[Key]:

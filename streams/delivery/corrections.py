@@ -65,13 +65,13 @@ def _pairing(intent: Intent, reference: ReferenceData) -> Pairing | None:
     return None if intent.source.device_id is None else reference.pairing(intent.tenant_id, intent.source.device_id)
 
 
-def pairing_print(pairing: Pairing, name: Name) -> str:
+def pairing_fingerprint(pairing: Pairing, name: Name) -> str:
     """The stored form of a device's history: when it changed hands, with hashes of the patients."""
-    told = [_interval(span.since, span.until, _short(name, span.patient_id)) for span in pairing.intervals]
-    return _text(sorted(told, key=str))
+    spans = [_interval(span.since, span.until, _short(name, span.patient_id)) for span in pairing.intervals]
+    return _text(sorted(spans, key=str))
 
 
-def patient_print(patient: PatientRecord, name: Name) -> str:
+def patient_fingerprint(patient: PatientRecord, name: Name) -> str:
     """The stored form of a patient's ids: a hash per endpoint."""
     return _text({endpoint: _short(name, endpoint, subject) for endpoint, subject in patient.subject_ids.items()})
 

@@ -12,7 +12,7 @@ from schemas.ports.observer import Observer
 EVERY_S = 60.0
 
 
-async def keep_small(
+async def enforce_retention(
     ledger: Ledger, keeping: LedgerKeeping, observer: Observer, stop: asyncio.Event, every_s: float = EVERY_S
 ) -> None:
     """Until `stop`."""

@@ -14,8 +14,8 @@ from streams.delivery.corrections import (
     changed_endpoints,
     changed_span,
     hull,
-    pairing_print,
-    patient_print,
+    pairing_fingerprint,
+    patient_fingerprint,
     remembered,
 )
 
@@ -55,7 +55,7 @@ def whose(pairing: Pairing, moment: datetime) -> set[str]:
 
 @given(histories, histories)
 def test_every_moment_that_changed_hands_is_within_the_span(before: Pairing, after: Pairing) -> None:
-    span = changed_span(pairing_print(before, name), pairing_print(after, name))
+    span = changed_span(pairing_fingerprint(before, name), pairing_fingerprint(after, name))
     for second in range(30):
         if whose(before, at(second)) != whose(after, at(second)):
             assert span is not None
@@ -66,15 +66,15 @@ def test_every_moment_that_changed_hands_is_within_the_span(before: Pairing, aft
 @given(histories)
 def test_a_history_that_says_the_same_has_no_span(history: Pairing) -> None:
     again = history.model_copy(update={"intervals": list(reversed(history.intervals))})
-    assert changed_span(pairing_print(history, name), pairing_print(again, name)) is None
+    assert changed_span(pairing_fingerprint(history, name), pairing_fingerprint(again, name)) is None
 
 
 def test_a_device_that_moves_on_is_looked_at_from_then_on_only() -> None:
     before = Pairing(device_id="d", intervals=[PairingInterval(patient_id="p", since=at(0))])
     moved = [PairingInterval(patient_id="p", since=at(0), until=at(5)), PairingInterval(patient_id="q", since=at(5))]
     after = Pairing(device_id="d", intervals=moved)
-    assert changed_span(pairing_print(before, name), pairing_print(after, name)) == Span(at(5), None)
-    assert changed_span(None, pairing_print(after, name)) == Span(None, None)
+    assert changed_span(pairing_fingerprint(before, name), pairing_fingerprint(after, name)) == Span(at(5), None)
+    assert changed_span(None, pairing_fingerprint(after, name)) == Span(None, None)
 
 
 def test_what_changed_twice_is_looked_at_in_all() -> None:
@@ -87,12 +87,12 @@ def test_what_changed_twice_is_looked_at_in_all() -> None:
 def test_what_is_remembered_of_a_record_names_no_patient() -> None:
     pairing = Pairing(device_id="d", intervals=[PairingInterval(patient_id="CANARY", since=at(0))])
     patient = PatientRecord(patient_id="CANARY", subject_ids={"north": "CANARY"})
-    assert "CANARY" not in pairing_print(pairing, name) + patient_print(patient, name)
+    assert "CANARY" not in pairing_fingerprint(pairing, name) + patient_fingerprint(patient, name)
 
 
 def test_an_id_that_was_gone_and_came_back_as_another_is_a_change() -> None:
     def ids(**subjects: str) -> str:
-        return patient_print(PatientRecord(patient_id="p", subject_ids=subjects), name)
+        return patient_fingerprint(PatientRecord(patient_id="p", subject_ids=subjects), name)
 
     first, gone, other = ids(a="1", b="2"), ids(b="2"), ids(a="3", b="2")
     assert changed_endpoints(None, first) == ["a", "b"]
@@ -120,7 +120,7 @@ NOTHING = Pairing(tenant_id="north", device_id="d", intervals=[])
 @given(any_history, any_history)
 def test_histories_up_to_the_ends_of_time_can_be_compared(before: Pairing, after: Pairing) -> None:
     for one, other in ((before, after), (before, NOTHING), (NOTHING, after)):
-        span = changed_span(pairing_print(one, name), pairing_print(other, name))
+        span = changed_span(pairing_fingerprint(one, name), pairing_fingerprint(other, name))
         assert span is None or span.first is None or span.last is None or span.first <= span.last
 
 
@@ -130,7 +130,9 @@ def test_a_pairing_for_ever_that_gets_its_real_end_is_compared_to_the_end_of_tim
 ) -> None:
     end = end.replace(tzinfo=timezone(timedelta(hours=zone_hours)))
     for_ever = PairingInterval(patient_id="p", since=min(end, START), until=max(end, START))
-    span = changed_span(pairing_print(Pairing(device_id="d", intervals=[for_ever]), name), pairing_print(NOTHING, name))
+    span = changed_span(
+        pairing_fingerprint(Pairing(device_id="d", intervals=[for_ever]), name), pairing_fingerprint(NOTHING, name)
+    )
     assert span in (Span(START, None), Span(None, START))
 
 
@@ -140,8 +142,8 @@ any_name = st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
 @given(st.dictionaries(any_name, st.just("a"), max_size=3), st.dictionaries(any_name, st.just("b"), max_size=3))
 def test_any_names_of_endpoints_can_be_remembered_and_compared(before: dict[str, str], after: dict[str, str]) -> None:
     """`model_construct`: the reader refuses some of them, a version before did not."""
-    known = patient_print(PatientRecord.model_construct(subject_ids=before), name)
-    told = remembered(known, patient_print(PatientRecord.model_construct(subject_ids=after), name))
+    known = patient_fingerprint(PatientRecord.model_construct(subject_ids=before), name)
+    told = remembered(known, patient_fingerprint(PatientRecord.model_construct(subject_ids=after), name))
     assert set(changed_endpoints(known, told)) == set(after)
     told.encode("ascii")
     assert set(json.loads(told)) == before.keys() | after.keys()

@@ -14,7 +14,7 @@ from schemas.errors import Misconfigured, RetryLater
 from schemas.operation import Operation
 from schemas.ports.ledger import Ledger
 from streams.delivery.correction_watch import SETTLED_AFTER_S, CorrectionWatch
-from streams.delivery.ledger_retention import keep_small
+from streams.delivery.ledger_retention import enforce_retention
 from streams.delivery.ledger_states import publish_states
 from streams.delivery.observing import DeliveryMetrics
 from streams.delivery.ports import DeliveryPorts, Reviewing
@@ -53,7 +53,7 @@ async def _serve(context: RoleContext, sender: KafkaProducer, opened: SqlLedger)
             for delivery in endpoints:
                 group.create_task(delivery.run(stop))
             group.create_task(exit_on_error(watch.run(stop)))
-            group.create_task(keep_small(observed, context.config.ledger, context.observer, stop))
+            group.create_task(enforce_retention(observed, context.config.ledger, context.observer, stop))
             group.create_task(publish_states(observed, context.config.endpoints.keys(), context.observer, stop))
 
     return await serving.until_stopped(context, sender, NAME, all_endpoints)
