@@ -1,4 +1,4 @@
-"""How far a consumer group has committed a topic, asked without joining it."""
+"""Reads the committed offsets of a consumer group without joining it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ANSWER_S = 10.0
 
 
 def group_offsets(bootstrap: str, group: str, topic: str) -> dict[int, GroupPosition]:
-    """partition → what was committed, then its end. RetryLater when the broker is away."""
+    """partition → committed offset and end offset. RetryLater if the broker is unavailable."""
     consumer = Consumer(
         {"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False, "log_level": 3}
     )
@@ -24,14 +24,14 @@ def group_offsets(bootstrap: str, group: str, topic: str) -> dict[int, GroupPosi
 
 
 def _partitions(consumer: Consumer, topic: str) -> list[int]:
-    told = consumer.list_topics(topic, _ANSWER_S).topics[topic]
-    if told.error is not None:
-        raise KafkaException(told.error)
-    return sorted(told.partitions)
+    metadata = consumer.list_topics(topic, _ANSWER_S).topics[topic]
+    if metadata.error is not None:
+        raise KafkaException(metadata.error)
+    return sorted(metadata.partitions)
 
 
 def _reached(consumer: Consumer, at: TopicPartition) -> GroupPosition:
-    """The end is asked last, so that it is never before what was committed."""
+    """The end is read last, so that it is never before the committed offset."""
     committed = consumer.committed([at], _ANSWER_S)[0]
     if committed.error:
         raise KafkaException(committed.error)

@@ -1,4 +1,4 @@
-"""Asks the broker where a consumer group stands in a topic, and what retention has left there; never joins the group."""
+"""Reads the committed offsets of a consumer group and the first retained offsets of a topic, without joining the group."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class KeptOffsets:
         self._topic = topic
 
     async def load(self, partition: int) -> PartitionOffsets:
-        """As it is now. RetryLater when the broker is away."""
+        """The current offsets. RetryLater if the broker is unavailable."""
         return await asyncio.to_thread(self._load, partition)
 
     def _load(self, partition: int) -> PartitionOffsets:

@@ -1,4 +1,4 @@
-"""Reading whole topics again, from the first record to the end as it was when asked; joins no group, commits nothing."""
+"""Reads whole topics, from the first record to the end at the time of the request; joins no group, commits nothing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class KafkaTopicReader:
     def read(
         self, topic: TopicSpec, partition: int | None = None, since_ms: int | None = None
     ) -> Iterator[ConsumedRecord]:
-        """Every record (dated `since_ms` or later), of one partition or all, up to its end. RetryLater if Kafka is away."""
+        """Every record (of `since_ms` or later), of one partition or all, up to its end. RetryLater if Kafka is unavailable."""
         consumer = Consumer(self._settings)
         try:
             name = topic.prefixed(self._prefix)
@@ -49,7 +49,7 @@ class KafkaTopicReader:
             consumer.close()
 
     def first_offsets(self, topic: TopicSpec) -> dict[int, int]:
-        """partition → the first offset that retention has left. RetryLater when Kafka is away."""
+        """partition → the first retained offset. RetryLater if Kafka is unavailable."""
         consumer = Consumer(self._settings)
         try:
             name = topic.prefixed(self._prefix)
@@ -61,7 +61,7 @@ class KafkaTopicReader:
             consumer.close()
 
     def ends_before(self, topic: TopicSpec, partition: int, offset: int) -> bool:
-        """Whether the partition ends before this offset, as one that was deleted and made anew may."""
+        """Whether the partition ends before this offset, as after its topic was recreated."""
         consumer = Consumer(self._settings)
         try:
             at = TopicPartition(topic.prefixed(self._prefix), partition, offset)
@@ -74,7 +74,7 @@ class KafkaTopicReader:
 
 
 def _is_reached(consumer: Consumer, at: TopicPartition) -> bool:
-    """Whether a fetch from this offset is answered, with records or with the end.
+    """Whether a fetch from this offset returns records or the end of the partition.
 
     Only where the end's number is below it (see below): what lies there may be more than this client can open.
     """
@@ -88,17 +88,17 @@ def _is_reached(consumer: Consumer, at: TopicPartition) -> bool:
             if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
                 return False
             raise KafkaException(error)
-    raise RetryLater("the broker does not answer a fetch")
+    raise RetryLater("the broker does not respond to a fetch")
 
 
 def _dated(consumer: Consumer, places: list[TopicPartition], since_ms: int) -> list[TopicPartition]:
-    """Where the records of this time or later begin; the end where there are none."""
+    """The offset of the first record of this time or later; the end if there is none."""
     asked = [TopicPartition(place.topic, place.partition, max(0, since_ms)) for place in places]
     return list(consumer.offsets_for_times(asked, _ANSWER_S))
 
 
 def _read(consumer: Consumer, places: list[TopicPartition]) -> Iterator[ConsumedRecord]:
-    """A partition ends where a fetch finds its end: the embedded broker's ListOffsets leaves its last batch out."""
+    """A partition ends where a fetch finds its end, because ListOffsets of the embedded broker omits its last batch."""
     left = {place.partition for place in places}
     consumer.assign(places)
     heard_at = monotonic()
@@ -107,7 +107,7 @@ def _read(consumer: Consumer, places: list[TopicPartition]) -> Iterator[Consumed
         if messages:
             heard_at = monotonic()
         elif monotonic() - heard_at > _SILENCE_S:
-            raise RetryLater("the broker fell silent in the middle of a topic")
+            raise RetryLater("the broker stopped responding while a topic was being read")
         for message in messages:
             if _is_end(message):
                 left.discard(message.partition())

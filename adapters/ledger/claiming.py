@@ -1,4 +1,4 @@
-"""Claiming: the earliest open operation of each patient who is due, under a fence of its own, until the lease ends."""
+"""Claims the earliest due operation of each patient, with a fencing token and a lease."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STARTED = (State.PENDING, State.DEFERRED)
 
 
 def claim(db: Connection, seal: Seal, now_us: int, endpoint: str, limit: int, lease_s: float) -> list[Operation]:
-    """Claim operations. The fence of an earlier claim has passed: its holder cannot settle the operation any more."""
+    """Claim operations. The fencing token of an earlier claim is then stale: its holder can no longer settle the operation."""
     lease_us = now_us + round(lease_s * 1_000_000)
     due = (
         select(ordering_keys.c.ordering_key, ordering_keys.c.head)
@@ -47,7 +47,7 @@ def claim(db: Connection, seal: Seal, now_us: int, endpoint: str, limit: int, le
 
 
 def hold_unreadable(db: Connection, seal: Seal, now_us: int, claimed: Sequence[Operation]) -> dict[str, Outcome]:
-    """Settle what cannot be read as held, so that it stops nothing else; returns operation_id → outcome."""
+    """Hold unreadable operations, so that they block nothing else; returns operation_id → outcome."""
     held = {
         one.operation_id: Outcome(state=State.HELD, fence=one.fence, code=UNREADABLE, message=UNREADABLE_MESSAGE)
         for one in claimed
@@ -62,7 +62,7 @@ def _claimed_state(state: str) -> State:
 
 
 def _claim_heads(heads: Sequence[int], lease_us: int):  # type: ignore[no-untyped-def]
-    """An operation in progress whose lease ran out may have been written: it comes back as unknown, and in doubt for good."""
+    """An operation whose lease expired may have been written: it is claimed as unknown, and stays in doubt."""
     started = operations.c.state.in_(_STARTED)
     return (
         update(operations)

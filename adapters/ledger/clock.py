@@ -1,4 +1,4 @@
-"""What time it is for the ledger: the database's clock, the same for every worker, however wrong its own clock is."""
+"""The ledger's clock: the database's, the same for every worker, however wrong its own clock is."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A ledger that went back: what it has as open may be charted, and what it does not know may have been sent.
+"""A ledger that lost commits: its open operations may be charted, and operations that it lost may have been sent.
 
-One transaction, so that a crash leaves either the ledger as it was, to be taken over again, or all of it in doubt.
+One transaction, so that after a crash the ledger is either unchanged, to be taken over again, or completely in doubt.
 """
 
 from __future__ import annotations

@@ -53,11 +53,11 @@ def connect(url: str) -> Engine:
 
 @contextmanager
 def away_is_retry_later() -> Iterator[None]:
-    """A database that does not answer is RetryLater; what the statement held stays out of the message."""
+    """An unavailable database raises RetryLater. The message contains nothing of the statement."""
     try:
         yield
     except (OperationalError, InterfaceError, PoolTimeout) as error:
-        raise RetryLater(f"the ledger's database does not answer ({_kind(error)})") from None
+        raise RetryLater(f"the ledger's database does not respond ({_kind(error)})") from None
     except DBAPIError as error:
         if not error.connection_invalidated:
             raise
@@ -65,9 +65,9 @@ def away_is_retry_later() -> Iterator[None]:
 
 
 def migrate(url: str) -> None:
-    """Bring the database's tables to this version. Safe to run from several workers at once.
+    """Migrate the database's tables to this version. Safe to run from several workers concurrently.
 
-    Misconfigured when they are of a newer one: there is no way back but the backup.
+    Misconfigured if they belong to a newer version: only a backup can restore the older one.
     """
     engine = connect(url)
     try:
@@ -88,8 +88,8 @@ def require_current(connection: Connection) -> None:
     _refuse_newer(found, scripts)
     wanted = scripts.get_current_head()
     if found != wanted:
-        stand = f"are at version {found}, this program needs {wanted}" if found else "are not made yet"
-        raise Misconfigured(f"the ledger's tables {stand}: a clinical or delivery worker makes them when it starts")
+        stand = f"are at version {found}, this program needs {wanted}" if found else "do not exist yet"
+        raise Misconfigured(f"the ledger's tables {stand}: a clinical or delivery worker migrates them when it starts")
 
 
 def _version(connection: Connection) -> str | None:
@@ -100,13 +100,13 @@ def _refuse_newer(found: str | None, scripts: ScriptDirectory) -> None:
     known = {script.revision for script in scripts.walk_revisions()}
     if found is not None and found not in known:
         raise Misconfigured(
-            f"the ledger's tables are at version {found}, of a newer Vitalwire; this one knows them up to "
-            f"{scripts.get_current_head()}. Start the newer one, or see docs/operations.md, Upgrading: rollback"
+            f"the ledger's tables are at version {found}, of a newer Vitalwire; this version supports "
+            f"{scripts.get_current_head()}. Start the newer version, or see docs/operations.md, Upgrading: rollback"
         )
 
 
 def migrations() -> Config:
-    """Where Alembic finds the migrations."""
+    """Alembic's configuration, with the path of the migrations."""
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     return config
@@ -120,7 +120,7 @@ def _parsed(url: str) -> URL:
     if parsed.drivername in {"postgres", "postgresql"}:
         return parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() not in {"postgresql", "sqlite"}:
-        raise Misconfigured(f"the ledger knows postgresql and sqlite, not '{parsed.get_backend_name()}'")
+        raise Misconfigured(f"the ledger supports postgresql and sqlite, not '{parsed.get_backend_name()}'")
     return parsed
 
 

@@ -1,7 +1,7 @@
-"""The mark of a SQLite ledger: random, new whenever a worker takes the ledger over, in the file and in another beside it.
+"""The mark of a SQLite ledger: random, renewed whenever a worker takes the ledger over, and also stored in a file next to it.
 
-A copy restored later has a mark of before, which the file beside it no longer knows. Once the mark is in the file itself, and
-no longer in its log alone, that is noted beside it too: from then on a log next to a file with another mark is not its own.
+A copy that is restored later has an older mark than the file next to it. Once the mark has been copied from the write-ahead
+log to the file itself, this is recorded too: from then on a log next to a file with another mark belongs to another file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Look = Callable[[Connection], tuple[str, Collection[str]]]
 
 
 class SqliteGuard:
-    """Every new session must be with the file that was taken over, or was taken over since by another worker."""
+    """Every new session must open the file that was taken over, by this worker or since then by another."""
 
     def __init__(self, engine: Engine, ended: Ended) -> None:
         self._beside = Path(f"{engine.url.database}.mark")
@@ -38,7 +38,7 @@ class SqliteGuard:
 
     @contextmanager
     def taking_over(self) -> Iterator[Look]:
-        """Yields a function that reads the new mark and those that the ledger may have had: all are listed until the commit."""
+        """Yields a function that reads the new mark and its possible earlier values: all are listed until the commit."""
         self._taken_over = False
         with _locked(self._beside, fcntl.LOCK_EX) as marks:
             known, fresh = _read(marks), secrets.token_hex(16)
@@ -59,7 +59,7 @@ class SqliteGuard:
         return bool(busy == 0 and logged == copied >= 0)
 
     def confirmed(self, _log_bytes: int) -> None:
-        """The log of a file says nothing about earlier commits."""
+        """Nothing to record: the log of a file does not show earlier commits."""
 
     def _connected(self, connection: sqlite3.Connection, _record: object) -> None:
         if not self._taken_over:
@@ -76,7 +76,7 @@ class SqliteGuard:
 
 
 def logged_elsewhere(file: Path) -> bool:
-    """Whether the log beside this file is another state's: the file alone does not have the mark that it had before."""
+    """Whether the log next to this file belongs to another version: the file alone lacks its earlier mark."""
     beside, log = Path(f"{file}.mark"), Path(f"{file}-wal")
     if not beside.exists() or not log.exists() or log.stat().st_size == 0:
         return False
@@ -106,7 +106,7 @@ def _read(marks: IO[str]) -> frozenset[str]:
 
 
 def _write(marks: IO[str], what: Collection[str]) -> None:
-    """One write of one line, which a crash does not leave half done on any disk that has blocks."""
+    """One write of one line, which is atomic on block devices."""
     marks.seek(0)
     marks.truncate()
     marks.write(" ".join(sorted(what)) + "\n")

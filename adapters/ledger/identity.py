@@ -22,8 +22,8 @@ IDENTITY = (
     " pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0')::bigint FROM pg_control_system()"
 )
 EXCHANGED = (
-    "the ledger's database is not the one this worker began with, or it went back: a failover or a restored backup."
-    " Start the worker again: it takes the ledger over"
+    "the ledger's database is not the one this worker started with, or it lost commits: a failover or a restored backup."
+    " Restart the worker: it checks the ledger and searches the charts for open operations"
 )
 VERSION_BEFORE = "version before"
 """In place of an identity in a ledger of a version that knew none: it is not exchanged, and has no positions yet."""
@@ -32,14 +32,14 @@ Ended = Callable[[str], object]
 
 
 def stop(why: str) -> None:
-    """What a process does by default that finds its ledger exchanged."""
+    """The default action of a process whose ledger is no longer in the same database."""
     raise Unsafe(why)
 
 
 class PostgresGuard:
-    """Every new session must be with the database that was taken over, with all that was confirmed to this process.
+    """Every new session must reach the database that was taken over, with everything that it confirmed to this process.
 
-    What a session finds exchanged ends the process, by `ended`, before the session is used.
+    Otherwise `ended` ends the process before the session is used.
     """
 
     def __init__(self, engine: Engine, ended: Ended) -> None:
@@ -51,7 +51,7 @@ class PostgresGuard:
 
     @contextmanager
     def taking_over(self) -> Iterator[Callable[[Connection], tuple[str, Collection[str]]]]:
-        """Yields a function that reads the identity and those that it may have had. Earlier sessions are not used again."""
+        """Yields a function that reads the identity and its possible earlier values. Earlier sessions are not used again."""
         seen: list[str] = []
         self._taken_over, self._confirmed_bytes = None, 0
 
@@ -79,7 +79,7 @@ class PostgresGuard:
                 connection.commit()
         except psycopg.Error as error:
             connection.close()
-            raise RetryLater(f"the ledger's database does not answer ({type(error).__name__})") from None
+            raise RetryLater(f"the ledger's database does not respond ({type(error).__name__})") from None
         if identity != self._taken_over or flushed_bytes < confirmed_bytes:
             connection.close()
             self._ended(EXCHANGED)

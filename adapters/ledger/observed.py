@@ -1,4 +1,4 @@
-"""A ledger whose calls are timed: `ledger_seconds` by call, those that fail included."""
+"""Measures the calls to a ledger: `ledger_seconds` by call, including those that fail."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class ObservedLedger:
             return self._ledger.removed_unread(topic)
 
     def claim(self, endpoint: str, limit: int, lease_s: float) -> list[Operation]:
-        """Take work."""
+        """Claim operations."""
         with self._timed("claim"):
             return self._ledger.claim(endpoint, limit, lease_s)
 
     def settle(self, outcomes: Mapping[str, Outcome], claimed: Mapping[str, Operation] | None = None) -> list[str]:
-        """Write what became of it."""
+        """Write outcomes."""
         with self._timed("settle"):
             return self._ledger.settle(outcomes, claimed)
 
@@ -72,7 +72,7 @@ class ObservedLedger:
             return self._ledger.states()
 
     def purge_expired(self, keeping: LedgerKeeping) -> bool:
-        """Forget what is old enough."""
+        """Delete expired rows."""
         with self._timed("tidy"):
             return self._ledger.purge_expired(keeping)
 
@@ -87,7 +87,7 @@ class ObservedLedger:
             return self._ledger.window_ids(after, limit)
 
     def keyed_hash(self, *parts: str) -> str:
-        """How the ledger calls a patient or a device."""
+        """The ledger's name of a patient or device."""
         return self._ledger.keyed_hash(*parts)
 
     def list_charted(
@@ -114,7 +114,7 @@ class ObservedLedger:
     def mark_reviewed(
         self, kind: str, fingerprints: Mapping[str, str | None], entries: OutboxEntries | None = None
     ) -> None:
-        """Remember what was reviewed."""
+        """Store what was reviewed."""
         with self._timed("mark_reviewed"):
             self._ledger.mark_reviewed(kind, fingerprints, entries)
 

@@ -1,4 +1,4 @@
-"""Ordering keys: one for each patient and endpoint, locked before anything is concluded from the patient's operations."""
+"""Ordering keys: one per patient and endpoint, locked before any decision about the patient's operations."""
 
 from __future__ import annotations
 
@@ -53,6 +53,6 @@ def find_heads(db: Connection, wanted: set[str]) -> None:
 
 
 def parts(rows: Sequence[T]) -> Iterator[Sequence[T]]:
-    """As many rows at a time as one statement takes."""
+    """The rows in parts that fit into one statement."""
     for start in range(0, len(rows), _ROWS_A_STATEMENT):
         yield rows[start : start + _ROWS_A_STATEMENT]

@@ -1,7 +1,7 @@
-"""The outbox: what must reach Kafka because of a change of the ledger, written in the change's own transaction.
+"""The outbox: records for Kafka, written in the transaction of the change that causes them.
 
-Audit steps get their place in the tenant's chain here, under the chain's lock, which is taken last and held until the
-commit: so a chain has no gap, however a worker dies, and numbers are in the order of the rows.
+Audit steps get their number in the tenant's chain here, under the chain's lock, which is taken last and held until the commit.
+A chain therefore has no gap, even if a worker dies, and its numbers are in the order of the rows.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def write(db: Connection, seal: Seal, now_us: int, entries: Sequence[OutboxEntri
 
 
 def restart_chains(db: Connection) -> None:
-    """After the ledger went back, its next events may have been chained before: new writers begin new chains."""
+    """After the ledger lost commits, its next numbers may have been used before: new writers start new chains."""
     db.execute(delete(chains))
 
 
@@ -60,7 +60,7 @@ def oldest_age_s(db: Connection, now_us: int) -> float | None:
 
 
 class Lease(NamedTuple):
-    """Who publishes, and for how long nobody else does."""
+    """Who publishes, and until when no other worker does."""
 
     holder: str
     lease_s: float

@@ -1,4 +1,4 @@
-"""Deletes what is past its retention, in small batches: the evidence of attempts first, the operations later."""
+"""Deletes expired rows in small batches: the evidence of attempts first, the operations later."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ BATCH = 500
 
 
 class Keep(NamedTuple):
-    """Until when (microseconds since the epoch) what was settled or tried is forgotten."""
+    """Operations settled, and attempts made, before these instants (microseconds since the epoch) are deleted."""
 
     operations_before_us: int
     evidence_before_us: int
 
 
 def purge(db: Connection, keep: Keep) -> int:
-    """Remove at most a batch of each; the number removed of that of which there may be more."""
+    """Delete at most a batch of each kind; returns the larger number, which is a whole batch if there may be more."""
     return max(_evidence(db, keep.evidence_before_us), _operations(db, keep.operations_before_us))
 
 
@@ -35,9 +35,9 @@ def _evidence(db: Connection, before_us: int) -> int:
 
 
 def _operations(db: Connection, before_us: int) -> int:
-    """Whole events, with the ordering keys of patients who have no operation left.
+    """Delete whole events, and the ordering keys of patients without operations.
 
-    What was charted stays known for as long as a later result of its event waits: that would be written a second time.
+    A charted result is kept while a later result of its event is open: otherwise that one would be written a second time.
     """
     old = operations.c.settled_us < before_us, operations.c.state.in_(TERMINAL), ~_has_younger(before_us)
     found = db.execute(select(operations.c.event_key).where(*old).order_by(operations.c.settled_us).limit(BATCH)).all()

@@ -16,7 +16,7 @@ from schemas.operation import Operation, State
 
 
 class Filter(NamedTuple):
-    """Operations of an endpoint, in a state, with a code, with a stale attempt; every condition that is set must hold."""
+    """Conditions on operations: endpoint, state, code, stale attempt. An operation must match every condition that is set."""
 
     endpoint: str | None
     state: State | None

@@ -35,7 +35,7 @@ def record(
 
 
 def _doubt(due_us: int) -> dict[str, object]:
-    """It may have been recorded and sent by the ledger that was lost: the chart is searched first."""
+    """The lost ledger may have recorded and sent it: the chart is searched first."""
     return {"state": State.UNKNOWN, "in_doubt": True, "due_us": due_us}
 
 
@@ -51,7 +51,7 @@ def _lock_ordering_keys(db: Connection, entries: Sequence[KeyedIntent]) -> None:
 
 
 def _known(db: Connection, entries: Sequence[KeyedIntent]) -> tuple[dict[str, Recorded], dict[str, str]]:
-    """What the ledger holds of these source events: by operation_id, and the latest operation_id of each event."""
+    """The stored operations of these source events, by operation_id, and the latest operation_id of each event."""
     columns = operations.c.operation_id, operations.c.event_key, operations.c.state, operations.c.amends
     by_id: dict[str, Recorded] = {}
     latest: dict[str, str] = {}

@@ -82,13 +82,13 @@ def operation_row(one: KeyedIntent, amends: str | None, now_us: int, seal: Seal)
 
 
 def intent_of(sealed: bytes, operation_id: str, seal: Seal) -> Intent | None:
-    """The stored intent, or None when it cannot be read any more."""
+    """The stored intent, or None if it is unreadable."""
     content = seal.open(sealed, operation_id)
     return None if content is None else intent_form.decode(content)
 
 
 def operation(row: Row[Any], seal: Seal) -> Operation:
-    """An operation. One that cannot be read has only what the ledger stores in the clear, and nothing to send."""
+    """An operation. An unreadable one has only the unencrypted columns, and nothing to send."""
     intent = intent_of(row.intent, row.operation_id, seal)
     shown = _shown(row, intent or _unreadable(row))
     return shown if intent else shown.model_copy(update={"code": UNREADABLE, "message": UNREADABLE_MESSAGE})
@@ -152,7 +152,7 @@ def attempt_row(operation_id: str, attempt: int, outcome: Outcome, now_us: int, 
 
 
 def attempt_of(row: Row[Any], seal: Seal) -> Attempt:
-    """The evidence, opened."""
+    """The evidence, decrypted."""
     return Attempt(
         attempt=row.attempt,
         fence=row.fence,
@@ -166,7 +166,7 @@ def attempt_of(row: Row[Any], seal: Seal) -> Attempt:
 
 
 def storable(text: str) -> str:
-    """The text as every database takes it: PostgreSQL refuses NUL, and no UTF-8 has lone surrogates."""
+    """The text in a form that every database can store: PostgreSQL rejects NUL, and UTF-8 has no lone surrogates."""
     return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 

@@ -1,4 +1,4 @@
-"""How the ledger keeps PHI: compressed, and with a key encrypted and authenticated (AES-256-GCM, NIST SP 800-38D)."""
+"""Stores PHI compressed and, with a key, encrypted and authenticated (AES-256-GCM, NIST SP 800-38D)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MIN_KEY_BYTES = 32
 
 
 class Seal:
-    """Seals and opens bytes, and hashes names that must not be read. Purposes get keys of their own from the one given."""
+    """Encrypts and decrypts bytes, and hashes names. Each purpose has its own key, derived from the given one."""
 
     def __init__(self, key: bytes | None) -> None:
         if key is not None and len(key) < MIN_KEY_BYTES:
@@ -31,7 +31,7 @@ class Seal:
         self.fingerprint = _derive(key, b"fingerprint").hex() if key else "none"
 
     def close(self, content: bytes, owner: str) -> bytes:
-        """Seal; `owner` (the operation_id) is bound in, so that content cannot be moved to another operation."""
+        """Encrypt; `owner` (the operation_id) is authenticated, so that content cannot be moved to another operation."""
         packed = zlib.compress(content, _FAST)
         if self._cipher is None:
             return _PLAIN + packed
@@ -39,7 +39,7 @@ class Seal:
         return _SEALED + nonce + self._cipher.encrypt(nonce, packed, owner.encode())
 
     def open(self, sealed: bytes, owner: str) -> bytes | None:
-        """The content again; None when it was changed, belongs to another owner, or was sealed with another key."""
+        """Decrypt; None if the content was changed, belongs to another owner, or was encrypted with another key."""
         kind, nonce, body = sealed[:1], sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
         try:
             if self._cipher is None:

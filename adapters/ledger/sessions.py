@@ -1,4 +1,4 @@
-"""What a session with PostgreSQL must be before the ledger trusts it: one that writes, and whose commits last."""
+"""Requirements for a session with PostgreSQL: it accepts writes, and its commits are durable."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ASKED = (
 
 
 class Session(NamedTuple):
-    """What a new session says of itself."""
+    """The settings of a new session."""
 
     in_recovery: bool
     read_only: bool
@@ -27,7 +27,7 @@ class Session(NamedTuple):
 
 
 def require_lasting_writes(engine: Engine) -> None:
-    """Ask every new session; and leave a server that has become read-only, with all sessions there."""
+    """Check every new session, and close all sessions with a server that has become read-only."""
     event.listen(engine, "connect", _require)
     event.listen(engine, "handle_error", _leave_read_only)
 
@@ -38,7 +38,7 @@ def _require(connection: psycopg.Connection[Any], _record: object) -> None:
         connection.rollback()
     except psycopg.Error as error:
         connection.close()
-        raise RetryLater(f"the ledger's database does not answer ({type(error).__name__})") from None
+        raise RetryLater(f"the ledger's database does not respond ({type(error).__name__})") from None
     try:
         _require_lasting(Session(*(row or ())))
     except BaseException:
@@ -48,12 +48,12 @@ def _require(connection: psycopg.Connection[Any], _record: object) -> None:
 
 def _require_lasting(session: Session) -> None:
     if session.in_recovery or session.read_only:
-        raise RetryLater("the ledger's database takes no writes: a standby, or a primary that was demoted")
+        raise RetryLater("the ledger's database accepts no writes: a standby, or a demoted primary")
     for setting in ("synchronous_commit", "fsync"):
         if getattr(session, setting) == "off":
             raise Misconfigured(
-                f"The ledger's database has {setting} off: what it confirms can be lost, and be written to a chart twice."
-                f" Set {setting} to on, in postgresql.conf or by ALTER SYSTEM, ALTER DATABASE or ALTER ROLE."
+                f"The ledger's database has {setting} off: confirmed commits can be lost, and results charted twice."
+                f" Set {setting} to on in postgresql.conf, or with ALTER SYSTEM, ALTER DATABASE or ALTER ROLE."
             )
 
 

@@ -40,19 +40,19 @@ class _Claim(NamedTuple):
         return self.answered < fence == self.fence and self.state in _LEASED
 
     def is_repeat(self, fence: int) -> bool:
-        """The outcome was written already: its commit was not acknowledged, and the worker repeats it."""
+        """The outcome is already stored: its commit was not acknowledged, and the worker repeats it."""
         return 0 < fence == self.answered
 
 
 class Settled(NamedTuple):
-    """Which outcomes were written, and which came under a fence that had passed; repeats are neither."""
+    """Which outcomes were written, and which had a stale fencing token; repeats are neither."""
 
     written: list[str]
     stale: list[str]
 
 
 def settle(db: Connection, seal: Seal, now_us: int, outcomes: Mapping[str, Outcome]) -> Settled:
-    """Write outcomes and evidence. An outcome under a fence that has passed is kept as evidence only."""
+    """Write outcomes and evidence. An outcome with a stale fencing token is stored as evidence only."""
     claims = _claims(db, outcomes)
     first = {key: outcomes[key] for key in claims if not claims[key].is_repeat(outcomes[key].fence)}
     stale = [key for key, outcome in first.items() if not claims[key].is_held_by(outcome.fence)]
@@ -69,7 +69,7 @@ def settle(db: Connection, seal: Seal, now_us: int, outcomes: Mapping[str, Outco
 
 
 def unstorable(outcome: Outcome) -> Outcome:
-    """Replaces an outcome that the database cannot store: it is held for review, for it may have been written."""
+    """Replaces an outcome that the database cannot store: the operation is held, because it may be in the chart."""
     message = _UNSTORABLE_MESSAGE
     return Outcome(state=State.HELD, fence=outcome.fence, code=UNSTORABLE, message=message, in_doubt=True)
 
@@ -77,8 +77,8 @@ def unstorable(outcome: Outcome) -> Outcome:
 def release(db: Connection, seal: Seal, now_us: int, operation_ids: Collection[str]) -> list[str]:
     """Release held operations; returns the ids of those that were held. Others are not changed.
 
-    One that may have been written becomes `unknown`, to be searched for; one that a search did not find, and all others,
-    `pending`. One that is overtaken by a write under way waits for that write's lease: at most one a patient.
+    An operation that may have been written becomes `unknown`, to be searched for, unless a search did not find it; all others
+    become `pending`. If a later operation of the patient is in progress, it waits for that operation's lease.
     """
     claims = _claims(db, operation_ids)
     released: dict[str, State] = {}
@@ -94,7 +94,7 @@ def release(db: Connection, seal: Seal, now_us: int, operation_ids: Collection[s
 
 
 def readdress(db: Connection, seal: Seal, now_us: int, operation_id: str, fence: int, intent: Intent) -> bool:
-    """Store the intent with the patient's corrected id at the endpoint; False when the claim has passed or it was sent."""
+    """Store the intent with the patient's corrected id at the endpoint; False if the claim is stale or it was sent."""
     claims = _claims(db, [operation_id])
     claim = claims.get(operation_id)
     if claim is None or not claim.is_held_by(fence):
@@ -108,7 +108,7 @@ def readdress(db: Connection, seal: Seal, now_us: int, operation_id: str, fence:
     if known is None:
         return False
     if _identity(known) != _identity(intent):
-        raise Unsafe("an operation may be given the patient's corrected id, and nothing else of another intent")
+        raise Unsafe("only the patient's id of an operation can be corrected, nothing else in its intent")
     sealed = seal.close(intent_form.encode(intent), operation_id)
     db.execute(update(operations).where(*unsent).values(intent=sealed))
     noted = Outcome(state=State.IN_PROGRESS, fence=fence, code="readdressed", request=before)

@@ -1,7 +1,7 @@
-"""Whether a SQLite ledger's file is sound before anything is done with it.
+"""Checks the file of a SQLite ledger before it is opened.
 
-A worker that was killed leaves its log (`-wal`) beside the file. Where an older copy of the file is put there, SQLite would
-lay the newer log over it, and what comes of that is neither. A file that is damaged already is refused as well.
+A killed worker leaves its write-ahead log (`-wal`) next to the file. If the file is then replaced by an older copy, SQLite
+would apply the newer log to it and corrupt it. A file that is already damaged is rejected as well.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ from adapters.ledger.generation import logged_elsewhere
 from schemas.errors import Misconfigured, RetryLater
 
 _REMEDY = (
-    " Stop all workers, put a whole backup in its place, remove the files ending in -wal and -shm beside it, leave the"
+    " Stop all workers, replace the file with a backup, remove the files ending in -wal and -shm next to it, keep the"
     " one ending in .mark, and start again (docs/operations.md, Back up)"
 )
-_NOT_ITS_OWN = "the ledger's file was restored beside the log (-wal) of another state of it, which would damage it."
+_NOT_ITS_OWN = (
+    "the ledger's file was restored next to a write-ahead log (-wal) of another version of it, which would damage it."
+)
 _DAMAGED = "the ledger's file is damaged."
 
 
 def require_sound(url: str) -> None:
-    """Misconfigured where the SQLite file at this URL is damaged, or would be by opening it. Other databases see to it."""
+    """Misconfigured if the SQLite file at this URL is damaged, or opening would damage it. Other databases check themselves."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
         return

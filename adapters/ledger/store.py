@@ -1,4 +1,4 @@
-"""`schemas.ports.ledger.Ledger` over SQL: one insert an intent, one claim a patient, every attempt stored.
+"""`schemas.ports.ledger.Ledger` over SQL: one insert per intent, one claim per patient, every attempt stored.
 
 Order and exclusion rest on the ordering keys: a writer locks a patient's key before it reads the patient's operations, so that
 what it concludes from them still holds when it commits. Keys are always locked in sorted order.
@@ -42,7 +42,7 @@ def open_ledger(
     ended: Ended = stop,
     subscribers: Sequence[SettlementSubscriber] = (),
 ) -> SqlLedger:
-    """The ledger at a SQLAlchemy URL, migrated before. Without a key what it stores is only compressed.
+    """The ledger at a SQLAlchemy URL, which must be migrated. Without a key its contents are only compressed.
 
     `ended` is called when a session finds another database than was taken over; it must not return.
     """
@@ -52,7 +52,7 @@ def open_ledger(
 
 
 class SqlLedger:
-    """The durable table of operations in PostgreSQL or SQLite. Thread-safe; RetryLater while the database is away."""
+    """The durable table of operations in PostgreSQL or SQLite. Thread-safe; RetryLater while the database is unavailable."""
 
     def __init__(
         self, engine: Engine, seal: Seal, clock: Clock, ended: Ended, subscribers: Sequence[SettlementSubscriber]
@@ -65,7 +65,7 @@ class SqlLedger:
         self._guard = (PostgresGuard if engine.dialect.name == "postgresql" else SqliteGuard)(engine, ended)
 
     def verify(self) -> None:
-        """Misconfigured when the tables are of another version, or the key is not the one this ledger began with."""
+        """Misconfigured if the tables are of another version, or the key is not the one that the ledger was created with."""
         with self._writing() as (db, _):
             require_current(db)
             db.execute(
@@ -73,7 +73,9 @@ class SqlLedger:
             )
             known = db.execute(select(ledger_key.c.fingerprint)).scalar_one()
         if known != self._seal.fingerprint:
-            raise Misconfigured("the ledger was begun with another encryption key (or without one); give that key")
+            raise Misconfigured(
+                "the ledger was created with another encryption key, or without one; configure that key"
+            )
 
     def take_over(
         self, topic: str, reached: Mapping[int, GroupPosition], quiet_s: float, entries: OutboxEntries
@@ -94,14 +96,14 @@ class SqlLedger:
             return {number: at.next_offset for number, at in positions.read_positions(db, topic).items()}
 
     def count_removed(self, position: Position, since: int, entries: Callable[[int], OutboxEntries]) -> int:
-        """Count what retention removed before the position, once, and move there."""
+        """Count the records that retention removed before the position, once, and advance to it."""
         with self._writing() as (db, now_us):
             first = positions.count_removed(db, position, since)
             outbox.write(db, self._seal, now_us, [] if first is None else [entries(first)])
             return 0 if first is None else position.next_offset - first
 
     def removed_unread(self, topic: str) -> dict[int, int]:
-        """partition → how many records retention removed before what they cause was durable."""
+        """partition → how many records retention removed before their results were durable."""
         with self._reading() as db:
             return positions.removed_unread(db, topic)
 
@@ -184,7 +186,7 @@ class SqlLedger:
         stale: bool = False,
         limit: int,
     ) -> list[Operation]:
-        """The earliest operations of an endpoint, in a state, with a code, with a stale attempt: all that is asked holds."""
+        """The earliest operations that match every given condition: endpoint, state, code, stale attempt."""
         with self._reading() as db:
             return reading.find_operations(db, self._seal, reading.Filter(endpoint, state, code, stale), limit)
 
@@ -204,7 +206,7 @@ class SqlLedger:
             return tallies.counted_by(db, "purpose")
 
     def purge_expired(self, keeping: LedgerKeeping) -> bool:
-        """Add up tallies and delete a batch of what is past its retention; true when there may be more."""
+        """Add up tallies and delete a batch of expired rows; true if there may be more."""
         self._recount_when_due()
         with self._writing() as (db, now_us):
             tallies.fold(db)

@@ -1,7 +1,7 @@
-"""Taking a ledger over when a worker starts: is it the one that was left, with everything that was written to it?
+"""Checks at a worker's start whether the ledger has lost commits.
 
-It is not if it is in another database than before (a failover, a restored backup, a copy), or if Kafka holds committed
-offsets that this ledger does not know. Then all of it is in doubt, and what it may have lost is consumed again.
+It has if it is in another database than before (a failover, a restored backup, a copy), or if Kafka has committed offsets
+beyond the ledger's positions. All open operations are then in doubt, and windows whose intents may be lost are read again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from schemas.ports.kafka import GroupPosition
 
 
 class Witness(NamedTuple):
-    """What is known outside of the ledger: the identity of its database, and the positions of the windows topic on Kafka.
+    """Evidence from outside the ledger: the identity of its database, and the positions of the windows topic on Kafka.
 
     `known` are the stored identities that mean this very database. An earlier worker may be sending for another `quiet_s`.
     """
@@ -58,7 +58,7 @@ def _holds_operations(db: Connection) -> bool:
 
 
 def lost(known: Mapping[int, StoredPosition], reached: Mapping[int, GroupPosition]) -> bool:
-    """Whether an offset was committed whose intents this ledger does not have, and does not know to be missing."""
+    """Whether an offset was committed whose intents this ledger lacks, and does not know to be missing."""
     return any(
         at.committed is not None and at.committed > max(known.get(number, StoredPosition(0, 0)))
         for number, at in reached.items()
@@ -66,7 +66,7 @@ def lost(known: Mapping[int, StoredPosition], reached: Mapping[int, GroupPositio
 
 
 def doubted(known: Mapping[int, StoredPosition], reached: Mapping[int, GroupPosition]) -> dict[int, StoredPosition]:
-    """Positions after the ledger went back: everything that the topic holds by now may have been recorded and sent."""
+    """Positions after the ledger lost commits: everything in the topic may have been recorded and sent."""
     none = StoredPosition(0, 0)
     return {number: StoredPosition(known.get(number, none).next_offset, at.end) for number, at in reached.items()}
 

@@ -1,7 +1,7 @@
-"""How many operations each endpoint and purpose has in each state, without counting them: each change adds its difference.
+"""The number of operations by endpoint, purpose and state, maintained by adding the difference of each change.
 
-Differences are rows of their own, so that no two workers wait for one number; purging adds them up. Every quarter of an hour
-the operations are counted: a worker of a version that noted no differences may have settled some of them.
+Each difference is a separate row, so that workers do not wait for each other; purging adds the rows up. Every quarter of an
+hour the operations are recounted, because a worker of a version without tallies may have settled some of them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Change(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """What is counted together."""
+    """The key of one count."""
 
     endpoint: str
     purpose: str
@@ -34,7 +34,7 @@ class Tally(NamedTuple):
 
 
 def note(db: Connection, changes: Iterable[Change]) -> None:
-    """Add what changed, in the transaction of the change."""
+    """Add the differences, in the transaction of the change."""
     sums: Counter[Tally] = Counter()
     for endpoint, purpose, before, after in changes:
         if before is not None:
@@ -68,9 +68,9 @@ def fold(db: Connection) -> None:
 
 
 def recount(db: Connection) -> int:
-    """Count the operations, and add what the tallies are off by; gives for how many states they were.
+    """Count the operations and correct the tallies; returns the number of states that were wrong.
 
-    One statement sees both, so whatever is committed meanwhile is in both or in neither, and nobody waits.
+    One statement reads both, so a concurrent commit is in both or in neither, and no transaction waits.
     """
     if db.dialect.name == "postgresql":
         db.execute(text("SET LOCAL statement_timeout = 0"))

@@ -17,7 +17,7 @@ WHOLE = frozenset({Reason.OVERSIZED, Reason.UNREADABLE})
 
 
 class Add(NamedTuple):
-    """Where the store takes what is read."""
+    """The methods of the store that add records."""
 
     reading: Callable[[RefusedReading], None]
     window: Callable[[str, str], None]
@@ -26,9 +26,9 @@ class Add(NamedTuple):
 def read_refused(
     records: Iterable[ConsumedRecord], progress: Mapping[int, PartitionProgress], add: Add, retained: RetainedSince
 ) -> int:
-    """Add what was refused; returns how many records cannot be read.
+    """Add quarantined readings and windows; returns the number of unreadable records.
 
-    Readings that were not processed yet (a worker crashed in between) are left out: they will be refused again.
+    Readings that were not processed yet (a worker crashed in between) are left out: they will be quarantined again.
     """
     unreadable = 0
     for record in records:

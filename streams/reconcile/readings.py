@@ -61,7 +61,7 @@ class Partition:
             self.processed += self._measurements(record)
 
     def end(self) -> None:
-        """No record follows. A quarantined range counts as one, and windows as far as their readings are retained."""
+        """Call it after the last record. A quarantined range counts as one; windows count with their retained readings."""
         if self.begins is None:
             self._begin(max(self._next, self.first_offset))
         self.processed += self.ranges.count()
@@ -104,7 +104,7 @@ class Partition:
 
 
 def count(partitions: dict[int, Partition], records: Iterable[ConsumedRecord]) -> None:
-    """All of them. A partition that was created during the count has nothing processed."""
+    """Count all partitions. A partition that was created during the count has no processed readings."""
     for record in records:
         if (partition := partitions.get(record.partition)) is not None:
             partition.add(record)

@@ -1,4 +1,4 @@
-"""The report: what the topics and the ledger hold, compared."""
+"""The report: compares the contents of the topics and the ledger."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Topics(NamedTuple):
     unreadable: int
 
     def retained_since_ms(self, partition: int) -> int:
-        """A reading counts if all that may have become of it is retained: from here on no other topic has lost any."""
+        """A reading counts if each of its possible outcomes is retained: since then no other topic has expired records."""
         refused = (since.by_partition.get(partition, -1) for since in (self.quarantine_since, self.late_since))
         return max(self.windows_since.newest(), *refused)
 
@@ -50,7 +50,7 @@ class _Found(NamedTuple):
 def reconcile(
     topics: TopicReader, ledger: Ledger, store: ReconciliationStore, windows_topic: str = WINDOWS.name
 ) -> ReconciliationReport:
-    """Count everything and compare. Run it when no worker is in the middle of a batch, or expect a remainder.
+    """Count everything and compare. While workers process batches, some records are not counted anywhere yet.
 
     `windows_topic` is the name under which the ledger stores the positions of the windows topic.
     """
@@ -83,7 +83,7 @@ def _read_intents(ledger: Ledger, store: ReconciliationStore) -> None:
 
 
 def read_progress(records: Iterable[ConsumedRecord]) -> dict[int, PartitionProgress]:
-    """The furthest of each partition: a worker that lost a partition may have written after its next owner."""
+    """The furthest progress of each partition: a worker that lost a partition may have written after its successor."""
     latest: dict[int, PartitionProgress] = {}
     for record in records:
         if record.key == _PARTITION_KEY and record.value is not None:
@@ -163,13 +163,13 @@ def _balanced(report: ReconciliationReport, lost: Sequence[str]) -> Reconciliati
 
 
 def _since(partitions: Mapping[int, Partition]) -> datetime | None:
-    """From here on all that was appended is counted; None where nothing is left out."""
+    """Everything appended from this time on is counted; None if nothing is excluded."""
     cut = [p.begins_ms for p in partitions.values() if p.begins and p.begins_ms is not None]
     return from_epoch_ms(max(cut)) if cut else None
 
 
 def _lost(partitions: Mapping[int, Partition]) -> list[str]:
-    """Where records were removed unread, as far as it is known here: a loss of long ago may lie far before."""
+    """Where records were removed unread, as far as the topic shows; an older loss may be far before this offset."""
     counted = [(number, _removed_unread(p), p.first_offset) for number, p in sorted(partitions.items())]
     return [f"partition {number}: {removed} before offset {first}" for number, removed, first in counted if removed]
 
@@ -184,7 +184,7 @@ def _windows_removed_unread(first_offsets: Mapping[int, int], ledger: Ledger, to
 
 
 def _removed_unread(partition: Partition) -> int:
-    """What workers have counted, and what they will count when they next begin: they begin at what is settled."""
+    """What workers have counted, and what they will count at their next start, from the settled offset on."""
     progress, first = partition.progress, partition.first_offset
     if progress is None:
         return first

@@ -42,7 +42,7 @@ class _Window(msgspec.Struct):
 
 
 class RetainedSince:
-    """When the first record that retention has left was appended; -1 where retention has removed nothing."""
+    """When the first retained record was appended; -1 if retention has removed nothing."""
 
     def __init__(self) -> None:
         self.by_partition: dict[int, int] = {}

@@ -88,7 +88,7 @@ def test_the_tables_of_an_older_version_are_said_to_be_made_by_the_workers(datab
 
 
 def test_a_database_without_tables_is_said_to_have_none(tmp_path: Path):
-    with pytest.raises(Misconfigured, match=r"not made yet"):
+    with pytest.raises(Misconfigured, match=r"do not exist yet"):
         open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}", KEY)
 
 

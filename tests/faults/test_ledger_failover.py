@@ -134,7 +134,7 @@ def test_a_promoted_standby_ends_a_running_worker_and_is_in_doubt_for_the_next(t
 def test_a_standby_that_is_not_promoted_is_waited_for(tmp_path: Path, server: PostgresServer):
     url = server.create_database("followed")
     migrate(url)
-    with server.standby(tmp_path / "standby.log") as standby, pytest.raises(RetryLater, match="takes no writes"):
+    with server.standby(tmp_path / "standby.log") as standby, pytest.raises(RetryLater, match="accepts no writes"):
         open_ledger(standby.url("followed"), b"k" * 32)
 
 

@@ -142,7 +142,7 @@ def test_a_failover_that_loses_commits_ends_the_workers_and_doubles_and_loses_no
                 primary.kill()
                 standby.promote()
                 wait_until(lambda: not any(worker.is_running() for worker in ended), 60, what="the workers' end")
-                assert all("is not the one this worker began with" in worker.log_file.read_text() for worker in ended)
+                assert all("is not the one this worker started with" in worker.log_file.read_text() for worker in ended)
                 use(installation, installation.settings.database)
                 installation.start(*WRITERS)
                 see_it_recovered(installation, recording, ehr)

@@ -144,7 +144,7 @@ def test_readings_that_retention_takes_before_a_worker_reads_them_never_balance(
 
     unnoticed = bedside.report()
     assert (unnoticed.removed_unread, unnoticed.unread, unnoticed.balanced) == (4, 1, False)
-    assert "4 records were removed by retention before they were judged" in unnoticed.explanations[0]
+    assert "4 records were removed by retention before they were processed" in unnoticed.explanations[0]
     assert bedside.reconcile_exit_code() == 1
 
     bedside.installation.start("telemetry")

@@ -131,7 +131,7 @@ def test_a_lost_reading_is_reported(log: Log, ledger: SqlLedger):
     log.progress(1)
     report = reconcile(log, ledger)
     assert not report.balanced
-    assert report.explanations[0].startswith("1 readings are nowhere")
+    assert report.explanations[0].startswith("1 readings are missing")
 
 
 def test_a_reading_counted_twice_is_reported(log: Log, ledger: SqlLedger):
@@ -140,7 +140,7 @@ def test_a_reading_counted_twice_is_reported(log: Log, ledger: SqlLedger):
     log.aside(QUARANTINE, "unpaired", 0)
     report = reconcile(log, ledger)
     assert not report.balanced
-    assert report.explanations[0].startswith("1 readings are in two places")
+    assert report.explanations[0].startswith("1 readings are counted twice")
 
 
 def test_a_window_that_the_clinical_role_did_not_process_is_reported(log: Log, ledger: SqlLedger):
@@ -150,7 +150,7 @@ def test_a_window_that_the_clinical_role_did_not_process_is_reported(log: Log, l
     log.add(DLQ_CLINICAL, b"?")
     report = reconcile(log, ledger)
     assert not report.balanced
-    assert any("1 windows are neither in an intent nor refused" in told for told in report.explanations)
+    assert any("1 windows are neither in an intent nor quarantined" in told for told in report.explanations)
     assert any("1 records are in dead-letter topics" in told for told in report.explanations)
 
 
@@ -183,7 +183,7 @@ def test_a_window_that_came_out_in_two_ways_is_never_balanced(log: Log, ledger: 
     log.window(window(value=73, count=1, publish=False))
     report = reconcile(log, ledger)
     assert not report.balanced
-    assert any("came out in two ways" in told for told in report.explanations)
+    assert any("have two different results" in told for told in report.explanations)
 
 
 def test_an_amendment_is_no_second_window_and_repeats_no_reading(log: Log, ledger: SqlLedger):
@@ -211,7 +211,7 @@ def test_a_window_refused_by_one_endpoint_and_charted_by_another_is_counted_once
     report = reconcile(log, ledger)
     assert (report.windows_in_intents, report.quarantined_windows, report.windows_refused_somewhere) == (1, 0, 1)
     assert report.balanced
-    assert any("refused by another endpoint" in told for told in report.explanations)
+    assert any("quarantined for another endpoint" in told for told in report.explanations)
 
 
 def test_a_window_refused_by_both_endpoints_is_one_quarantined_window(log: Log, ledger: SqlLedger):

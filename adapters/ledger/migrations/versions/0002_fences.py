@@ -1,4 +1,4 @@
-"""Claims with fences, doubts that stay, whose device and when; and what was reviewed."""
+"""Fencing tokens of claims, permanent in_doubt, device and span of each operation, and reviewed fingerprints."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Add the columns; what may have been sent by the version before is in doubt."""
+    """Add the columns. Operations that the previous version may have sent are in doubt."""
     for column in (
         sa.Column("fence", sa.BigInteger, nullable=False, server_default="0"),
         sa.Column("answered", sa.BigInteger, nullable=False, server_default="0"),

@@ -1,4 +1,4 @@
-"""Which database the ledger is in, and how far each partition's intents are durable in it."""
+"""The identity of the ledger's database, and the durable position of each partition."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,9 +10,9 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Create the tables; the identity is learnt when a worker first takes the ledger up.
+    """Create the tables. The identity is stored when a worker first takes the ledger over.
 
-    A ledger that a worker of the version before has opened holds its key's fingerprint; a new one does not yet.
+    A ledger that a worker of the previous version has opened contains its key's fingerprint; a new one does not.
     """
     was_used = op.get_bind().execute(sa.text("SELECT 1 FROM ledger_key")).first() is not None
     identity = op.create_table(

@@ -1,4 +1,4 @@
-"""Counts that are kept, and the indexes that forgetting needs."""
+"""Tallies of operations, and the indexes that purging needs."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
-    """Create the table with what there is."""
+    """Create the table with the current counts."""
     op.create_table(
         "tallies",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True, autoincrement=True),

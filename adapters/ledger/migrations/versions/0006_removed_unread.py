@@ -1,4 +1,4 @@
-"""How many records retention removed from a partition before what they cause was durable."""
+"""The number of records of a partition that retention removed before their results were durable."""
 
 import sqlalchemy as sa
 from alembic import op
