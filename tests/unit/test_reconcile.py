@@ -248,7 +248,7 @@ def test_records_that_cannot_be_read_are_counted_and_reported_and_hide_nothing_e
     report = reconcile(log, ledger)
     assert (report.unreadable, report.quarantined_readings, report.readings) == (19, 1, 1)
     assert report.balanced
-    assert any("19 records" in told and "cannot be read" in told for told in report.explanations)
+    assert any("19 records" in told and "cannot be parsed" in told for told in report.explanations)
 
 
 @pytest.mark.parametrize("reading", [b"1e400", b"9" * 400, b"[" * 930 + b"]" * 930, b'{"a":1,"a":"\\u0000"}'])

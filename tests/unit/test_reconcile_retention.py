@@ -56,7 +56,7 @@ def test_whatever_retention_takes_of_judged_readings_the_report_balances_and_cou
     begins = datetime.fromtimestamp(APPENDED_MS / 1000 + first, UTC)
     assert report.since == (begins if first else None)
     assert len(report.explanations) == int(first > 0)
-    assert all("judged before: readings count from" in told for told in report.explanations)
+    assert all("after they were processed: readings count from" in told for told in report.explanations)
 
 
 def test_a_topic_that_retention_emptied_after_all_was_judged_balances(log: Log, ledger: SqlLedger):
@@ -103,7 +103,7 @@ def test_records_removed_unread_are_not_reported_as_processed_and_the_advice_pro
     lost, _, judged = reconcile(log, ledger).explanations
     assert lost.startswith("4 records")
     assert "partition 0: 4 before offset 7" in lost
-    assert "nothing balances" in lost
+    assert "cannot balance again" in lost
     assert "late" in lost
     assert judged.startswith("retention removed 3 records after they were processed")
 
