@@ -1,7 +1,13 @@
+from pathlib import Path
+
+import pytest
+
 from mappings.result_kinds import RESULT_KINDS
 from schemas.operation import Operation, Outcome, State
 from streams.delivery.audit import SettlementAudit
-from tests.doubles.ledgers import intent, operation
+from tests.doubles.ledgers import LEASE_S, audited, done, intent, operation
+from vitalwire.roles.ledger_takeover import ledger
+from vitalwire.settings import from_environment
 
 
 def settled(number: int, state: State, code: str | None = None) -> tuple[Operation, Outcome]:
@@ -32,3 +38,16 @@ def test_a_step_names_operation_endpoint_and_window_and_nothing_of_the_patient()
         "delivery", "north", "op-7", "north-epic", "w7"
     )  # fmt: skip
     assert "CANARY" not in repr(told)
+
+
+def test_every_outcome_that_a_worker_settles_is_in_the_outbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A worker's ledger, as its role opens it, has the audit among its subscribers."""
+    monkeypatch.setenv("VITALWIRE_DATABASE", f"sqlite:///{tmp_path / 'ledger.db'}")
+    monkeypatch.setenv("VITALWIRE_DATA", str(tmp_path))
+    with ledger(from_environment()) as opened:
+        opened.record([intent("w1")])
+        (claimed,) = opened.claim("north-epic", 1, LEASE_S)
+        opened.settle({claimed.operation_id: done(fence=claimed.fence)})
+        assert [(event.action, event.operation_id) for event in audited(opened)] == [
+            ("observation.charted", claimed.operation_id)
+        ]

@@ -32,7 +32,8 @@ def ledger(settings: Settings) -> Iterator[SqlLedger]:
     settings.data.mkdir(parents=True, exist_ok=True)
     require_sound(settings.database)
     migrate(settings.database)
-    opened = open_ledger(settings.database, settings.ledger_encryption(), ended=exit_process)
+    key, subscribers = settings.ledger_encryption(), SETTLEMENT_SUBSCRIBERS
+    opened = open_ledger(settings.database, key, ended=exit_process, subscribers=subscribers)
     try:
         yield opened
     finally:
@@ -45,8 +46,10 @@ def take_over(context: RoleContext, opened: SqlLedger, role: str) -> None:
     topic = WINDOWS.prefixed(settings.topic_prefix)
     reached = group_offsets(settings.bootstrap_servers(), group_of(settings, READER), topic)
     tenants = sorted(context.config.tenants)
-    told = OutboxEntries(role, [Step(tenant, "ledger.went_back", "failure", reason="in_doubt") for tenant in tenants])
-    if opened.take_over(topic, reached, Pace().lease_s, told):
+    entries = OutboxEntries(
+        role, [Step(tenant, "ledger.went_back", "failure", reason="in_doubt") for tenant in tenants]
+    )
+    if opened.take_over(topic, reached, Pace().lease_s, entries):
         _log.critical(
             "the ledger went back: it lost transactions in a failover or restore; its open operations are in doubt"
         )
