@@ -94,7 +94,7 @@ def test_only_glucose_converts_between_mass_and_amount() -> None:
 def test_a_canonical_unit_that_cannot_hold_its_values_exactly_is_a_configuration_error() -> None:
     with pytest.raises(Misconfigured, match="use Cel"):
         conversion("Cel", "[degF]")
-    with pytest.raises(Misconfigured, match="not a UCUM unit"):
+    with pytest.raises(Misconfigured, match="not a supported UCUM unit"):
         conversion("/min", "bpm")
 
 
