@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("schemas", "mappings", "streams", "adapters", "testbed", "vitalwire")
-FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py")) if "migrations" not in path.parts]
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 MOST_LINES = 300
 MOST_ANY_IN_MAPPINGS = 46
