@@ -32,7 +32,7 @@ _UNKNOWN = "its topics were not read to their end; check that the broker is avai
 _UNAVAILABLE = (KafkaException, TimeoutError)
 
 
-class _Asked(NamedTuple):
+class _EndOffsets(NamedTuple):
     """The end offsets of the topics, and when they were requested."""
 
     at: float
@@ -69,7 +69,7 @@ class KafkaReference:
         self._pairings_version = 0
         self._followed_at: float | None = None
         self._sound_at = monotonic()
-        self._asked: _Asked | None = None
+        self._end_offsets: _EndOffsets | None = None
         self._followed = Condition()
         self._problem: str | None = None
         self._stopped = Event()
@@ -153,7 +153,7 @@ class KafkaReference:
             self._not_current(f"topic {missing[0]} does not exist; create it with: vitalwire topics")
             return
         with closing(Reading(layout, self._empty(), self._settings)) as reading:
-            self._asked, self._sound_at = None, monotonic()
+            self._end_offsets, self._sound_at = None, monotonic()
             verify_at = self._sound_at
             while not self._stopped.is_set():
                 self._take(reading)
@@ -183,7 +183,7 @@ class KafkaReference:
         asked_at = monotonic()
         stale = asked_at - self._sound_at > self._stale_after_s
         if stale:  # these ends may never be reached: a failover can truncate a log below an end that was reported
-            self._asked = None
+            self._end_offsets = None
         problem: str | None = None
         try:
             if broker.layout(self._topics) != reading.layout:
@@ -194,8 +194,8 @@ class KafkaReference:
             else:
                 self._require_dates(reading, broker)
                 # Keep the requested ends until they are reached: under steady writing the current end moves on before.
-                self._asked = self._asked or _Asked(asked_at, broker.ends(reading.partitions))
-                if late := reading.behind(self._asked.ends):
+                self._end_offsets = self._end_offsets or _EndOffsets(asked_at, broker.ends(reading.partitions))
+                if late := reading.behind(self._end_offsets.ends):
                     problem = (
                         f"{late.topic} partition {late.number} has not been read to its end; a transaction may be open"
                     )
@@ -216,7 +216,7 @@ class KafkaReference:
 
     def _conclude(self, reading: Reading) -> None:
         """Once every record up to the requested ends has been read, the data is current as of that request."""
-        if self._asked is None or reading.tables.undated or reading.behind(self._asked.ends):
+        if self._end_offsets is None or reading.tables.undated or reading.behind(self._end_offsets.ends):
             return
         if reading.tables is not self._tables:
             self._tables = reading.tables
@@ -225,9 +225,9 @@ class KafkaReference:
             _log.info("reference data is current")
         self._problem = None
         with self._followed:
-            self._followed_at = self._sound_at = self._asked.at
+            self._followed_at = self._sound_at = self._end_offsets.at
             self._followed.notify_all()
-        self._asked = None
+        self._end_offsets = None
         self._report_state()
 
     def _not_current(self, why: str) -> None:

@@ -41,7 +41,7 @@ def _consent(resource: Resource, tenant_id: str, patient_id: str) -> Consent:
         raise NotUnderstood("provision")
     allow_only(root, PROVISION_ELEMENTS)
     since, until = _period(root.get("period"))
-    permits, denies = permits_and_denies(root, _base(resource, root))
+    permits, denies = permits_and_denies(root, _baseline(resource, root))
     return Consent.model_validate(
         {
             "tenant_id": tenant_id,
@@ -67,7 +67,7 @@ def _check(resource: Resource, patient_id: str) -> None:
         raise NotUnderstood("verification")
 
 
-def _base(resource: Resource, root: JsonObject) -> str:
+def _baseline(resource: Resource, root: JsonObject) -> str:
     """What applies where no nested provision says otherwise: the root's type, or the policy's opt-in."""
     policy = codes_of(resource.get("policyRule"), _POLICIES)
     base = root.get("type", "permit" if policy == ["OPTIN"] else "deny")

@@ -39,7 +39,7 @@ class _Topics(NamedTuple):
         return max(self.windows_since.newest(), *refused)
 
 
-class _Found(NamedTuple):
+class _Contents(NamedTuple):
     store: ReconciliationStore
     topics: _Topics
     partitions: dict[int, Partition]
@@ -61,7 +61,7 @@ def reconcile(
     count(partitions, topics.read(READINGS))
     letters = sum(1 for topic in (DLQ_TELEMETRY, DLQ_CLINICAL) for _ in topics.read(topic))
     unread_windows = _windows_removed_unread(topics.first_offsets(WINDOWS), ledger, windows_topic)
-    return _balanced(_report(_Found(store, read, partitions, letters, unread_windows), ledger), _lost(partitions))
+    return _balanced(_report(_Contents(store, read, partitions, letters, unread_windows), ledger), _lost(partitions))
 
 
 def _read(topics: TopicReader, store: ReconciliationStore) -> _Topics:
@@ -106,10 +106,10 @@ def _partitions(first_offsets: Mapping[int, int], topics: _Topics, store: Reconc
     }
 
 
-def _report(found: _Found, ledger: Ledger) -> ReconciliationReport:
-    store, partitions = found.store, found.partitions
+def _report(contents: _Contents, ledger: Ledger) -> ReconciliationReport:
+    store, partitions = contents.store, contents.partitions
     begins = {number: partition.begins or 0 for number, partition in partitions.items()}
-    windows = store.window_counts(found.topics.quarantine_since.newest())
+    windows = store.window_counts(contents.topics.quarantine_since.newest())
     readings = store.quarantined_by_reason(begins)
     by_purpose = ledger.states_by_purpose()
     states: Counter[State] = sum((Counter(counts) for counts in by_purpose.values()), Counter())
@@ -129,9 +129,9 @@ def _report(found: _Found, ledger: Ledger) -> ReconciliationReport:
         late=store.late(begins),
         superseded=store.superseded(),
         contradictions=store.contradictions(),
-        dead_letters=found.dead_letters,
-        unreadable=found.topics.unreadable,
-        windows_removed_unread=sum(found.windows_removed_unread.values()),
+        dead_letters=contents.dead_letters,
+        unreadable=contents.topics.unreadable,
+        windows_removed_unread=sum(contents.windows_removed_unread.values()),
         windows=windows.windows,
         windows_not_published=windows.not_published,
         windows_in_intents=windows.in_intents,
@@ -153,9 +153,11 @@ def _by_name(counts: Mapping[State, int]) -> dict[str, int]:
 
 
 def _balanced(report: ReconciliationReport, lost: Sequence[str]) -> ReconciliationReport:
-    found = report.duplicates + report.quarantined_readings + report.late + report.in_windows + report.in_open_windows
+    contents = (
+        report.duplicates + report.quarantined_readings + report.late + report.in_windows + report.in_open_windows
+    )
     placed = report.windows_not_published + report.quarantined_windows + report.windows_in_intents
-    missing, unplaced = report.readings - found, report.windows - placed
+    missing, unplaced = report.readings - contents, report.windows - placed
     lost_unread = report.removed_unread or report.windows_removed_unread
     balanced = not (missing or unplaced or report.contradictions or lost_unread)
     sentences = explanations(report, missing, unplaced, lost)

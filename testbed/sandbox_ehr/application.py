@@ -60,7 +60,7 @@ class Sandbox:
             return Response(b"", 406)
         return await fault_effects.instead(self.profile, request, fault) if fault is not None else None
 
-    def _base(self, request: Request) -> str:
+    def _base_url(self, request: Request) -> str:
         return f"http://{request.headers.get('host', '127.0.0.1')}{self.profile.base_path}"
 
     # -- FHIR -------------------------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ class Sandbox:
         return await fault_effects.afterwards(request, fault, response)
 
     async def _create(self, request: Request, fault: Fault | None) -> Response:
-        base, kind = self._base(request), request.path_params["kind"]
+        base, kind = self._base_url(request), request.path_params["kind"]
         resource = _body(await request.body(), kind) if kind == "Observation" else None
         if resource is None:
             return self._refuse(
@@ -114,7 +114,7 @@ class Sandbox:
         return await fault_effects.afterwards(request, fault, response)
 
     def _update(self, request: Request, resource: Resource | None) -> Response:
-        base = self._base(request)
+        base = self._base_url(request)
         current = self.store.get(request.path_params["kind"], request.path_params["id"])
         wrong = next(self._wrong_with_update(current, resource, request.headers.get("if-match")), None)
         if wrong is not None or current is None or resource is None:
@@ -150,7 +150,7 @@ class Sandbox:
         if early is not None:
             return early
         kind, resource_id = request.path_params["kind"], request.path_params["id"]
-        base = self._base(request)
+        base = self._base_url(request)
         if kind == "Patient" and resource_id in self.store.merged and self.profile.rules == "epic":
             survivor = f"Patient/{self.store.merged[resource_id]}"
             return self._refuse(Refusal(302, "4107", "business-rule", "patient was merged", survivor), base)
@@ -162,7 +162,7 @@ class Sandbox:
 
     async def search(self, request: Request) -> Response:
         """GET a search."""
-        kind, base = request.path_params["kind"], self._base(request)
+        kind, base = request.path_params["kind"], self._base_url(request)
         fault = self.faults.strike("search", kind)
         early = await self._before(request, fault)
         if early is not None:

@@ -215,15 +215,15 @@ def test_what_was_reviewed_is_remembered_until_it_changes_or_goes(ledger: SqlLed
 
 
 def test_an_event_to_be_published_once_is_published_once_by_any_number_of_workers(ledger: SqlLedger) -> None:
-    def told(*names: str) -> dict[str, tuple[str, OutboxEntries]]:
+    def entries(*names: str) -> dict[str, tuple[str, OutboxEntries]]:
         return {name: ("pairing_changed", OutboxEntries("delivery", records=[_record(name)])) for name in names}
 
     with ThreadPoolExecutor(8) as workers:
-        given = list(workers.map(lambda _: ledger.report_once("correction", told("a", "b")), range(8)))
+        given = list(workers.map(lambda _: ledger.report_once("correction", entries("a", "b")), range(8)))
     assert sorted(name for names in given for name in names) == ["a", "b"]
     assert sorted(record.key for record in in_outbox(ledger, CORRECTIONS)) == [b"a", b"b"]
     ledger.mark_reviewed("correction", {"a": None})
-    assert ledger.report_once("correction", told("a", "b")) == ["a"]
+    assert ledger.report_once("correction", entries("a", "b")) == ["a"]
 
 
 def _record(name: str) -> Outgoing:

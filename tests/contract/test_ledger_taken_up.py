@@ -215,12 +215,12 @@ def test_a_position_never_moves_back_and_is_kept_where_nothing_was_recorded(ledg
 
 
 def gone(ledger: SqlLedger, end: int, since: int = 0) -> int:
-    def told(first: int) -> OutboxEntries:
+    def entries(first: int) -> OutboxEntries:
         return OutboxEntries(
             "clinical", [Step("north", "windows.removed_unread", "failure", source=f"{first}-{end - 1}")]
         )
 
-    return ledger.count_removed(at(end), since, told)
+    return ledger.count_removed(at(end), since, entries)
 
 
 def test_what_retention_removed_is_counted_from_the_stored_position_on_and_once(ledger: SqlLedger) -> None:

@@ -11,7 +11,7 @@ from schemas.operation import State
 from schemas.topics import CORRECTIONS, WINDOWS
 from testbed.brokers import Broker
 from tests.conditions import wait_until
-from tests.system.charted import sandbox_observations
+from tests.system.chart_checks import sandbox_observations
 from tests.system.ehrs import SandboxProcess, sandbox_process
 from tests.system.installation import Installation
 from tests.system.player import RecordingPlayer

@@ -83,7 +83,7 @@ class SingleResult:
     def release(self) -> None:
         assert self.ledger.release([self.recorded.operation_id]) == [self.recorded.operation_id]
 
-    def charted(self) -> tuple[int, int]:
+    def observations(self) -> tuple[int, int]:
         """How many results stand in the first chart, and how many in the other."""
         return len(self.ehr.observations("p0")), len(self.ehr.observations("right"))
 
@@ -115,7 +115,7 @@ def test_a_lost_answer_whose_search_is_refused_is_searched_again_when_it_is_rele
     assert result.operation().state is State.UNKNOWN
     assert result.deliver().state is State.SUCCEEDED
     assert len(result.ehr.observer.requests("Observation.create")) == 1
-    assert result.charted() == (1, 0)
+    assert result.observations() == (1, 0)
 
 
 def test_a_result_that_may_be_in_one_chart_is_never_released_to_another(result: SingleResult) -> None:
@@ -127,7 +127,7 @@ def test_a_result_that_may_be_in_one_chart_is_never_released_to_another(result: 
     assert (found.ready, found.kept) == ([], {held.operation_id: "subject_changed"})
     result.release()  # even if it were
     result.deliver()
-    assert result.charted() == (1, 0)
+    assert result.observations() == (1, 0)
 
 
 def test_a_result_that_no_search_finds_is_not_sent_to_another_patient_when_it_is_released(
@@ -147,7 +147,7 @@ def test_a_result_that_no_search_finds_is_not_sent_to_another_patient_when_it_is
         result.is_known_as("right")
         result.release()
         assert (result.deliver().state, result.operation().code) == (State.HELD, "subject_changed")
-    assert result.charted() == (1, 0)
+    assert result.observations() == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_a_defect_of_ours_after_sending_leaves_the_write_in_doubt(
     assert (held.state, held.code, held.in_doubt) == (State.HELD, "internal_error", True)
     result.release()
     assert result.deliver().state is State.SUCCEEDED
-    assert result.charted() == (1, 0)
+    assert result.observations() == (1, 0)
 
 
 def test_a_defect_of_ours_before_sending_leaves_no_doubt(result: SingleResult, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +200,7 @@ def test_a_ledger_that_is_away_while_doubt_is_settled_does_not_end_the_doubt(
     monkeypatch.setattr(streams.delivery.attempt, "plan_write", plan)
     assert result.deliver().state is State.SUCCEEDED
     assert len(result.ehr.observer.requests("Observation.create")) == 1
-    assert result.charted() == (1, 0)
+    assert result.observations() == (1, 0)
 
 
 def test_a_definite_refusal_leaves_no_doubt_and_is_sent_when_it_is_released(result: SingleResult) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from testbed.brokers import Broker
-from tests.system.charted import assert_chart_is_true, sandbox_observations
+from tests.system.chart_checks import assert_chart_is_true, sandbox_observations
 from tests.system.ehrs import sandbox_process
 from tests.system.installation import Installation
 from tests.system.player import RecordingPlayer

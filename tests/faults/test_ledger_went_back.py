@@ -21,7 +21,7 @@ from testbed.brokers import Broker
 from testbed.servers.postgresql import PostgresServer
 from tests.conditions import wait_until
 from tests.faults.test_ledger_failover import either_of
-from tests.system.charted import sandbox_observations
+from tests.system.chart_checks import sandbox_observations
 from tests.system.ehrs import SandboxProcess, sandbox_process
 from tests.system.installation import Installation
 from tests.system.player import RecordingPlayer
@@ -94,14 +94,14 @@ def wait_until_caught_up(installation: Installation) -> None:
     )
 
 
-def charted(ehr: SandboxProcess) -> list[str]:
+def observations(ehr: SandboxProcess) -> list[str]:
     """Every Observation in the chart, to the byte."""
     return sorted(json.dumps(one, sort_keys=True) for one in sandbox_observations(ehr.origin))
 
 
 def see_it_recovered(installation: Installation, recording: Recording, ehr: SandboxProcess) -> None:
     """Read again, in doubt, at rest; then searched for, found, and charted once."""
-    before = charted(ehr)
+    before = observations(ehr)
     wait_until(
         lambda: sum(installation.ledger.states()[ENDPOINT].values()) == len(recording.results()),
         90,
@@ -109,12 +109,12 @@ def see_it_recovered(installation: Installation, recording: Recording, ehr: Sand
     )
     states = installation.ledger.states()[ENDPOINT]
     assert set(states) == {State.SUCCEEDED, State.UNKNOWN}
-    assert charted(ehr) == before
+    assert observations(ehr) == before
     let_time_pass(installation)
     installation.wait_until_settled(recording)
     assert installation.reconcile()["balanced"] is True
     assert installation.ledger.states() == {ENDPOINT: {State.SUCCEEDED: len(recording.results())}}
-    assert charted(ehr) == before
+    assert observations(ehr) == before
     stored = KafkaTopicReader(installation.bootstrap_servers, prefix=installation.prefix).read(AUDIT)
     told = [AuditEvent.model_validate_json(one.value or b"") for one in stored]
     assert [event.action for event in told].count("ledger.went_back") == 1

@@ -11,7 +11,7 @@ import pytest
 from testbed.brokers import Broker, start_broker
 from testbed.servers.hapi import HapiServer
 from testbed.servers.postgresql import PostgresServer
-from tests.system.charted import assert_chart_is_true, sandbox_observations, searched_observations
+from tests.system.chart_checks import assert_chart_is_true, sandbox_observations, searched_observations
 from tests.system.ehrs import admit_to_fhir, sandbox_process
 from tests.system.installation import Installation
 from tests.system.player import RecordingPlayer

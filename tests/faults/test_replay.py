@@ -10,7 +10,7 @@ import pytest
 from schemas.topics import READINGS, WINDOWS
 from testbed.brokers import Broker
 from tests.conditions import wait_until
-from tests.system.charted import assert_chart_is_true, sandbox_observations
+from tests.system.chart_checks import assert_chart_is_true, sandbox_observations
 from tests.system.ehrs import SandboxProcess, sandbox_process
 from tests.system.installation import Installation, Worker
 from tests.system.player import RecordingPlayer

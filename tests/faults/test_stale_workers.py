@@ -81,12 +81,12 @@ async def test_a_worker_that_thaws_after_its_lease_neither_overwrites_nor_audits
         clock.now += timedelta(minutes=5)
         second = asyncio.create_task(worker(ehr, ehr.connect(), ledger).run(stop))
 
-        def charted() -> bool:
+        def is_charted() -> bool:
             if ledger.states() == {NAME: {State.DEFERRED: 1}}:  # while it is claimed, no lease may run out
                 clock.now += timedelta(seconds=1)
             return ledger.states() == {NAME: {State.SUCCEEDED: 1}}
 
-        await until(charted, 60)
+        await until(is_charted, 60)
         settled = ledger.operation(recorded.operation_id)
         frozen.go_on.set()
         await until(lambda: _stale(ehr) == 1, 60)

@@ -13,7 +13,7 @@ from mappings.observation.us_core import validate
 from schemas.endpoint_kinds import DEFAULTS
 from schemas.topics import WINDOWS
 from testbed.brokers import Broker
-from tests.system.charted import assert_chart_is_true, searched_observations
+from tests.system.chart_checks import assert_chart_is_true, searched_observations
 from tests.system.ehrs import admit_to_fhir
 from tests.system.installation import Installation
 from tests.system.player import RecordingPlayer

@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.system.charted", "tests.system.installation")
+pytest.register_assert_rewrite("tests.system.chart_checks", "tests.system.installation")

@@ -103,18 +103,18 @@ class Installation:
 
     # -- what has become of it ----------------------------------------------------------------------------------------
 
-    def charted(self) -> int:
+    def observations(self) -> int:
         """How many results the ledger knows to be in the chart."""
         return self.ledger.states().get(ENDPOINT, {}).get(State.SUCCEEDED, 0)
 
     def wait_until_charted(self, results: int) -> None:
         """Return when so many results are in the chart."""
-        wait_until(_answered(lambda: self.charted() >= results), DRAIN_S, what=f"{results} results in the chart")
+        wait_until(_answered(lambda: self.observations() >= results), DRAIN_S, what=f"{results} results in the chart")
 
     def go_on(self, results: int) -> None:
         """Return when so many more are in the chart."""
         wait_until(_answered(self.ledger.states), DRAIN_S, what="an operation in the ledger")
-        self.wait_until_charted(self.charted() + results)
+        self.wait_until_charted(self.observations() + results)
 
     def wait_until_settled(self, recording: Recording) -> None:
         """Return when every measurement has come to its end."""

@@ -142,7 +142,7 @@ class _Recorder:
         delayed: list[Message] = []
         for second in range(seconds):
             messages = [m for s in self._slots for n in range(len(self._devices)) for m in self._frames(n, second, *s)]
-            messages += self._troubles(second)
+            messages += self._anomalies(second)
             in_time = [self._chance.random() > 0.05 for _ in messages]
             self.recording.messages += [*compress(messages, in_time), *delayed]
             delayed = [m for m, prompt in zip(messages, in_time, strict=True) if not prompt]  # within the grace
@@ -175,7 +175,7 @@ class _Recorder:
             patient = self._last
         self.recording.measured[patient, vital, time_ms // WINDOW_MS * WINDOW_MS].append((time_ms, value))
 
-    def _troubles(self, second: int) -> Iterator[Message]:
+    def _anomalies(self, second: int) -> Iterator[Message]:
         """One trouble a second, by turns; each knows what must become of it."""
         device, now_ms = self._devices[-1], BASE_MS + second * 1000
         good = _reading(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.system.charted import CODES, COMPONENTS, assert_chart_is_true
+from tests.system.chart_checks import CODES, COMPONENTS, assert_chart_is_true
 from tests.system.recording import RESULTS, WINDOW_MS, Place, record, subject_id
 
 RECORDING = record(1, devices=3, seconds=30)
