@@ -1,4 +1,4 @@
-"""What an endpoint can take, as data: of the endpoint as a whole, and of each type of resource that is written to it.
+"""The capabilities of an endpoint, as data: of the endpoint as a whole, and of each resource type that is written to it.
 
 Sources: Epic Observation.Create (Vitals), Oracle Health Millennium R4 Observation, FHIR R4 (docs/ehr-behaviour.md).
 """
@@ -11,11 +11,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 LONGEST_TIMEOUT_S = 60.0
-"""A write may take three time-outs, and must fit into the four minutes for which a worker holds it."""
+"""A write can take three time-outs, and must fit into the lease of four minutes."""
 
 
 class ResourceCapabilities(BaseModel):
-    """What an endpoint can be asked about one type of resource."""
+    """What an endpoint supports for one resource type."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,7 +33,7 @@ class ResourceCapabilities(BaseModel):
 
 
 class ObservationCapabilities(ResourceCapabilities):
-    """What an endpoint can be asked about Observations, and how one must look there."""
+    """What an endpoint supports for Observations, and the form that it requires."""
 
     effective: Literal["period", "dateTime"] = Field("period", description="window as Period, or its end as dateTime")
     codings: Literal["all", "one"] = Field("all", description="Epic takes exactly one coding in `code`")
@@ -52,7 +52,7 @@ UNSUPPORTED = ResourceCapabilities(create=False, amend=False, identifier=False, 
 
 
 class Capabilities(BaseModel):
-    """What an endpoint can take. In a configuration file a key beside the types means Observation."""
+    """The capabilities of an endpoint. In a configuration file a key next to the resource types applies to Observation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

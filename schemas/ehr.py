@@ -1,4 +1,4 @@
-"""What an EHR answered: a response with its acknowledgement, the version of a resource, and what a search matched."""
+"""An EHR's response with its acknowledgement, the version of a resource, and the matches of a search."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SearchParameters = tuple[tuple[str, str], ...]
 
 
 class Acknowledgement(StrEnum):
-    """What an EHR says that it did with a request, whatever the protocol. The values are HL7 table 0008 (MSA-1)."""
+    """An EHR's acknowledgement of a request, in any protocol. The values are those of HL7 table 0008 (MSA-1)."""
 
     ACCEPT = "AA"
     """Processed."""
@@ -49,18 +49,18 @@ class EhrResponse(NamedTuple):
     sent: bool
     error: str | None = None
     request: bytes | None = None
-    """The body of the request exactly as it left; None where no byte of it did."""
+    """The body of the request exactly as it was sent; None if no byte was sent."""
     msa_1: Acknowledgement | None = None
     """The acknowledgement code of an HL7 v2 response."""
 
     @property
     def acknowledgement(self) -> Acknowledgement | None:
-        """What the EHR says that it did; None where it does not say."""
+        """The acknowledgement, or None if the response does not contain one."""
         return self.msa_1 if self.status is None else http_acknowledgement(self.status)
 
 
 class ResourceVersion(NamedTuple):
-    """What the EHR says it wrote."""
+    """The version of the resource that the EHR reports as written."""
 
     resource_id: str | None
     version: str | None

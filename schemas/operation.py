@@ -44,7 +44,7 @@ class Source(BaseModel):
 
 
 class ReplyTo(BaseModel):
-    """Where the reply to a command goes, once its operation is settled."""
+    """The destination of the reply to a command, once its operation is settled."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

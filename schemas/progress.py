@@ -56,9 +56,9 @@ class PartitionProgress(BaseModel):
 
 
 def furthest(known: PartitionProgress | None, found: PartitionProgress) -> PartitionProgress:
-    """Of two that were written of one partition what is furthest: one that reads again begins behind what is known.
+    """The furthest of two progress records of one partition: a worker that reads again starts behind the known progress.
 
-    What was settled and what was counted as removed stays so, whoever had the partition.
+    Settled offsets and counts of removed records never decrease, whichever worker wrote them.
     """
     if known is None:
         return found

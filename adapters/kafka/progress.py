@@ -26,7 +26,7 @@ class ProgressReader:
         self._reader = KafkaTopicReader(bootstrap_servers, prefix=prefix)
 
     async def load(self, partition: int) -> Progress:
-        """The furthest progress of each device and of the partition. RetryLater when the broker is away."""
+        """The furthest progress of each device and of the partition. RetryLater if the broker is unavailable."""
         return await asyncio.to_thread(self._load, partition)
 
     async def load_quarantined(self, partition: int, first_offset: int, since_ms: int) -> array[int]:

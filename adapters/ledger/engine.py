@@ -88,8 +88,8 @@ def require_current(connection: Connection) -> None:
     _refuse_newer(found, scripts)
     wanted = scripts.get_current_head()
     if found != wanted:
-        stand = f"are at version {found}, this program needs {wanted}" if found else "do not exist yet"
-        raise Misconfigured(f"the ledger's tables {stand}: a clinical or delivery worker migrates them when it starts")
+        state = f"are at version {found}, this program needs {wanted}" if found else "do not exist yet"
+        raise Misconfigured(f"the ledger's tables {state}: a clinical or delivery worker migrates them when it starts")
 
 
 def _version(connection: Connection) -> str | None:

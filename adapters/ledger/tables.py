@@ -156,7 +156,7 @@ outbox_lease = Table(
     Column("until_us", BigInteger, nullable=False),
 )
 
-# Where each tenant's audit chain stands.
+# The end of each tenant's audit chain.
 chains = Table(
     "chains",
     metadata,

@@ -30,7 +30,7 @@ class Producer(Protocol):
 
 
 class ConsumedRecord(NamedTuple):
-    """One record as it lies in a topic, and when it was appended (where the broker does not say: produced)."""
+    """One record in a topic, and when it was appended (or produced, if the topic is not `LogAppendTime`)."""
 
     partition: int
     offset: int
@@ -40,7 +40,7 @@ class ConsumedRecord(NamedTuple):
 
 
 class PartitionOffsets(NamedTuple):
-    """What the broker says of a partition: the group's committed offset, and the first that retention has left."""
+    """The offsets of a partition: the one that the group has committed, and the first retained one."""
 
     committed: int | None
     first: int

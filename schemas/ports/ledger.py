@@ -42,7 +42,7 @@ operation is as it was claimed."""
 
 
 class Ledger(Protocol):
-    """The durable table of operations. Methods are synchronous and thread-safe; RetryLater when the database is away."""
+    """The durable table of operations. Methods are synchronous and thread-safe; RetryLater if the database is unavailable."""
 
     def record(
         self,
@@ -52,7 +52,7 @@ class Ledger(Protocol):
     ) -> list[Recorded]:
         """Insert each intent once (its key decides), in one transaction; earlier writes of the same event are amended.
 
-        The position of the intents is stored with them, also when there are none. Where the ledger went back before that
+        The position of the intents is stored with them, also when there are none. If the ledger lost commits before that
         position, they are recorded as `unknown` and `in_doubt`: they may have been sent. `entries` is called with the
         result; what it returns goes to the outbox in the same transaction.
         """
@@ -63,10 +63,10 @@ class Ledger(Protocol):
         ...
 
     def count_removed(self, position: Position, since: int, entries: Callable[[int], OutboxEntries]) -> int:
-        """Retention removed what lay before this position: how many records, counted once, whoever counts.
+        """Count the records that retention removed before this position, once across all workers; returns their number.
 
-        They are counted from the partition's stored position on, or from `since` where none is stored, and the position
-        moves past them. `entries` is called with the first of them; what it returns goes to the outbox in the same transaction.
+        They are counted from the partition's stored position on, or from `since` if none is stored, and the position
+        advances past them. `entries` is called with the first of them; its result goes to the outbox in the same transaction.
         """
         ...
 

@@ -67,7 +67,7 @@ class Counted(NamedTuple):
 
 
 class WindowCounts(NamedTuple):
-    """Windows by what became of them."""
+    """Windows by outcome."""
 
     windows: int
     in_intents: int

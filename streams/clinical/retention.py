@@ -1,8 +1,8 @@
 """Windows that retention removed before they were read: results that are lost. They are counted, audited and alarmed.
 
-The ledger keeps the count beside the partition's position, and the audit events are written in the same transaction: each
-record counts once over restarts, whoever finds it gone. What the ledger lost itself (a failover, a restored backup) and
-cannot be read again counts too: its results may be missing from the chart.
+The ledger stores the count with the partition's position, and the audit events in the same transaction: each record counts
+once, across restarts and workers. Windows that the ledger lost (a failover, a restored backup) and that cannot be read again
+count too, because their results may be missing from the chart.
 """
 
 from __future__ import annotations

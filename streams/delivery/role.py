@@ -29,7 +29,7 @@ class Pace:
     settle_every_s: float = 0.1
     """Under load outcomes are written together; an outcome after a quiet time is written at once."""
     prefetch: int = 3
-    """Operations claimed for each that the EHR may work on at once. A crash leaves no more than these in doubt."""
+    """Operations claimed per concurrent request. After a crash at most these are in doubt."""
     lease_s: float = 240.0
     search_delays_s: tuple[float, ...] = (0.0, 0.5, 2.0)
     encounter_wait_s: float = 900.0

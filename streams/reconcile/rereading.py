@@ -36,7 +36,7 @@ class BoundedReading:
     def read(self, topic: TopicSpec, first_offsets: Mapping[int, int]) -> Iterator[ConsumedRecord]:
         """Every record of these partitions from the first that is retained to their ends.
 
-        Unreadable records come as one record without a value. RetryLater if Kafka is away. Do not call it from an event
+        Unreadable records come as one record without a value. RetryLater if Kafka is unavailable. Do not call it from an event
         loop.
         """
         left = {TopicPartition(topic.prefixed(self._prefix), number): at for number, at in first_offsets.items()}

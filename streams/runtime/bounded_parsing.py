@@ -20,7 +20,7 @@ MOST_HEADERS_AT_ONCE = 200_000
 PARSED_IN_PYTHON = 10
 """A header costs so many times as much where the client's compiled parser is not used."""
 PIECE_BYTES = 1 << 20
-"""The client's parser is given no more at a time: the headers that fit into it take about 50 ms."""
+"""The size of one step of the client's parser: the headers that fit into it take about 50 ms."""
 
 _HEADER_BYTES = struct.calcsize(">qiibIhiqqqhii")
 _COUNT = struct.Struct(">i")

@@ -57,7 +57,7 @@ class OutboxPublisher:
         await self.publish()
 
     async def publish_age(self) -> None:
-        """Publish how long the oldest record has waited, until cancelled: also while Kafka rejects records or is away."""
+        """Publish the age of the oldest record until cancelled, also while Kafka is unavailable or rejects records."""
         while True:
             try:
                 oldest_s = await asyncio.to_thread(self._ledger.oldest_outbox_age_s)

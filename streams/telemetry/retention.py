@@ -99,7 +99,7 @@ class Retention:
         source = f"{self._topic}/{partition}/{first}-{end - 1}"
         _log.error("retention removed %d records before they were read: %s", removed, source)
         self._observer.count("readings_removed_unread_total", removed, partition=str(partition))
-        # The records are gone, so nobody can say whose they were: every tenant's audit trail gets the event.
+        # The tenants of removed records are unknown, so every tenant's audit trail gets the event.
         steps = [Step(tenant, "readings.removed_unread", "failure", source=source) for tenant in self._tenants]
         await self._audit.write(steps)
         counted.add(first, end)

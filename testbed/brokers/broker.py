@@ -1,4 +1,4 @@
-"""The interface of every kind of Kafka broker, and how to tell that one is ready."""
+"""The interface of every kind of Kafka broker, and its readiness check."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class TokenRefusedError(Exception):
 
 
 class TokenUnavailableError(Exception):
-    """The token endpoint gave neither a token nor a refusal: it is away, busy, or a gateway answers in its place."""
+    """The token endpoint returned neither a token nor a refusal: it is unavailable, or a gateway responds in its place."""
 
     def __init__(self, status: int, retry_after: str | None) -> None:
         super().__init__(f"token endpoint answered {status}, which gives no token and refuses none")
@@ -53,7 +53,7 @@ class Token:
 
 
 def token_from(response: httpx.Response, now: datetime) -> Token:
-    """The token. TokenRefusedError needs a person; TokenUnavailableError passes."""
+    """The token. TokenRefusedError requires a correction; TokenUnavailableError is temporary."""
     body = _json_object(response.content)
     token = _token_in(body or {}, now) if response.status_code == 200 else None
     if token is not None:

@@ -9,7 +9,7 @@ _SEPARATOR = "\x1f"
 
 
 def window_id(key: bytes, tenant_id: str, patient_id: str, device_id: str, vital: str, span_ms: tuple[int, int]) -> str:
-    """Keyed hash (HMAC-SHA-256, 64 hex digits) of whose window it is: nobody without the key can guess a patient from it."""
+    """Keyed hash (HMAC-SHA-256, 64 hex digits) of the window's identity: without the key no patient can be guessed from it."""
     named = _SEPARATOR.join((tenant_id, patient_id, device_id, vital, str(span_ms[0]), str(span_ms[1])))
     return hmac.digest(key, named.encode(), "sha256").hex()
 

@@ -14,7 +14,7 @@ from streams.telemetry.kernel.interning import Interner
 
 _FOREVER_MS = np.iinfo(np.int64).max
 UNPAIRED_PATIENT, AMBIGUOUS_PATIENT = -1, -2
-"""What stands for a patient where the device was paired with nobody, or with more than one."""
+"""Codes in place of a patient: the device was paired with no patient, or with more than one."""
 
 
 class Intervals(NamedTuple):
@@ -45,14 +45,14 @@ class DevicePairings:
         none = np.zeros(0, np.int64)
         self.intervals = Intervals(np.zeros(1, np.int64), none, none, np.zeros(0, np.int32))
         self.corrected: set[int] = set()
-        """Devices whose pairing has changed since they were seen. Whoever reassigns their open readings removes them."""
+        """Devices whose pairing has changed since they were seen. They are removed once their open readings are reassigned."""
         self._known: list[Pairing | None] = []
         self._version: int | None = None
 
     def learn(
         self, pairings: Mapping[tuple[str, str], Pairing], version: int, devices: Interner, patients: Interner
     ) -> Intervals:
-        """Take these pairings for the newest; they can have changed only if `version` has."""
+        """Use these pairings from now on; they can have changed only if `version` has."""
         seen = len(self._known)
         changed = []
         if version != self._version:

@@ -149,7 +149,7 @@ class PartitionKernel:
         self._clock.advance_to(self.position)
 
     def learn(self, pairings: Mapping[tuple[str, str], Pairing], version: int) -> Intervals:
-        """Take these pairings for the newest. Open readings of a corrected device are reassigned before they close."""
+        """Use these pairings from now on. Open readings of a corrected device are reassigned before they close."""
         return self._pairings.learn(pairings, version, self.decoder.devices, self.decoder.patients)
 
     def _with_known_claims(self, rows: Rows) -> Rows:

@@ -81,8 +81,8 @@ class Store:
             return
         used, size = len(pool.time_ms), max(needed, len(pool.time_ms) + len(pool.time_ms) // 4, 4096)
         for column in pool[:-1]:
-            # In place, because a copy of all columns would double the memory. Without a reference check: nobody may keep
-            # a view of these arrays between batches.
+            # In place, because a copy of all columns would double the memory. Without a reference check: no view of
+            # these arrays may be kept between batches.
             column.resize(size, refcheck=False)
         pool.offset[used:] = NO_OPEN_ROW
 

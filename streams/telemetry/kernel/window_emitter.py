@@ -136,7 +136,7 @@ class WindowEmitter:
         size = int(held.sum())
         out, conflicts = empty_windows(size), empty_conflicts(size)
         scratch = (np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size, np.int64))
-        # Before closing, which unlinks the rows: afterwards nobody can say which window a row was in.
+        # Before closing, which unlinks the rows: afterwards the window of a row is unknown.
         superseded = find_superseded(series.tolist(), store, decoder, self._vitals, replay)
         w, k = close(series, store.series, store.pool, vitals, *scratch, out, conflicts)
         windows = self._windows(out, w, decoder, published, without_conflicts(superseded, conflicts, k))
