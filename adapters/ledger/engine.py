@@ -89,7 +89,9 @@ def require_current(connection: Connection) -> None:
     wanted = scripts.get_current_head()
     if found != wanted:
         state = f"are at version {found}, this program needs {wanted}" if found else "do not exist yet"
-        raise Misconfigured(f"the ledger's tables {state}: a clinical or delivery worker migrates them when it starts")
+        raise Misconfigured(
+            f"the ledger's tables {state}: a clinical or delivery worker creates or migrates them when it starts"
+        )
 
 
 def _version(connection: Connection) -> str | None:

@@ -73,7 +73,7 @@ def test_a_key_that_is_too_short_is_refused(database_url: str):
 
 
 def test_a_database_that_was_not_migrated_is_refused_with_what_to_do(database_url: str):
-    with pytest.raises(Misconfigured, match="a clinical or delivery worker migrates them"):
+    with pytest.raises(Misconfigured, match="a clinical or delivery worker creates or migrates them"):
         open_ledger(database_url, KEY)
 
 

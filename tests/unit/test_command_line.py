@@ -130,4 +130,4 @@ def test_check_is_content_with_a_right_configuration(tmp_path: Path, capsys: pyt
     config = tmp_path / "vitalwire.yaml"
     config.write_text("vitals:\n  heart_rate: {window: 60s}\n")
     assert _run("check", str(config)) == 0
-    assert "nothing to correct" in capsys.readouterr().out
+    assert "no findings" in capsys.readouterr().out

@@ -24,5 +24,5 @@ def run_check(config: Path | None, *, as_json_document: bool) -> int:
     else:
         for finding in findings:
             say(f"{finding.file}:{finding.line}:{finding.column}: {finding.message} {finding.remedy}")
-        say(f"{len(findings)} to correct." if findings else f"{path}: nothing to correct.")
+        say(f"Findings: {len(findings)}." if findings else f"{path}: no findings.")
     return int(bool(findings))
