@@ -73,9 +73,7 @@ class SqlLedger:
             )
             known = db.execute(select(ledger_key.c.fingerprint)).scalar_one()
         if known != self._seal.fingerprint:
-            raise Misconfigured(
-                "the ledger was created with another encryption key, or without one; configure that key"
-            )
+            raise Misconfigured("the ledger was created with another encryption key, or without one: set that key")
 
     def take_over(
         self, topic: str, reached: Mapping[int, GroupPosition], quiet_s: float, entries: OutboxEntries
