@@ -40,11 +40,13 @@ def open_ledger(
     encryption_key: bytes | None,
     clock: Clock = database_clock,
     ended: Ended = stop,
-    subscribers: Sequence[SettlementSubscriber] = (),
+    *,
+    subscribers: Sequence[SettlementSubscriber],
 ) -> SqlLedger:
     """The ledger at a SQLAlchemy URL, which must be migrated. Without a key its contents are only compressed.
 
-    `ended` is called when a session finds another database than was taken over; it must not return.
+    `ended` is called when a session finds another database than was taken over; it must not return. `subscribers` add
+    outbox entries to each settlement; there is no default, so that no process settles unaudited by omission.
     """
     ledger = SqlLedger(connect(url), Seal(encryption_key), clock, ended, subscribers)
     ledger.verify()

@@ -135,7 +135,7 @@ class Attempts:
         if target is not None and target.resource_id is not None:
             return await self._ports.ehr.update(target.resource_id, target.version, planned.resource, last_check)
         response = await self._ports.ehr.create(planned.resource, last_check)
-        if response.acknowledgement in (Acknowledgement.ERROR, Acknowledgement.REJECT):
+        if response.acknowledgement is not Acknowledgement.ACCEPT:
             self._ports.ehr.forget_encounters(operation.intent.subject_id)  # one may have closed since it was looked up
         return response
 

@@ -104,7 +104,7 @@ def test_leases_ages_and_retry_times_follow_the_databases_clock(postgres: str):
     """Lease, age and retry time come from PostgreSQL, though this process's clock is five minutes ahead, then behind."""
     migrate(postgres)
     subprocess.run([sys.executable, "-c", _WRONG_CLOCKS, postgres], check=True)
-    ledger = open_ledger(postgres, KEY)
+    ledger = open_ledger(postgres, KEY, subscribers=())
     with psycopg.connect(postgres.replace("+psycopg", "")) as session:
         row = session.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint").fetchone()
     assert row is not None
@@ -128,11 +128,11 @@ from adapters.ledger import open_ledger
 from tests.doubles.ledgers import KEY, LEASE_S, done, intent
 from schemas.operation import State
 ahead(-300)
-behind = open_ledger(sys.argv[1], KEY)
+behind = open_ledger(sys.argv[1], KEY, subscribers=())
 behind.record([intent("w1", patient="a"), intent("w2", patient="b")])
 one, two = behind.claim("north-epic", 2, LEASE_S)
 ahead(300)
-early = open_ledger(sys.argv[1], KEY)
+early = open_ledger(sys.argv[1], KEY, subscribers=())
 assert early.claim("north-epic", 2, LEASE_S) == []
 early.settle({two.operation_id: done(State.DEFERRED, fence=two.fence, retry_after_s=30)})
 assert early.claim("north-epic", 2, LEASE_S) == []

@@ -56,12 +56,12 @@ def test_another_key_than_the_ledger_began_with_is_refused_at_once(
     ledger: SqlLedger, database_url: str, other: bytes | None
 ):
     with pytest.raises(Misconfigured, match="another encryption key"):
-        open_ledger(database_url, other)
+        open_ledger(database_url, other, subscribers=())
 
 
 def test_a_ledger_without_a_key_works_as_well(database_url: str):
     migrate(database_url)
-    plain = open_ledger(database_url, None)
+    plain = open_ledger(database_url, None, subscribers=())
     (first,) = plain.record([intent("w1")])
     assert plain.operation(first.operation_id).intent == intent("w1")
     plain.close()
@@ -69,12 +69,12 @@ def test_a_ledger_without_a_key_works_as_well(database_url: str):
 
 def test_a_key_that_is_too_short_is_refused(database_url: str):
     with pytest.raises(Misconfigured, match="at least 32 bytes"):
-        open_ledger(database_url, b"short")
+        open_ledger(database_url, b"short", subscribers=())
 
 
 def test_a_database_that_was_not_migrated_is_refused_with_what_to_do(database_url: str):
     with pytest.raises(Misconfigured, match="a clinical or delivery worker creates or migrates them"):
-        open_ledger(database_url, KEY)
+        open_ledger(database_url, KEY, subscribers=())
 
 
 def test_migrating_twice_and_at_the_same_time_is_harmless(database_url: str):
@@ -92,7 +92,7 @@ def test_migrating_twice_and_at_the_same_time_is_harmless(database_url: str):
     for thread in threads:
         thread.join()
     assert failures == []
-    open_ledger(database_url, KEY).close()
+    open_ledger(database_url, KEY, subscribers=()).close()
 
 
 def test_the_migrations_make_the_tables_the_program_declares(database_url: str):

@@ -24,7 +24,7 @@ from tests.doubles.ledgers import KEY, intent
 url, first, last, end = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 require_sound(url)
 migrate(url)
-ledger = open_ledger(url, KEY)
+ledger = open_ledger(url, KEY, subscribers=())
 ledger.take_over("vitals.windows", {0: GroupPosition(None, 9)}, 1.0, OutboxEntries("clinical"))
 for number in range(first, last):
     ledger.record([intent(f"w{number}", patient=f"p{number}")])
@@ -60,7 +60,7 @@ def take_over(url: str) -> tuple[bool, int]:
     """Whether it went back, and how many operations it holds."""
     require_sound(url)
     migrate(url)
-    ledger = open_ledger(url, KEY)
+    ledger = open_ledger(url, KEY, subscribers=())
     went_back = ledger.take_over("vitals.windows", {0: GroupPosition(None, 9)}, 1.0, OutboxEntries("clinical"))
     held = sum(ledger.states()["north-epic"].values())
     assert not went_back or set(ledger.states()["north-epic"]) == {State.UNKNOWN}

@@ -73,7 +73,7 @@ def test_the_tables_of_a_newer_version_are_refused_with_a_sentence_and_not_touch
     engine = connect(database_url)
     with engine.begin() as db:
         db.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    for opening in (lambda: migrate(database_url), lambda: open_ledger(database_url, KEY)):
+    for opening in (lambda: migrate(database_url), lambda: open_ledger(database_url, KEY, subscribers=())):
         with pytest.raises(Misconfigured, match=r"9999, of a newer Vitalwire.*rollback"):
             opening()
     with engine.begin() as db:
@@ -84,12 +84,12 @@ def test_the_tables_of_a_newer_version_are_refused_with_a_sentence_and_not_touch
 def test_the_tables_of_an_older_version_are_said_to_be_made_by_the_workers(database_url: str):
     first_version(database_url, {})
     with pytest.raises(Misconfigured, match=r"at version 0001, this program needs .*worker .* when it starts"):
-        open_ledger(database_url, KEY)
+        open_ledger(database_url, KEY, subscribers=())
 
 
 def test_a_database_without_tables_is_said_to_have_none(tmp_path: Path):
     with pytest.raises(Misconfigured, match=r"do not exist yet"):
-        open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}", KEY)
+        open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}", KEY, subscribers=())
 
 
 def test_a_ledger_of_the_first_version_is_read_and_settled_and_its_doubts_are_known(database_url: str):
@@ -126,7 +126,7 @@ def test_a_ledger_of_the_first_version_is_read_and_settled_and_its_doubts_are_kn
     assert ledger.release(["held"]) == ["held"]
     assert ledger.states() == {"north-epic": {State.SUCCEEDED: 6, State.PENDING: 1}}
     ledger.close()
-    open_ledger(database_url, KEY).close()
+    open_ledger(database_url, KEY, subscribers=()).close()
 
 
 def test_a_ledger_of_the_first_version_that_held_no_operation_did_not_go_back(database_url: str):

@@ -31,7 +31,7 @@ class ClinicalHarness:
     """A clinical role with its surroundings."""
 
     def __init__(self, folder: Path, hold_s: float = 60.0) -> None:
-        self.ledger: SqlLedger = open_ledger(migrated_file(folder), None)
+        self.ledger: SqlLedger = open_ledger(migrated_file(folder), None, subscribers=())
         self.producer = MemoryProducer()
         self.kept = KeptFromTheStart()
         self.reference = StaticReference()

@@ -47,7 +47,7 @@ def test_no_audit_event_is_lost_or_doubled_by_a_worker_killed_between_ledger_and
     create_or_verify(bootstrap, topic_prefix, 1, 1)
     asyncio.run(permit(bootstrap, topic_prefix))
     migrate(postgres)
-    ledger = open_ledger(postgres, None)
+    ledger = open_ledger(postgres, None, subscribers=())
     with sandbox_ehr("fhir", tmp_path) as ehr:
         for patient in PATIENTS:
             ehr.seed(patient)

@@ -43,7 +43,7 @@ def patient_only_for_moments(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
-    with closing(open_ledger(migrated_file(tmp_path), bytes(32))) as opened:
+    with closing(open_ledger(migrated_file(tmp_path), bytes(32), subscribers=())) as opened:
         yield opened
 
 

@@ -36,7 +36,7 @@ def test_a_database_that_is_away_is_retry_later_and_names_no_patient():
     with PostgresServer(Path("/dev/null")) as server:
         url = server.create_database("ledger")
         migrate(url)
-        ledger = open_ledger(url, b"k" * 32)
+        ledger = open_ledger(url, b"k" * 32, subscribers=())
         server.stop()
         with pytest.raises(RetryLater) as away:
             ledger.record([numbered(1).model_copy(update={"patient_id": "CANARY"})])
@@ -49,7 +49,7 @@ def test_killing_the_database_under_load_loses_and_doubles_nothing(tmp_path: Pat
     with PostgresServer(tmp_path / "postgresql.log") as server:
         url = server.create_database("ledger")
         migrate(url)
-        ledger = open_ledger(url, b"k" * 32)
+        ledger = open_ledger(url, b"k" * 32, subscribers=())
         recorded: list[int] = []
         away: list[str] = []
 
@@ -76,7 +76,7 @@ def test_an_outcome_acknowledged_before_the_kill_is_there_after_it(tmp_path: Pat
     with PostgresServer(tmp_path / "postgresql.log") as server:
         url = server.create_database("ledger")
         migrate(url)
-        ledger = open_ledger(url, b"k" * 32)
+        ledger = open_ledger(url, b"k" * 32, subscribers=())
         ledger.record([numbered(number) for number in range(PATIENTS * 2)])
         first = ledger.claim("epic", PATIENTS, 60)
         ledger.settle(
@@ -85,7 +85,7 @@ def test_an_outcome_acknowledged_before_the_kill_is_there_after_it(tmp_path: Pat
         server.kill()
         server.start()
         ledger.close()
-        after = open_ledger(url, b"k" * 32)
+        after = open_ledger(url, b"k" * 32, subscribers=())
         assert after.states() == {"epic": {State.SUCCEEDED: PATIENTS, State.PENDING: PATIENTS}}
         assert len(after.claim("epic", 100, 60)) == PATIENTS
         after.close()

@@ -33,7 +33,7 @@ def administer(server: PostgresServer, *statements: str) -> None:
 def test_a_primary_that_became_read_only_is_retried_and_left_for_the_one_that_writes(server: PostgresServer):
     url = server.create_database("demoted")
     migrate(url)
-    ledger = open_ledger(url, b"k" * 32)
+    ledger = open_ledger(url, b"k" * 32, subscribers=())
     ledger.record([intent(1)])
     administer(server, "ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
     wait_for(server, "default_transaction_read_only", "on")
@@ -76,11 +76,11 @@ def test_a_database_that_may_lose_what_it_confirmed_is_refused_at_start_with_the
     wait_for(server, setting, "off")
     try:
         with pytest.raises(Misconfigured, match=f"Set {setting} to on"):
-            open_ledger(url, b"k" * 32)
+            open_ledger(url, b"k" * 32, subscribers=())
     finally:
         administer(server, f"ALTER SYSTEM RESET {setting}", "SELECT pg_reload_conf()")
         wait_for(server, setting, "on")
-    open_ledger(url, b"k" * 32).close()
+    open_ledger(url, b"k" * 32, subscribers=()).close()
 
 
 def either_of(url: str, other: PostgresServer) -> str:
@@ -102,11 +102,11 @@ def test_a_promoted_standby_ends_a_running_worker_and_is_in_doubt_for_the_next(t
     with PostgresServer(tmp_path / "primary.log") as primary:
         url = primary.create_database("ledger")
         migrate(url)
-        early = open_ledger(url, b"k" * 32)
+        early = open_ledger(url, b"k" * 32, subscribers=())
         take_over(early)
         pending = recorded(early, 1)
         with primary.standby(tmp_path / "standby.log") as standby:
-            ledger = open_ledger(either_of(url, standby), b"k" * 32)
+            ledger = open_ledger(either_of(url, standby), b"k" * 32, subscribers=())
             assert not take_over(ledger)
             (sent,) = ledger.claim("epic", 1, 60)
             recorded(ledger, 2)
@@ -120,7 +120,7 @@ def test_a_promoted_standby_ends_a_running_worker_and_is_in_doubt_for_the_next(t
             with pytest.raises(Unsafe):
                 ledger.settle({sent.operation_id: Outcome(state=State.SUCCEEDED, fence=sent.fence)})
 
-            after = open_ledger(either_of(url, standby), b"k" * 32)
+            after = open_ledger(either_of(url, standby), b"k" * 32, subscribers=())
             assert take_over(after)
             kept = after.operation(pending)
             assert kept is not None
@@ -135,7 +135,7 @@ def test_a_standby_that_is_not_promoted_is_waited_for(tmp_path: Path, server: Po
     url = server.create_database("followed")
     migrate(url)
     with server.standby(tmp_path / "standby.log") as standby, pytest.raises(RetryLater, match="accepts no writes"):
-        open_ledger(standby.url("followed"), b"k" * 32)
+        open_ledger(standby.url("followed"), b"k" * 32, subscribers=())
 
 
 def dump(url: str, file: Path) -> None:
@@ -151,7 +151,7 @@ def run(program: str, *arguments: str) -> None:
 def test_a_restored_dump_is_in_doubt_in_a_new_database_and_in_the_old_one(server: PostgresServer, tmp_path: Path):
     url = server.create_database("dumped")
     migrate(url)
-    ledger = open_ledger(url, b"k" * 32)
+    ledger = open_ledger(url, b"k" * 32, subscribers=())
     take_over(ledger)
     recorded(ledger, 1)
     dump(url, tmp_path / "dump")
@@ -159,7 +159,7 @@ def test_a_restored_dump_is_in_doubt_in_a_new_database_and_in_the_old_one(server
     run("pg_restore", "--dbname", into_new.replace("+psycopg", ""), str(tmp_path / "dump"))
     run("pg_restore", "--clean", "--dbname", url.replace("+psycopg", ""), str(tmp_path / "dump"))
     for restored in (into_new, url):
-        again = open_ledger(restored, b"k" * 32)
+        again = open_ledger(restored, b"k" * 32, subscribers=())
         assert take_over(again)
         assert again.states() == {"epic": {State.UNKNOWN: 1}}
         again.close()
@@ -171,7 +171,7 @@ def test_a_server_whose_log_was_set_back_ends_a_running_worker_and_is_in_doubt_f
     with PostgresServer(tmp_path / "postgresql.log") as server:
         url = server.create_database("ledger")
         migrate(url)
-        ledger = open_ledger(url, b"k" * 32)
+        ledger = open_ledger(url, b"k" * 32, subscribers=())
         take_over(ledger)
         recorded(ledger, 1)
         server.stop()
@@ -187,7 +187,7 @@ def test_a_server_whose_log_was_set_back_ends_a_running_worker_and_is_in_doubt_f
         server.start()
         with pytest.raises(Unsafe):
             insisting(lambda: ledger.claim("epic", 1, 60))
-        after = open_ledger(url, b"k" * 32)
+        after = open_ledger(url, b"k" * 32, subscribers=())
         assert take_over(after)
         assert after.states() == {"epic": {State.UNKNOWN: 1}}
         ledger.close()

@@ -53,7 +53,7 @@ def use(installation: Installation, database: str) -> None:
     installation.environment["VITALWIRE_DATABASE"] = database
     installation.settings = from_environment(installation.environment)
     installation.ledger.close()
-    installation.ledger = open_ledger(database, installation.settings.ledger_encryption())
+    installation.ledger = open_ledger(database, installation.settings.ledger_encryption(), subscribers=())
 
 
 def let_time_pass(installation: Installation) -> None:

@@ -178,7 +178,7 @@ async def test_a_correction_while_it_waits_at_the_wire_sends_nothing_to_the_old_
 
 async def test_after_a_merge_a_released_result_goes_to_the_surviving_patient(database_url: str, tmp_path: Path) -> None:
     migrate(database_url)
-    ledger = open_ledger(database_url, None)
+    ledger = open_ledger(database_url, None, subscribers=())
     with sandbox_ehr("epic", tmp_path) as ehr:
         ehr.sandbox.seed("wrong", merged_into="right")
         corrected = CorrectedRecords(ehr, ledger)

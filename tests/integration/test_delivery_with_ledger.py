@@ -29,7 +29,7 @@ async def test_two_workers_chart_a_ward_once_in_order_though_answers_are_lost(
     database_url: str, tmp_path: Path
 ) -> None:
     migrate(database_url)
-    ledger = open_ledger(database_url, None)
+    ledger = open_ledger(database_url, None, subscribers=())
     with sandbox_ehr("epic", tmp_path) as ehr:
         for patient in PATIENTS:
             ehr.seed(patient)
@@ -51,7 +51,7 @@ async def test_a_worker_killed_in_the_middle_is_taken_over_without_a_second_obse
     database_url: str, tmp_path: Path
 ) -> None:
     migrate(database_url)
-    ledger = open_ledger(database_url, None)
+    ledger = open_ledger(database_url, None, subscribers=())
     with sandbox_ehr("oracle-health", tmp_path) as ehr:
         for patient in PATIENTS:
             ehr.seed(patient)

@@ -58,7 +58,7 @@ def test_each_charted_result_is_audited_and_counted(
     create_or_verify(bootstrap, topic_prefix, 1, 1)
     asyncio.run(permit(bootstrap, topic_prefix))
     migrate(f"sqlite:///{tmp_path / 'ledger.db'}")
-    ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}", None)
+    ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}", None, subscribers=())
     with sandbox_ehr("fhir", tmp_path) as ehr:
         for patient in PATIENTS:
             ehr.seed(patient)

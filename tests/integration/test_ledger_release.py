@@ -50,7 +50,7 @@ async def test_a_release_compares_with_the_records_on_kafka_and_its_order_is_pub
     }.items():  # fmt: skip
         monkeypatch.setenv(f"VITALWIRE_{name}", value)
     migrate(url)
-    ledger = open_ledger(url, None)
+    ledger = open_ledger(url, None, subscribers=())
     await admit(embedded_broker.bootstrap_servers, topic_prefix)
     ledger.record([intent()])
     (operation,) = ledger.claim("north-epic", 1, 60)

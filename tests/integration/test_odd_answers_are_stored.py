@@ -64,7 +64,7 @@ async def test_an_answer_with_what_no_database_takes_settles_its_operation(
     postgres: str, tmp_path: Path, response: EhrResponse
 ) -> None:
     migrate(postgres)
-    ledger = open_ledger(postgres, None)
+    ledger = open_ledger(postgres, None, subscribers=())
     with sandbox_ehr("fhir", tmp_path) as ehr:
         (recorded,) = ledger.record([ehr.intent("p0")])
         endpoint = ehr.endpoint()

@@ -22,7 +22,7 @@ PATIENT = "p0"
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
-    opened = open_ledger(migrated_file(tmp_path), bytes(32))
+    opened = open_ledger(migrated_file(tmp_path), bytes(32), subscribers=())
     yield opened
     opened.close()
 

@@ -69,7 +69,7 @@ class Installation:
         self.settings = from_environment(self.environment)
         create_or_verify(bootstrap_servers, prefix, PARTITIONS)
         migrate(self.settings.database)
-        self.ledger: SqlLedger = open_ledger(self.settings.database, self.settings.ledger_encryption())
+        self.ledger: SqlLedger = open_ledger(self.settings.database, self.settings.ledger_encryption(), subscribers=())
 
     # -- workers ------------------------------------------------------------------------------------------------------
 

@@ -89,7 +89,7 @@ def log() -> Log:
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
-    with closing(open_ledger(migrated_file(tmp_path), None)) as opened:
+    with closing(open_ledger(migrated_file(tmp_path), None, subscribers=())) as opened:
         yield opened
 
 

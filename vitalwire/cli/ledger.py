@@ -108,4 +108,4 @@ def _listed(operation: Operation) -> dict[str, str | None]:
 
 def _ledger() -> SqlLedger:
     settings = from_environment()
-    return open_ledger(settings.database, settings.ledger_encryption())
+    return open_ledger(settings.database, settings.ledger_encryption(), subscribers=())

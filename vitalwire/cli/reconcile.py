@@ -11,7 +11,7 @@ from vitalwire.settings import from_environment
 def run_reconcile(*, as_json_document: bool) -> int:
     """Account for every reading; 1 if the counts do not balance."""
     settings = from_environment()
-    report = reconciled(settings, open_ledger(settings.database, settings.ledger_encryption()))
+    report = reconciled(settings, open_ledger(settings.database, settings.ledger_encryption(), subscribers=()))
     if as_json_document:
         as_json(report.model_dump(mode="json"))
     else:

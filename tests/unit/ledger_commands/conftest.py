@@ -19,7 +19,7 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqlLedge
     url = migrated_file(tmp_path)
     monkeypatch.setenv("VITALWIRE_DATABASE", url)
     monkeypatch.delenv("VITALWIRE_LEDGER_KEY_FILE", raising=False)
-    opened = open_ledger(url, None, lambda _db: epoch_us(fixed_clock()))
+    opened = open_ledger(url, None, lambda _db: epoch_us(fixed_clock()), subscribers=())
     yield opened
     opened.close()
 
