@@ -1,4 +1,4 @@
-"""What one kind of result offers to those who render, deliver and search for it: one implementation a resource type. Pure."""
+"""The interface of a kind of result: rendering, delivery and search. One implementation per resource type. Pure."""
 
 from __future__ import annotations
 

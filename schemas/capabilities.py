@@ -76,6 +76,16 @@ class Capabilities(BaseModel):
                 return found
         return UNSUPPORTED
 
+    @classmethod
+    def resource_models(cls) -> dict[str, type[ResourceCapabilities]]:
+        """The model of each resource type, by the key of the type in a configuration file."""
+        fields = {field.alias: field.annotation for field in cls.model_fields.values() if field.alias}
+        return {
+            alias: model
+            for alias, model in fields.items()
+            if isinstance(model, type) and issubclass(model, ResourceCapabilities)
+        }
+
     def overridden(self, given: Mapping[str, Any]) -> Capabilities:
         """These capabilities with what a site configures differently, flat or by resource type."""
         merged: dict[str, Any] = self.model_dump(by_alias=True)

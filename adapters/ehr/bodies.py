@@ -12,7 +12,7 @@ from schemas.ehr import EhrResponse
 
 
 def resource_of(response: EhrResponse, resource_type: str) -> dict[str, Any] | None:
-    """The resource of this type that a 200 brought, else None."""
+    """The resource of this type in a 200 response, else None."""
     if response.status != 200 or response.error is not None:
         return None
     try:

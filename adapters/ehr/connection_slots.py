@@ -68,7 +68,7 @@ class _Slot:
 def _has_unread(stream: Any) -> bool:
     """Whether anything (the end too) waits in the socket, or came with the last response and was not read with it.
 
-    It may consume a byte of what is there: after True the connection is of no use.
+    It may consume a byte of it, so the connection must be closed after True.
     """
     if stream.get_extra_info("is_readable"):
         return True

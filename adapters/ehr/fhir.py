@@ -126,7 +126,7 @@ class FhirEndpoint:
         return (("patient", subject_id), ("status", "in-progress,arrived,triaged,onleave"))
 
     def _within(self, link: str) -> httpx.URL | None:
-        """The next page's address, only if it is this very server: a token goes nowhere else."""
+        """The next page's address if it is on this server, else None: the access token is never sent to another server."""
         base = self._http.base_url
         try:
             url = base.join(link)

@@ -15,7 +15,7 @@ from schemas.topics import LATE_READINGS, PROGRESS, QUARANTINE, READINGS
 
 _PARTITION_KEY = b"#partition"
 STEP_BACK_MS = 3_600_000
-"""Brokers' clocks may differ, or step back, by so much: the quarantine record of a reading may seem older than the reading."""
+"""Tolerance for brokers' clocks that differ or step back: a quarantine record may be dated before its reading."""
 Progress = tuple[list[DeviceProgress], PartitionProgress | None]
 
 

@@ -80,10 +80,7 @@ class SqlLedger:
     def take_over(
         self, topic: str, reached: Mapping[int, GroupPosition], quiet_s: float, entries: OutboxEntries
     ) -> bool:
-        """Compare the ledger with Kafka and its database's identity. If it went back: write `entries`, and return true.
-
-        Call it once, when a worker starts; from then on no other database is used.
-        """
+        """Compare with Kafka, and bind to this database. If the ledger lost commits, write `entries` and return true."""
         with self._guard.taking_over() as look, self._writing() as (db, now_us):
             went_back = takeover.take_over(db, now_us, takeover.Witness(*look(db), topic, reached, quiet_s))
             if went_back:

@@ -38,7 +38,7 @@ _SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
     ("tenants", "*"): Tenant,
     ("endpoints", "*"): Endpoint,
     ("endpoints", "*", "capabilities"): Capabilities,
-    ("endpoints", "*", "capabilities", "Observation"): ObservationCapabilities,
+    **{("endpoints", "*", "capabilities", key): model for key, model in Capabilities.resource_models().items()},
     ("endpoints", "*", "auth", "password"): Secret,
     ("endpoints", "*", "auth", "client_secret"): Secret,
     ("endpoints", "*", "auth", "private_key"): Secret,

@@ -1,4 +1,4 @@
-"""What the clinical role counts and times, apart from what it does."""
+"""Metrics of the clinical role."""
 
 from __future__ import annotations
 

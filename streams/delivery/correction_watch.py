@@ -41,7 +41,7 @@ SETTLED_AFTER_S = 300.0
 """Longer than a lease and the stop of a worker: what was sent under the old record has settled by then, or is in doubt."""
 PAGE = 500
 FIRST_SEEN_A_LOOK = 200
-"""Records never compared before (all, after an upgrade) are compared so many at a time, beside those that changed."""
+"""Limit per pass for records that were never compared before (all of them, after an upgrade). Changed ones are not limited."""
 
 Key = tuple[str, str]
 

@@ -3,10 +3,11 @@
 import pytest
 from pydantic import ValidationError
 
-from schemas.capabilities import Capabilities
+from schemas.capabilities import Capabilities, ObservationCapabilities, ResourceCapabilities
 from schemas.config import Endpoint
 from schemas.endpoint_kinds import DEFAULTS
 from streams.delivery.role import Pace
+from tests.doubles.notes import NoteCapabilities
 
 LONGEST_TIMEOUT_S = 60.0
 
@@ -45,6 +46,14 @@ def test_an_endpoint_is_asked_nothing_of_a_type_that_it_does_not_know() -> None:
     assert capabilities.of("Observation") is capabilities.observation
     assert not capabilities.of("DocumentReference").create
     assert not capabilities.of("observation").create
+
+
+def test_every_field_with_the_name_of_a_resource_type_is_a_section_of_the_configuration() -> None:
+    assert Capabilities.resource_models() == {"Observation": ObservationCapabilities}
+    assert NoteCapabilities.resource_models() == {
+        "Observation": ObservationCapabilities,
+        "Communication": ResourceCapabilities,
+    }
 
 
 @pytest.mark.parametrize("kind", DEFAULTS)

@@ -10,6 +10,7 @@ import yaml
 
 from mappings.linting import InvalidConfiguration, check_config, load_config
 from mappings.observation.mapper import BUILT_IN_TEMPLATE
+from schemas.capabilities import Capabilities
 
 BROKEN = sorted(path for path in (Path(__file__).parents[1] / "data" / "broken").iterdir() if path.is_dir())
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "config" / "vitalwire.example.yaml"
@@ -87,3 +88,13 @@ def test_a_secret_in_the_file_is_never_repeated_in_a_finding() -> None:
 @pytest.mark.parametrize("text", ["[]", "just words", "3", "endpoints: [a]", "vitals: {spo2: 3}", "tenants: {a: {}}"])
 def test_a_file_of_another_form_gives_findings_and_no_crash(text: str) -> None:
     assert check_config(text, "vitalwire.yaml", lambda _: None)
+
+
+@pytest.mark.parametrize("resource_type", Capabilities.resource_models())
+def test_a_misspelled_capability_of_each_resource_type_gets_the_similar_key(resource_type: str) -> None:
+    text = f"""
+endpoints:
+  plain: {{kind: fhir, base_url: "http://127.0.0.1/fhir", capabilities: {{{resource_type}: {{creat: true}}}}}}
+"""
+    [finding] = check_config(text, "vitalwire.yaml", lambda _: None)
+    assert (finding.message, finding.remedy) == ("unknown key 'creat'", "did you mean 'create'?")

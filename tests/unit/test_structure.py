@@ -1,4 +1,4 @@
-"""The rules of the house that a reader can rely on: short files and functions, typed mappings, one name for one thing."""
+"""Structural rules of the code base: short files and functions, typed mappings, one name for one thing."""
 
 from __future__ import annotations
 

@@ -51,6 +51,6 @@ def take_over(context: RoleContext, opened: SqlLedger, role: str) -> None:
     )
     if opened.take_over(topic, reached, Pace().lease_s, entries):
         _log.critical(
-            "the ledger went back: it lost transactions in a failover or restore; its open operations are in doubt"
+            "the ledger lost committed transactions (failover or restored backup); its open operations are in doubt"
         )
         context.observer.count("ledger_went_back_total")
