@@ -17,8 +17,8 @@ from schemas.errors import Misconfigured
 from schemas.ports.reconciliation import (
     ClosedWindow,
     Counted,
+    QuarantinedOrLateReading,
     ReadingPosition,
-    RefusedReading,
     Straddling,
     WindowCounts,
     WindowSpan,
@@ -34,7 +34,7 @@ CREATE TABLE all_windows (id BLOB, revision INT, content BLOB, tenant TEXT, devi
 CREATE TABLE all_superseded (id BLOB, revision INT, partition INT, offset INT, position INT);
 CREATE TABLE all_quarantined (partition INT, offset INT, position INT, reason TEXT, last_offset INT);
 CREATE TABLE all_late (partition INT, offset INT, position INT, reason TEXT, last_offset INT);
-CREATE TABLE all_refused_windows (id BLOB, reason TEXT);
+CREATE TABLE all_quarantined_windows (id BLOB, reason TEXT);
 CREATE TABLE all_reported (id BLOB);
 """
 _INDEXED = """
@@ -56,9 +56,9 @@ CREATE TABLE late AS SELECT DISTINCT partition, offset, position FROM all_late l
     AND NOT EXISTS (SELECT 1 FROM quarantined q
         WHERE (q.partition, q.offset, q.position) = (l.partition, l.offset, l.position));
 CREATE UNIQUE INDEX late_position ON late (partition, offset, position);
-CREATE TABLE refused_windows AS SELECT id, reason FROM (
-    SELECT *, row_number() OVER (PARTITION BY id ORDER BY rowid) AS nth FROM all_refused_windows) WHERE nth = 1;
-CREATE UNIQUE INDEX refused_windows_id ON refused_windows (id);
+CREATE TABLE quarantined_windows AS SELECT id, reason FROM (
+    SELECT *, row_number() OVER (PARTITION BY id ORDER BY rowid) AS nth FROM all_quarantined_windows) WHERE nth = 1;
+CREATE UNIQUE INDEX quarantined_windows_id ON quarantined_windows (id);
 CREATE TABLE reported AS SELECT DISTINCT id FROM all_reported;
 CREATE UNIQUE INDEX reported_id ON reported (id);
 """
@@ -67,7 +67,7 @@ _INSERTS = {
     "all_superseded": "INSERT INTO all_superseded VALUES (?, ?, ?, ?, ?)",
     "all_quarantined": "INSERT INTO all_quarantined VALUES (?, ?, ?, ?, ?)",
     "all_late": "INSERT INTO all_late VALUES (?, ?, ?, ?, ?)",
-    "all_refused_windows": "INSERT INTO all_refused_windows VALUES (?, ?)",
+    "all_quarantined_windows": "INSERT INTO all_quarantined_windows VALUES (?, ?)",
     "all_reported": "INSERT INTO all_reported VALUES (?)",
 }
 _CONTRADICTIONS = (
@@ -83,7 +83,7 @@ _IN_WINDOWS = """
 SELECT coalesce(sum(count), 0), coalesce(sum(duplicates), 0) FROM windows WHERE partition = ? AND first_offset >= ?
 """
 _OF_SPAN = " AND tenant = ? AND device = ? AND type = ? AND start_ms = ?"
-_IS_REFUSED = """
+_IS_QUARANTINED_OR_LATE = """
 SELECT EXISTS (SELECT 1 FROM quarantined WHERE partition = ? AND offset = ? AND position = ?)
     OR EXISTS (SELECT 1 FROM late WHERE partition = ? AND offset = ? AND position = ?)
 """
@@ -102,10 +102,10 @@ _WINDOW_COUNTS = """
 SELECT count(*), coalesce(sum(i.id IS NOT NULL), 0),
     coalesce(sum(NOT w.publish AND i.id IS NULL AND r.id IS NULL), 0),
     coalesce(sum(i.id IS NOT NULL AND r.id IS NOT NULL), 0)
-FROM windows w LEFT JOIN reported i ON i.id = w.id LEFT JOIN refused_windows r ON r.id = w.id WHERE w.appended_ms > ?
+FROM windows w LEFT JOIN reported i ON i.id = w.id LEFT JOIN quarantined_windows r ON r.id = w.id WHERE w.appended_ms > ?
 """
 _QUARANTINED_WINDOWS = """
-SELECT r.reason, count(*) FROM refused_windows r JOIN windows w ON w.id = r.id
+SELECT r.reason, count(*) FROM quarantined_windows r JOIN windows w ON w.id = r.id
 WHERE w.appended_ms > ? AND NOT EXISTS (SELECT 1 FROM reported i WHERE i.id = w.id) GROUP BY r.reason
 """
 
@@ -144,17 +144,17 @@ class SqliteReconciliationStore:
         for position in window.supersedes:
             self._add("all_superseded", (window_id, window.revision, *position))
 
-    def add_quarantined(self, reading: RefusedReading) -> None:
+    def add_quarantined(self, reading: QuarantinedOrLateReading) -> None:
         """A reading of the quarantine topic."""
         self._add("all_quarantined", (*reading.position, _text(reading.reason), reading.last_offset))
 
-    def add_late(self, reading: RefusedReading) -> None:
+    def add_late(self, reading: QuarantinedOrLateReading) -> None:
         """A reading of the late topic."""
         self._add("all_late", (*reading.position, _text(reading.reason), reading.last_offset))
 
-    def add_refused_window(self, window_id: str, reason: str) -> None:
+    def add_quarantined_window(self, window_id: str, reason: str) -> None:
         """A window of the quarantine topic."""
-        self._add("all_refused_windows", (_digest(window_id), _text(reason)))
+        self._add("all_quarantined_windows", (_digest(window_id), _text(reason)))
 
     def add_reported(self, window_ids: Iterable[str]) -> None:
         """Windows that an intent reports."""
@@ -189,9 +189,9 @@ class SqliteReconciliationStore:
             counted = Counted(counted.in_windows - of_span.in_windows, counted.duplicates - of_span.duplicates)
         return counted
 
-    def is_refused(self, position: ReadingPosition) -> bool:
+    def is_quarantined_or_late(self, position: ReadingPosition) -> bool:
         """Whether the reading is quarantined or late."""
-        return bool(self._one(_IS_REFUSED, (*position, *position)))
+        return bool(self._one(_IS_QUARANTINED_OR_LATE, (*position, *position)))
 
     def quarantined_ranges(self, partition: int, reasons: Iterable[str]) -> Iterator[tuple[int, int]]:
         """Records that were quarantined as one, in order."""

@@ -1,7 +1,7 @@
 """The error tree. A docstring is the default message; every message says what to do next.
 
     VitalwireError
-    ├── Rejected        this input is refused, with a reason code; it is quarantined
+    ├── Rejected        this input is rejected with a reason code, and quarantined
     ├── RetryLater      a dependency is unavailable; the same work is retried
     ├── Misconfigured   configuration, template or credentials must be corrected
     │   └── RecordRefused   Kafka accepts other records, but never this one
@@ -23,7 +23,7 @@ class VitalwireError(Exception):
 
 
 class Rejected(VitalwireError):
-    """The input was refused; it is quarantined with its reason."""
+    """The input is rejected, and quarantined with its reason."""
 
     def __init__(self, reason: Reason, message: str | None = None) -> None:
         super().__init__(message)

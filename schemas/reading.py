@@ -81,4 +81,4 @@ class QuarantineRecord(BaseModel):
     whole_bytes: int | None = Field(
         default=None, description="length of a reading of which `raw` is only the beginning; `source` locates it"
     )
-    endpoint: str | None = Field(default=None, description="for a window: the endpoint that it was refused for")
+    endpoint: str | None = Field(default=None, description="for a window: the endpoint that it was quarantined for")

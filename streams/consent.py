@@ -6,7 +6,7 @@ from schemas.ports.reference import ReferenceData
 from schemas.reference import Consent
 
 
-def is_refusal(consent: Consent | None, tenant_id: str, patient_id: str, reference: ReferenceData) -> bool:
+def is_denial(consent: Consent | None, tenant_id: str, patient_id: str, reference: ReferenceData) -> bool:
     """Whether a missing permission is the patient's decision: the record is readable, or certainly does not exist.
 
     An unreadable or ambiguous record is not a denial: it permits nothing, but quarantines nothing either. The consent is looked

@@ -41,7 +41,7 @@ class ClosedWindow(NamedTuple):
     supersedes: Sequence[ReadingPosition]
 
 
-class RefusedReading(NamedTuple):
+class QuarantinedOrLateReading(NamedTuple):
     """A reading of the quarantine or late topic; `last_offset` where a range of records was quarantined as one."""
 
     position: ReadingPosition
@@ -74,7 +74,7 @@ class WindowCounts(NamedTuple):
     not_published: int
     quarantined: Mapping[str, int]
     """By reason: quarantined for every endpoint."""
-    refused_somewhere: int
+    quarantined_for_another: int
 
 
 class ReconciliationStore(Protocol):
@@ -84,15 +84,15 @@ class ReconciliationStore(Protocol):
         """A record of the windows topic. The lowest revision of a window counts, and of repeats the first."""
         ...
 
-    def add_quarantined(self, reading: RefusedReading) -> None:
+    def add_quarantined(self, reading: QuarantinedOrLateReading) -> None:
         """A reading of the quarantine topic. Of repeats the last counts."""
         ...
 
-    def add_late(self, reading: RefusedReading) -> None:
+    def add_late(self, reading: QuarantinedOrLateReading) -> None:
         """A reading of the late topic."""
         ...
 
-    def add_refused_window(self, window_id: str, reason: str) -> None:
+    def add_quarantined_window(self, window_id: str, reason: str) -> None:
         """A window of the quarantine topic. Of repeats the first counts."""
         ...
 
@@ -120,7 +120,7 @@ class ReconciliationStore(Protocol):
         """Readings in the windows of a partition that begin at this offset or after, except those of some spans."""
         ...
 
-    def is_refused(self, position: ReadingPosition) -> bool:
+    def is_quarantined_or_late(self, position: ReadingPosition) -> bool:
         """Whether the reading is quarantined or late."""
         ...
 

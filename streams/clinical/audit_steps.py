@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from schemas.audit import Step
 from schemas.operation import Intent
 from schemas.ports.ledger import Recorded
-from streams.clinical.intents import Refusal, Unrendered
+from streams.clinical.intents import QuarantinedWindows, Unrendered
 
 
 def recorded_steps(intents: Sequence[Intent], recorded: Sequence[Recorded]) -> list[Step]:
@@ -20,18 +20,18 @@ def recorded_steps(intents: Sequence[Intent], recorded: Sequence[Recorded]) -> l
     ]
 
 
-def refused_steps(refusal: Refusal) -> list[Step]:
+def quarantined_steps(quarantined: QuarantinedWindows) -> list[Step]:
     """Windows that are quarantined for one endpoint or for all."""
     return [
         Step(
             arrived.window.tenant_id,
             "window.quarantined",
             "refused",
-            endpoint=refusal.endpoint,
+            endpoint=quarantined.endpoint,
             source=arrived.window.window_id,
-            reason=refusal.reason,
+            reason=quarantined.reason,
         )
-        for arrived in refusal.group
+        for arrived in quarantined.group
     ]
 
 

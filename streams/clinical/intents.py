@@ -20,7 +20,7 @@ from schemas.reference import Purpose
 from schemas.vitals import PANELS
 from schemas.window import Window
 from streams.clinical.panels import Group
-from streams.consent import is_refusal
+from streams.consent import is_denial
 
 Render = Callable[[str, Sequence[Window], str], dict[str, Any]]
 PURPOSE: Purpose = "vitals"
@@ -28,7 +28,7 @@ RESOURCE_TYPE = "Observation"
 _PANEL_OF = {member: panel for panel, members in PANELS.items() for member in members}
 
 
-class Refusal(NamedTuple):
+class QuarantinedWindows(NamedTuple):
     """This result is quarantined for this endpoint (None: for every endpoint)."""
 
     reason: Reason
@@ -44,7 +44,7 @@ class Unrendered(NamedTuple):
     group: Group
 
 
-Decision = Intent | Refusal | Unrendered
+Decision = Intent | QuarantinedWindows | Unrendered
 
 
 def build_intents(group: Group, config: Config, reference: ReferenceData, render: Render) -> list[Decision]:
@@ -54,27 +54,27 @@ def build_intents(group: Group, config: Config, reference: ReferenceData, render
     window = group[0].window
     tenant = config.tenants.get(window.tenant_id)
     if tenant is None:
-        return [Refusal(Reason.UNKNOWN_PATIENT, None, group)]
+        return [QuarantinedWindows(Reason.UNKNOWN_PATIENT, None, group)]
     return [_at(endpoint, group, reference, render) for endpoint in tenant.endpoints]
 
 
 def quarantine_records(
-    refusal: Refusal, topic: str, partition: int, endpoints: Sequence[str]
+    quarantined: QuarantinedWindows, topic: str, partition: int, endpoints: Sequence[str]
 ) -> list[QuarantineRecord]:
     """The quarantined windows as records of `vitals.quarantine`; `index` distinguishes the endpoints of one window."""
-    index = endpoints.index(refusal.endpoint) if refusal.endpoint in endpoints else 0
+    index = endpoints.index(quarantined.endpoint) if quarantined.endpoint in endpoints else 0
     return [
         QuarantineRecord(
             kind="window",
-            reason=refusal.reason,
+            reason=quarantined.reason,
             tenant_id=arrived.window.tenant_id,
             device_id=arrived.window.device_id,
             source=SourceRecord(topic=topic, partition=partition, offset=arrived.record.offset, index=index),
             arrived=arrived.record.timestamp_ms,
             reading=arrived.window.model_dump(mode="json"),
-            endpoint=refusal.endpoint,
+            endpoint=quarantined.endpoint,
         )
-        for arrived in refusal.group
+        for arrived in quarantined.group
     ]
 
 
@@ -84,13 +84,13 @@ def _at(endpoint: str, group: Group, reference: ReferenceData, render: Render) -
     patient = reference.patient(first.tenant_id, first.patient_id)
     subject_id = patient.subject_ids.get(endpoint) if patient else None
     if not subject_id:
-        return Refusal(Reason.UNKNOWN_PATIENT, endpoint, group)
+        return QuarantinedWindows(Reason.UNKNOWN_PATIENT, endpoint, group)
     scope = _PANEL_OF.get(first.type, first.type)
     measured_from, measured_to = _span(windows)
     consent = reference.consent(first.tenant_id, first.patient_id)
     permits = consent is not None and consent.allows(PURPOSE, scope, endpoint, measured_from, measured_to)
-    if not permits and is_refusal(consent, first.tenant_id, first.patient_id, reference):
-        return Refusal(
+    if not permits and is_denial(consent, first.tenant_id, first.patient_id, reference):
+        return QuarantinedWindows(
             Reason.NO_CONSENT, endpoint, group
         )  # a consent in doubt is checked again before anything is sent
     payload = _rendered(render, endpoint, group, subject_id)
@@ -112,11 +112,13 @@ def _at(endpoint: str, group: Group, reference: ReferenceData, render: Render) -
     )
 
 
-def _rendered(render: Render, endpoint: str, group: Group, subject_id: str) -> dict[str, Any] | Refusal | Unrendered:
+def _rendered(
+    render: Render, endpoint: str, group: Group, subject_id: str
+) -> dict[str, Any] | QuarantinedWindows | Unrendered:
     try:
         return render(endpoint, [arrived.window for arrived in group], subject_id)
-    except Rejected as refused:
-        return Refusal(refused.reason, endpoint, group)
+    except Rejected as rejected:
+        return QuarantinedWindows(rejected.reason, endpoint, group)
     except Exception as fault:  # a site's own template may raise anything; other results go on
         return Unrendered(type(fault).__name__, endpoint, group)
 

@@ -8,7 +8,7 @@ from schemas.operation import Intent
 from schemas.ports.clock import Clock
 from schemas.ports.ledger import Recorded
 from schemas.ports.observer import Observer
-from streams.clinical.intents import Refusal, Unrendered
+from streams.clinical.intents import QuarantinedWindows, Unrendered
 
 
 class ClinicalMetrics:
@@ -22,9 +22,9 @@ class ClinicalMetrics:
         """Windows that are not to be charted."""
         self._windows("not_published", "", windows)
 
-    def refused(self, refusal: Refusal) -> None:
+    def quarantined(self, quarantined: QuarantinedWindows) -> None:
         """A result is quarantined."""
-        self._windows("quarantined", refusal.reason, len(refusal.group))
+        self._windows("quarantined", quarantined.reason, len(quarantined.group))
 
     def unrendered(self, fault: Unrendered) -> None:
         """A template failed: the windows of the result become dead letters."""

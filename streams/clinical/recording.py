@@ -16,8 +16,8 @@ from schemas.ports.ledger import Ledger, OutboxEntries, Recorded
 from schemas.ports.observer import Observer
 from schemas.ports.reference import ReferenceData
 from schemas.topics import DLQ_CLINICAL, QUARANTINE
-from streams.clinical.audit_steps import recorded_steps, refused_steps, unrendered_steps
-from streams.clinical.intents import Decision, Refusal, Render, Unrendered, build_intents, quarantine_records
+from streams.clinical.audit_steps import quarantined_steps, recorded_steps, unrendered_steps
+from streams.clinical.intents import Decision, QuarantinedWindows, Render, Unrendered, build_intents, quarantine_records
 from streams.clinical.observing import ClinicalMetrics
 from streams.clinical.panels import Group
 from streams.clinical.retention import LoadKept
@@ -56,7 +56,7 @@ class ResultRecorder:
     async def chart(
         self, groups: Sequence[Group], reached: Position, letters: Sequence[Outgoing], steps: Sequence[Step]
     ) -> None:
-        """Record the intents first; the ledger audits refusals and dead letters only after Kafka has confirmed them."""
+        """Record the intents first; the ledger audits the rest only after Kafka has confirmed it."""
         decisions = await retry_until_available(
             lambda: asyncio.to_thread(self._decide, groups), "reference", self._ports.observer
         )
@@ -105,7 +105,7 @@ class ResultRecorder:
         return decisions
 
     def _records(self, decision: Decision, reached: Position) -> list[Outgoing]:
-        if isinstance(decision, Refusal):
+        if isinstance(decision, QuarantinedWindows):
             return self._quarantine(decision, reached)
         if isinstance(decision, Unrendered):
             self._metrics.unrendered(decision)
@@ -113,14 +113,14 @@ class ResultRecorder:
             return [dead_letter(DLQ_CLINICAL, *at, arrived.record, decision.code) for arrived in decision.group]
         return []
 
-    def _quarantine(self, refusal: Refusal, reached: Position) -> list[Outgoing]:
-        self._metrics.refused(refusal)
-        tenant = self._ports.config().tenants.get(refusal.group[0].window.tenant_id)
-        records = quarantine_records(refusal, reached.topic, reached.partition, tenant.endpoints if tenant else ())
+    def _quarantine(self, quarantined: QuarantinedWindows, reached: Position) -> list[Outgoing]:
+        self._metrics.quarantined(quarantined)
+        tenant = self._ports.config().tenants.get(quarantined.group[0].window.tenant_id)
+        records = quarantine_records(quarantined, reached.topic, reached.partition, tenant.endpoints if tenant else ())
         return [Outgoing(QUARANTINE, (one.device_id or "").encode(), one.model_dump_json().encode()) for one in records]
 
 
 def _steps(decision: Decision) -> list[Step]:
-    if isinstance(decision, Refusal):
-        return refused_steps(decision)
+    if isinstance(decision, QuarantinedWindows):
+        return quarantined_steps(decision)
     return unrendered_steps(decision) if isinstance(decision, Unrendered) else []

@@ -16,7 +16,7 @@ from schemas.instants import MICROSECOND, epoch_ms
 from schemas.operation import Intent, Operation, State
 from schemas.ports.reference import ReferenceData
 from schemas.reference import Consent, Pairing
-from streams.consent import is_refusal
+from streams.consent import is_denial
 
 _FHIR_ID = re.compile(r"[A-Za-z0-9\-._]{1,255}")
 
@@ -45,8 +45,8 @@ def review(operation: Operation, reference: ReferenceData, now: datetime) -> Rev
         return Stop(State.HELD, "pairing_changed")
     consent = reference.consent(intent.tenant_id, intent.patient_id)
     if consent is None or not permitted(intent, consent, now):
-        refused = is_refusal(consent, intent.tenant_id, intent.patient_id, reference)
-        return Stop(State.QUARANTINED, "no_consent") if refused else Stop(State.DEFERRED, "consent_in_doubt")
+        denied = is_denial(consent, intent.tenant_id, intent.patient_id, reference)
+        return Stop(State.QUARANTINED, "no_consent") if denied else Stop(State.DEFERRED, "consent_in_doubt")
     subject_id = subject_now(intent, reference)
     if subject_id is None:
         return Stop(State.HELD, "unknown_patient")

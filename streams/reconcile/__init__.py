@@ -1,7 +1,7 @@
 """Accounts for every reading: counted from the topics and the ledger, independently of the counters of any worker.
 
     readings = duplicates + quarantined + late + in windows + in open windows
-    windows  = not published + refused everywhere + in intents
+    windows  = not published + quarantined everywhere + in intents
 
 Retention removes records regularly: processed readings that it has removed are left out on both sides, from the same record on.
 Records that it removed unread are a loss, and nothing balances while there is any.

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from schemas import quarantine_header
 from schemas.ports.kafka import ConsumedRecord
-from schemas.ports.reconciliation import ReadingPosition, RefusedReading
+from schemas.ports.reconciliation import QuarantinedOrLateReading, ReadingPosition
 from schemas.progress import PartitionProgress
 from schemas.reasons import Reason
 from streams.reconcile.windows import RetainedSince
@@ -19,11 +19,11 @@ WHOLE = frozenset({Reason.OVERSIZED, Reason.UNREADABLE})
 class Add(NamedTuple):
     """The methods of the store that add records."""
 
-    reading: Callable[[RefusedReading], None]
+    reading: Callable[[QuarantinedOrLateReading], None]
     window: Callable[[str, str], None]
 
 
-def read_refused(
+def read_quarantined_or_late(
     records: Iterable[ConsumedRecord], progress: Mapping[int, PartitionProgress], add: Add, retained: RetainedSince
 ) -> int:
     """Add quarantined readings and windows; returns the number of unreadable records.
@@ -42,7 +42,7 @@ def read_refused(
         elif (at := progress.get(header.source.partition)) and header.source.offset < at.position:
             source = header.source
             position = ReadingPosition(source.partition, source.offset, source.index)
-            add.reading(RefusedReading(position, header.reason, source.last_offset))
+            add.reading(QuarantinedOrLateReading(position, header.reason, source.last_offset))
     return unreadable
 
 

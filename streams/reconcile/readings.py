@@ -95,12 +95,12 @@ class Partition:
             measurements += 1
             if isinstance(found, reading_json.ParsedMeasurement):
                 for group in self._groups.get((found.tenant_id, found.device_id, found.type), ()):
-                    if group.holds(offset, found.time_ms) and not self._is_refused(offset, index):
+                    if group.holds(offset, found.time_ms) and not self._is_quarantined_or_late(offset, index):
                         group.retained += 1
         return measurements
 
-    def _is_refused(self, offset: int, index: int) -> bool:
-        return self.store.is_refused(ReadingPosition(self.number, offset, index))
+    def _is_quarantined_or_late(self, offset: int, index: int) -> bool:
+        return self.store.is_quarantined_or_late(ReadingPosition(self.number, offset, index))
 
 
 def count(partitions: dict[int, Partition], records: Iterable[ConsumedRecord]) -> None:

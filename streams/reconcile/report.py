@@ -16,7 +16,7 @@ from schemas.progress import PartitionProgress, furthest
 from schemas.report import ReconciliationReport
 from schemas.topics import DLQ_CLINICAL, DLQ_TELEMETRY, LATE_READINGS, PROGRESS, QUARANTINE, READINGS, WINDOWS
 from streams.reconcile.explanations import explanations
-from streams.reconcile.quarantine import WHOLE, Add, QuarantinedRanges, read_refused
+from streams.reconcile.quarantine import WHOLE, Add, QuarantinedRanges, read_quarantined_or_late
 from streams.reconcile.readings import Partition, count
 from streams.reconcile.windows import RetainedSince, read_windows
 
@@ -35,8 +35,8 @@ class _Topics(NamedTuple):
 
     def retained_since_ms(self, partition: int) -> int:
         """A reading counts if each of its possible outcomes is retained: since then no other topic has expired records."""
-        refused = (since.by_partition.get(partition, -1) for since in (self.quarantine_since, self.late_since))
-        return max(self.windows_since.newest(), *refused)
+        outcomes = (since.by_partition.get(partition, -1) for since in (self.quarantine_since, self.late_since))
+        return max(self.windows_since.newest(), *outcomes)
 
 
 class _Contents(NamedTuple):
@@ -68,10 +68,10 @@ def _read(topics: TopicReader, store: ReconciliationStore) -> _Topics:
     progress = read_progress(topics.read(PROGRESS))
     windows, quarantine, late = RetainedSince(), RetainedSince(), RetainedSince()
     unreadable = read_windows(topics.read(WINDOWS), store, windows)
-    refused = Add(store.add_quarantined, store.add_refused_window)
-    unreadable += read_refused(topics.read(QUARANTINE), progress, refused, quarantine)
+    quarantined = Add(store.add_quarantined, store.add_quarantined_window)
+    unreadable += read_quarantined_or_late(topics.read(QUARANTINE), progress, quarantined, quarantine)
     too_late = Add(store.add_late, lambda _window_id, _reason: None)
-    unreadable += read_refused(topics.read(LATE_READINGS), progress, too_late, late)
+    unreadable += read_quarantined_or_late(topics.read(LATE_READINGS), progress, too_late, late)
     return _Topics(progress, windows, quarantine, late, unreadable)
 
 
@@ -125,7 +125,7 @@ def _report(contents: _Contents, ledger: Ledger) -> ReconciliationReport:
         quarantined=dict(sorted((Counter(readings) + Counter(windows.quarantined)).items())),
         quarantined_readings=sum(readings.values()),
         quarantined_windows=sum(windows.quarantined.values()),
-        windows_refused_somewhere=windows.refused_somewhere,
+        windows_refused_somewhere=windows.quarantined_for_another,
         late=store.late(begins),
         superseded=store.superseded(),
         contradictions=store.contradictions(),

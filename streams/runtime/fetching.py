@@ -163,9 +163,9 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]
             yield item
 
     def _not_oversized(self, record: Any, most_bytes: int) -> Any:
-        refused = oversized(record, most_bytes)
-        self.plain = self.plain and refused is None
-        return refused or record
+        quarantined = oversized(record, most_bytes)
+        self.plain = self.plain and quarantined is None
+        return quarantined or record
 
     def _is_skipped(self, sealed: Sealed) -> bool:
         self._consume_aborted_up_to(sealed.base_offset)

@@ -68,7 +68,7 @@ def test_hostile_values_in_quarantine_can_be_read_back_and_the_report_goes_on(be
     assert bedside.installation.reconcile()["balanced"]
 
 
-def test_readings_refused_in_an_open_window_are_counted_once_when_their_pairing_came_before_the_replay(
+def test_readings_quarantined_in_an_open_window_are_counted_once_when_their_pairing_came_before_the_replay(
     bedside: Bedside,
 ) -> None:
     for patient in ("p-0", "p-1"):

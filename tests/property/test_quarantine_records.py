@@ -47,7 +47,7 @@ texts = st.one_of(st.binary(), values, nested, values.map(lambda text: b'{"readi
 @example(text=b"[" * 250 + b"]" * 250, reason=Reason.MALFORMED)
 @example(text=b"[" * 900 + b"]" * 900, reason=Reason.MALFORMED)
 @example(text=b'{"value": 1, "value": 2}', reason=Reason.CONFLICTING_DUPLICATE)
-def test_any_refused_bytes_can_be_read_by_every_consumer(text: bytes, reason: Reason | str) -> None:
+def test_any_quarantined_bytes_can_be_read_by_every_consumer(text: bytes, reason: Reason | str) -> None:
     reading = QuarantinedReading(
         reason, "north", 'mon-1",reading":', offset=7, frame_index=2, arrived_ms=1_767_607_200_000, text=text
     )
@@ -75,7 +75,7 @@ def test_bytes_that_no_version_of_ours_wrote_are_reported_as_unreadable_and_rais
 
 
 @given(text=texts)
-def test_a_refused_window_that_cannot_be_identified_raises_nothing(text: bytes) -> None:
+def test_a_quarantined_window_that_cannot_be_identified_raises_nothing(text: bytes) -> None:
     assert (
         quarantine_header.window_id(
             quarantine_header.QuarantineHeader("no_consent", quarantine_header.QuarantineSource(0, 0), reading=text)

@@ -108,7 +108,7 @@ async def test_a_panel_was_measured_from_its_earliest_to_its_latest_member(clini
     assert [i.source.last_time for i in clinical.intents()] == [START + timedelta(seconds=40)]
 
 
-async def test_a_panel_is_refused_whole_when_one_member_is_denied(clinical: ClinicalHarness):
+async def test_a_panel_is_quarantined_whole_when_one_member_is_denied(clinical: ClinicalHarness):
     consent = clinical.reference.consents["north", "p-9"]
     denied = consent.model_copy(update={"denies": [Provision(purpose="vitals", types=["diastolic_bp"])]})
     clinical.reference.consents["north", "p-9"] = denied

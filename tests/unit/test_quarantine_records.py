@@ -63,7 +63,7 @@ def test_of_a_longer_reading_the_beginning_is_kept_with_where_the_whole_is():
 
 
 @pytest.mark.parametrize(("reason", "topic"), [(LATE, LATE_READINGS), (Reason.UNPAIRED, QUARANTINE)])
-def test_late_readings_and_refused_ones_go_to_topics_of_their_own(reason: Reason | str, topic: object):
+def test_late_readings_and_quarantined_ones_go_to_topics_of_their_own(reason: Reason | str, topic: object):
     record = quarantine_record(quarantined(b"{}", reason), "telemetry.readings", 3)
 
     assert record.topic is topic

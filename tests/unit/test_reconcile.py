@@ -198,15 +198,15 @@ def test_an_amendment_is_no_second_window_and_repeats_no_reading(log: Log, ledge
     assert report.balanced
 
 
-def test_a_window_refused_by_one_endpoint_and_charted_by_another_is_counted_once_and_reported(
+def test_a_window_quarantined_for_one_endpoint_and_charted_by_another_is_counted_once_and_reported(
     log: Log, ledger: SqlLedger
 ):
     log.add(READINGS, READING)
     log.progress(1)
     taken = window(count=1)
     log.window(taken)
-    refused = taken.model_dump(mode="json")
-    log.aside(QUARANTINE, "no_consent", 0, kind="window", reading=refused, endpoint="epic")
+    quarantined = taken.model_dump(mode="json")
+    log.aside(QUARANTINE, "no_consent", 0, kind="window", reading=quarantined, endpoint="epic")
     chart(ledger, taken)
     report = reconcile(log, ledger)
     assert (report.windows_in_intents, report.quarantined_windows, report.windows_refused_somewhere) == (1, 0, 1)
@@ -214,13 +214,13 @@ def test_a_window_refused_by_one_endpoint_and_charted_by_another_is_counted_once
     assert any("quarantined for another endpoint" in told for told in report.explanations)
 
 
-def test_a_window_refused_by_both_endpoints_is_one_quarantined_window(log: Log, ledger: SqlLedger):
+def test_a_window_quarantined_for_both_endpoints_is_one_quarantined_window(log: Log, ledger: SqlLedger):
     log.add(READINGS, READING)
     log.progress(1)
     log.window(window(count=1))
     for index in range(2):
-        refused = window(count=1).model_dump(mode="json")
-        log.aside(QUARANTINE, "no_consent", 0, index, kind="window", reading=refused)
+        quarantined = window(count=1).model_dump(mode="json")
+        log.aside(QUARANTINE, "no_consent", 0, index, kind="window", reading=quarantined)
     report = reconcile(log, ledger)
     assert (report.quarantined_windows, report.quarantined) == (1, {"no_consent": 1})
     assert report.balanced
@@ -252,7 +252,7 @@ def test_records_that_cannot_be_read_are_counted_and_reported_and_hide_nothing_e
 
 
 @pytest.mark.parametrize("reading", [b"1e400", b"9" * 400, b"[" * 930 + b"]" * 930, b'{"a":1,"a":"\\u0000"}'])
-def test_refused_readings_written_by_earlier_versions_are_read(log: Log, ledger: SqlLedger, reading: bytes):
+def test_quarantined_readings_written_by_earlier_versions_are_read(log: Log, ledger: SqlLedger, reading: bytes):
     log.add(READINGS, b"\xff")
     log.progress(1)
     log.add(
@@ -266,7 +266,7 @@ def test_refused_readings_written_by_earlier_versions_are_read(log: Log, ledger:
     assert report.explanations == []
 
 
-def test_a_refused_reading_that_a_later_window_supersedes_is_counted_once(log: Log, ledger: SqlLedger):
+def test_a_quarantined_reading_that_a_later_window_supersedes_is_counted_once(log: Log, ledger: SqlLedger):
     for _ in range(3):
         log.add(READINGS, READING)
     log.progress(3)
@@ -280,7 +280,7 @@ def test_a_refused_reading_that_a_later_window_supersedes_is_counted_once(log: L
     assert report.balanced
 
 
-def test_a_reading_that_was_late_first_and_refused_later_is_counted_once(log: Log, ledger: SqlLedger):
+def test_a_reading_that_was_late_first_and_quarantined_later_is_counted_once(log: Log, ledger: SqlLedger):
     log.add(READINGS, READING)
     log.progress(1)
     log.aside(LATE_READINGS, "late", 0)

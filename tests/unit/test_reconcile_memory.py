@@ -1,4 +1,4 @@
-"""The memory of a reconciliation does not grow with the windows, the refused readings and the intents that it counts."""
+"""The memory of a reconciliation does not grow with the windows, the quarantined readings and the intents that it counts."""
 
 import tracemalloc
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from tests.doubles.memory_ledger import MemoryLedger
 from tests.doubles.windows import window
 
 READING = b'{"device_id":"m","type":"heart_rate","value":72,"unit":"/min","time":1767607200000}'
-REFUSED = (
+QUARANTINED = (
     b'{"kind":"reading","reason":"unpaired","tenant_id":null,"device_id":null,"source":{"topic":"telemetry.readings",'
     b'"partition":0,"offset":%d,"index":0},"arrived":1,"reading":1}'
 )
@@ -48,10 +48,10 @@ class Log:
         )
 
     def quarantined(self, number: int) -> bytes:
-        return REFUSED % (3 * number + 1)
+        return QUARANTINED % (3 * number + 1)
 
     def late(self, number: int) -> bytes:
-        return (REFUSED % (3 * number + 2)).replace(b"unpaired", b"late")
+        return (QUARANTINED % (3 * number + 2)).replace(b"unpaired", b"late")
 
     def first_offsets(self, _topic: TopicSpec) -> Mapping[int, int]:
         return {0: 0}
@@ -104,7 +104,7 @@ def test_sqlite_holds_a_bounded_part_of_the_file_in_memory():
 @pytest.mark.parametrize("text", ["", "\ud800", "a\0b", "x" * 10_000])
 def test_names_of_any_kind_are_stored_and_told_apart(text: str):
     with reconciliation_store() as store:
-        store.add_refused_window(text, "unpaired")
-        store.add_refused_window(f"{text}'", text)
+        store.add_quarantined_window(text, "unpaired")
+        store.add_quarantined_window(f"{text}'", text)
         store.index()
         assert store.window_counts(0).quarantined == {}

@@ -30,7 +30,7 @@ def closed(first: int, last: int, count: int, minute: int = 0, **more: object) -
 
 
 def hour(log: Log) -> None:
-    """Ten readings: 0 to 3 in one window, 4 refused, 5 late, 6 to 8 in the next window, 8 a repeat, 9 in an open one."""
+    """Ten readings: 0 to 3 in one window, 4 quarantined, 5 late, 6 to 8 in the next window, 8 a repeat, 9 in an open one."""
     for offset in range(10):
         minute = 0 if offset < 4 else 1
         log.add(READINGS, reading(minute * 60 + min(offset, 7)))
@@ -189,7 +189,7 @@ def test_readings_older_than_what_is_kept_of_the_quarantine_are_left_out(log: Lo
     assert (report.readings, report.quarantined_readings, report.balanced) == (2, 2, True)
 
 
-def test_a_frame_or_a_batch_refused_as_one_counts_as_one(log: Log, ledger: SqlLedger):
+def test_a_frame_or_a_batch_quarantined_as_one_counts_as_one(log: Log, ledger: SqlLedger):
     frame = {"device_id": "m", "readings": [json.loads(reading(n)) for n in range(20)]}
     log.add(READINGS, json.dumps(frame).encode())
     for offset in range(1, 5):

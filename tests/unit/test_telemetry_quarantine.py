@@ -17,7 +17,7 @@ from tests.doubles.telemetry_role import (
 from tests.property.kernel_logs import BASE_MS, measured
 
 
-async def test_a_refused_reading_is_kept_as_sent_with_its_place_in_the_log(telemetry):
+async def test_a_quarantined_reading_is_kept_as_sent_with_its_place_in_the_log(telemetry):
     bad = measured(7, BASE_MS, value=999)
     await telemetry.role.process(Batch(TOPIC, 0, [bad]))
     await telemetry.settle()
@@ -47,7 +47,7 @@ async def test_a_late_reading_goes_to_its_own_topic(telemetry):
     assert [record["reason"] for record in telemetry.sent(LATE_READINGS)] == ["late"]
 
 
-async def test_readings_refused_by_an_earlier_owner_are_not_refused_again_and_a_window_lists_those_it_supersedes(
+async def test_readings_quarantined_by_an_earlier_owner_are_not_quarantined_again_and_a_window_lists_those_it_supersedes(
     telemetry,
 ):
     telemetry.kept.quarantined = [(0, 0), (1, 0)]
@@ -61,7 +61,7 @@ async def test_readings_refused_by_an_earlier_owner_are_not_refused_again_and_a_
     assert window["supersedes"] == [{"offset": 1, "index": 0}]
 
 
-async def test_very_many_refusals_are_sent_in_parts_and_others_have_their_turn_in_between(telemetry):
+async def test_very_many_quarantined_readings_are_sent_in_parts_and_others_have_their_turn_in_between(telemetry):
     turns, sizes, send = [0], [], telemetry.producer.send
 
     async def noting(records: Sequence[Outgoing]) -> None:

@@ -97,7 +97,7 @@ def _report(result: Result) -> None:
         f"{report.windows} windows = {report.windows_not_published} not published + {report.quarantined_windows} "
         f"quarantined + {report.windows_in_intents} in {report.intents} intents; {report.charted} charted"
     )
-    waiting = {"held for review": report.held, "failed": report.failed, "refused": report.operations_quarantined}
+    waiting = {"held for review": report.held, "failed": report.failed, "quarantined": report.operations_quarantined}
     if any(waiting.values()):
         say("not charted: " + ", ".join(f"{count} {what}" for what, count in waiting.items() if count))
     for explanation in report.explanations:

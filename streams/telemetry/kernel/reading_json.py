@@ -76,7 +76,7 @@ _frame = msgspec.json.Decoder(_Frame).decode
 _measured = msgspec.json.Decoder(_Measured).decode
 _NULL = b"null"
 _MOST_COMMAS = 64 * MOST_MEASUREMENTS
-"""A frame with more is refused without counting its measurements."""
+"""A frame with more is quarantined without counting its measurements."""
 _INVALID = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
 
 

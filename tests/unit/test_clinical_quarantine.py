@@ -10,10 +10,12 @@ from tests.doubles.ledgers import reported_windows
 from tests.doubles.windows import START, batch, pressure, window
 
 
-async def test_a_patient_unknown_at_one_endpoint_is_refused_there_and_charted_at_the_other(clinical: ClinicalHarness):
+async def test_a_patient_unknown_at_one_endpoint_is_quarantined_there_and_charted_at_the_other(
+    clinical: ClinicalHarness,
+):
     clinical.reference.admit("p-9", north_fhir="fhir-9")
-    refused = window()
-    await clinical.role.process(batch(refused))
+    quarantined = window()
+    await clinical.role.process(batch(quarantined))
     assert len(clinical.intents("north-fhir")) == 1
     assert clinical.intents("north-epic") == []
     (kept,) = clinical.quarantined()
@@ -25,10 +27,10 @@ async def test_a_patient_unknown_at_one_endpoint_is_refused_there_and_charted_at
         "index": 1,
         "last_offset": None,
     }
-    assert kept["reading"]["window_id"] == refused.window_id
+    assert kept["reading"]["window_id"] == quarantined.window_id
 
 
-async def test_a_patient_without_a_record_is_refused_everywhere(clinical: ClinicalHarness):
+async def test_a_patient_without_a_record_is_quarantined_everywhere(clinical: ClinicalHarness):
     await clinical.role.process(batch(window(patient="p-10")))
     assert clinical.ledger.states() == {}
     assert [(k["reason"], k["endpoint"]) for k in clinical.quarantined()] == [
@@ -82,7 +84,7 @@ async def test_consent_from_first_to_last_reading_is_enough(
     assert charted.source.last_time == measured.get("last_time", START + timedelta(minutes=1, microseconds=-1))
 
 
-async def test_a_tenant_that_is_not_configured_is_refused(clinical: ClinicalHarness):
+async def test_a_tenant_that_is_not_configured_is_quarantined(clinical: ClinicalHarness):
     await clinical.role.process(batch(window(tenant_id="south")))
     (kept,) = clinical.quarantined()
     assert (kept["reason"], kept["endpoint"]) == ("unknown_patient", None)
@@ -125,7 +127,7 @@ async def test_a_template_that_fails_for_a_window_harms_no_neighbour_and_no_othe
 
 
 async def test_a_window_whose_patients_consent_nobody_can_read_waits_in_the_ledger(clinical: ClinicalHarness):
-    """Refused here it would be lost when the record is corrected; before anything is sent, consent is asked again."""
+    """Quarantined here it would be lost when the record is corrected; before anything is sent, consent is asked again."""
     clinical.reference.closed.add(("north", "p-9"))
     await clinical.role.process(batch(window()))
     assert len(clinical.intents()) == 1
