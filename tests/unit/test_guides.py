@@ -47,7 +47,8 @@ CITATION = re.compile(r"docs/([\w-]+\.md)((?:,? (?:and |to )?§\d)+)")
 def anchors(text: str) -> set[str]:
     """The names under which headings can be linked to."""
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+    own = {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+    return own | set(re.findall(r'^<a id="([^"]+)"></a>$', text, re.MULTILINE))
 
 
 def first_column(text: str, header: str) -> list[str]:
@@ -117,6 +118,12 @@ def test_the_guide_to_ehrs_names_capabilities_and_faults_that_exist():
     assert named
     assert named - {*Capabilities.model_fields, *ObservationCapabilities.model_fields} == set()
     assert set(re.findall(r"`(\w+)`", faults)) == set(FaultKind.__args__)  # type: ignore[attr-defined]
+
+
+def test_links_to_renamed_sections_of_the_runbook_still_work():
+    """`a-ledger-that-went-back` is the section of an alarm in the rules of the version before."""
+    renamed = {"a-ledger-that-went-back", "it-does-not-balance", "everyday-work", "what-must-never-be-done"}
+    assert renamed | {"first-look", "metrics-that-matter", "how-a-worker-ends", "troubles"} <= anchors(OPERATIONS)
 
 
 def test_the_runbook_names_metrics_that_exist():
