@@ -50,7 +50,8 @@ class ReconciliationReport(BaseModel):
     windows_in_intents: int
     intents: int
     intents_by_purpose: dict[str, dict[str, int]] = Field(
-        default_factory=dict, description="purpose of the consent → state → operations in the ledger"
+        default_factory=dict,
+        description="purpose of the consent → state → operations in the ledger; in progress counts as pending",
     )
     charted: int
     deferred: int

@@ -117,7 +117,7 @@ class StallWatchdog:
         self._moved = {at: seen for at, seen in self._moved.items() if at in committed}
         for at, offset in committed.items():
             first, end = ends[at]
-            self._judge(at, max(offset, first), end)
+            self._check_progress(at, max(offset, first), end)
 
     def _show_no_lag_of(self, moved_away: set[_Partition]) -> None:
         """The new owner reports a partition's lag; a stale value here would look like lag."""
@@ -125,7 +125,7 @@ class StallWatchdog:
             self._observer.gauge("partition_lag", 0, topic=topic, partition=str(number))
         self._shown -= moved_away
 
-    def _judge(self, at: _Partition, offset: int, end: int) -> None:
+    def _check_progress(self, at: _Partition, offset: int, end: int) -> None:
         now = monotonic()
         topic, number = at
         self._observer.gauge("partition_lag", end - offset, topic=topic, partition=str(number))

@@ -156,7 +156,7 @@ class KafkaReference:
             self._end_offsets, self._sound_at = None, monotonic()
             verify_at = self._sound_at
             while not self._stopped.is_set():
-                self._take(reading)
+                self._read_next(reading)
                 if reading.place_lost:
                     self._not_current(
                         "a log no longer contains records that were read from it; reading all topics again"
@@ -168,8 +168,8 @@ class KafkaReference:
                     verify_at = monotonic() + (_VERIFY_EVERY_S if self._followed_at else _PAUSE_S)
                 self._conclude(reading)
 
-    def _take(self, reading: Reading) -> None:
-        changed, tables = reading.take(_POLL_S), reading.tables
+    def _read_next(self, reading: Reading) -> None:
+        changed, tables = reading.read(_POLL_S), reading.tables
         if tables is self._tables and (tables.pairings in changed or tables.patients in changed):
             self._changed(pairings=tables.pairings in changed)
 

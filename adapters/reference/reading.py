@@ -62,16 +62,16 @@ class Reading:
         """A partition that has not been read up to these end offsets."""
         return next((at for at, end in ends.items() if self._next[at] < end), None)
 
-    def take(self, wait_s: float) -> list[Table[Any]]:
+    def read(self, wait_s: float) -> list[Table[Any]]:
         """Read the next records; returns the tables that changed."""
-        return [table for message in self._consumer.consume(_CHUNK, wait_s) if (table := self._taken(message))]
+        return [table for message in self._consumer.consume(_CHUNK, wait_s) if (table := self._applied(message))]
 
-    def _taken(self, message: Message) -> Table[Any] | None:
+    def _applied(self, message: Message) -> Table[Any] | None:
         at = Partition(message.topic(), message.partition())
         error = message.error()
         if error is None:
             self._next[at] = message.offset() + 1
-            return self.tables.take(message)
+            return self.tables.apply(message)
         if error.code() == KafkaError._PARTITION_EOF:
             # aborted records and transaction markers may follow the last record
             self._next[at] = max(self._next[at], message.offset())

@@ -35,7 +35,7 @@ class Table(Generic[V]):
         self.split = 0
         self._claims: dict[Key, Claims] = {}
 
-    def take(self, key: Key, claim: Claim) -> bool:
+    def apply(self, key: Key, claim: Claim) -> bool:
         """Apply the partition's next record of a key; whether `values` has changed."""
         known = self._claims.get(key)
         claims = Claims((claim,)) if known is None else known.with_next(claim)
@@ -78,7 +78,7 @@ class Tables:
         """The tables."""
         return self.pairings, self.patients, self.consents
 
-    def take(self, message: Message) -> Table[Any] | None:
+    def apply(self, message: Message) -> Table[Any] | None:
         """Apply one record; returns the table if its values changed. An invalid record blocks its own key and no other."""
         table = self._of[message.topic()]
         key = _key(message.key())
@@ -86,7 +86,7 @@ class Tables:
             self._report(message, table, "has a key that is not of the form tenant|name")
             return None
         claim = Claim(message.partition(), self._appended(message), self._value(message, table, key))
-        return table if table.take(key, claim) else None
+        return table if table.apply(key, claim) else None
 
     def _appended(self, message: Message) -> Appended:
         kind, time_ms = message.timestamp()

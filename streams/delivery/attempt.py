@@ -123,7 +123,7 @@ class Attempts:
             write.resolve_by_response(final_check.refusal)
             return AttemptResult(final_check.refusal)
         self._refusals.note(operation.operation_id, response)
-        verdict = self._judge(operation, planned, context, response)
+        verdict = self._verdict(operation, planned, context, response)
         write.resolve_by_response(verdict)
         if verdict.state is State.UNKNOWN:
             found = await self._chart.settle(operation, planned, context, write)
@@ -139,7 +139,7 @@ class Attempts:
             self._ports.ehr.forget_encounters(operation.intent.subject_id)  # one may have closed since it was looked up
         return response
 
-    def _judge(
+    def _verdict(
         self, operation: Operation, planned: WritePlan, context: AttemptContext, response: EhrResponse
     ) -> Verdict:
         verdict = judge_response(context, operation.intent.resource_type, response, self._ports.clock())

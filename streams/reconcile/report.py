@@ -140,7 +140,7 @@ def _report(contents: _Contents, ledger: Ledger) -> ReconciliationReport:
         charted=states[State.SUCCEEDED],
         deferred=states[State.DEFERRED],
         failed=states[State.FAILED],
-        pending=states[State.PENDING] + states[State.IN_PROGRESS],
+        pending=_pending(states),
         unknown=states[State.UNKNOWN],
         held=states[State.HELD],
         operations_quarantined=states[State.QUARANTINED],
@@ -148,8 +148,15 @@ def _report(contents: _Contents, ledger: Ledger) -> ReconciliationReport:
     )
 
 
+def _pending(states: Counter[State]) -> int:
+    return states[State.PENDING] + states[State.IN_PROGRESS]
+
+
 def _by_name(counts: Mapping[State, int]) -> dict[str, int]:
-    return {str(state): count for state, count in sorted(counts.items())}
+    """Operations that are in progress count as pending, as they do in the totals of the report."""
+    states = Counter(counts)
+    counted = {**states, State.PENDING: _pending(states), State.IN_PROGRESS: 0}
+    return {str(state): count for state, count in sorted(counted.items()) if count}
 
 
 def _balanced(report: ReconciliationReport, lost: Sequence[str]) -> ReconciliationReport:

@@ -55,8 +55,8 @@ class Telemetry:
             ),
         )
 
-    async def judge(self, records: list[Record]) -> list[QuarantineRecord]:
-        """Take the records as one batch, wait until they are settled, and read what was set aside."""
+    async def quarantined(self, records: list[Record]) -> list[QuarantineRecord]:
+        """Process the records as one batch, wait until they are settled, and return what was quarantined."""
         end = records[-1].offset + 1
         await self.role.assigned([0])
         await self.role.process(Batch(READINGS.name, 0, records))
@@ -91,7 +91,7 @@ async def test_the_largest_readings_the_broker_takes_arrive_in_quarantine_as_the
     await telemetry.producer.send([Outgoing(READINGS, DEVICE, value, 0) for value in sent])
     stored = [Record(s.offset, 1_767_607_200_000, s.key, s.value, ()) for s in telemetry.reader.read(READINGS, 0)]
 
-    kept = {one.source.offset: one for one in await telemetry.judge(stored)}
+    kept = {one.source.offset: one for one in await telemetry.quarantined(stored)}
 
     assert [record.value for record in stored] == sent
     assert base64.b64decode(kept[0].raw or "") == not_json
@@ -108,7 +108,7 @@ async def test_a_reading_larger_than_any_topic_accepts_is_reported_truncated_and
         Record(1, 1_767_607_200_000, DEVICE, orjson.dumps(reading(unit="furlong")), ()),
     ]
 
-    first, second = sorted(await telemetry.judge(records), key=lambda one: one.source.offset)
+    first, second = sorted(await telemetry.quarantined(records), key=lambda one: one.source.offset)
 
     assert first.whole_bytes == len(huge)
     assert huge.startswith(base64.b64decode(first.raw or ""))
@@ -131,7 +131,7 @@ async def test_where_the_topics_take_less_than_ours_a_refusal_arrives_in_short_a
         for n, value in enumerate([refused, os.urandom(500_000), refused, padded(reading()), refused])
     ]
 
-    kept = {one.source.offset: one for one in await telemetry.judge(records)}
+    kept = {one.source.offset: one for one in await telemetry.quarantined(records)}
     letters = list(telemetry.reader.read(DLQ_TELEMETRY))
     telemetry.producer.close()
 

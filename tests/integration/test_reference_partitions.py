@@ -104,8 +104,8 @@ def test_a_consent_missing_from_a_recreated_topic_is_removed(topics: ReferenceTo
     version = reference.version()
 
     topics.remove(CONSENTS)
-    wait_until(lambda: not reference.is_current(), what="the topic missed")
-    wait_until(lambda: made_anew(topics, CONSENTS, 2), what="the topic made anew")
+    wait_until(lambda: not reference.is_current(), what="the missing topic noticed")
+    wait_until(lambda: recreated(topics, CONSENTS, 2), what="the topic recreated")
     topics.write(CONSENTS, "p-2", consent("p-2"))
     reference.wait_until_current(30)
 
@@ -121,7 +121,7 @@ def test_a_topic_recreated_between_two_reads_is_recognised_by_its_id(topics: Ref
     reference = topics.followed()
 
     topics.remove(CONSENTS)
-    wait_until(lambda: made_anew(topics, CONSENTS, 1), what="the topic made anew")
+    wait_until(lambda: recreated(topics, CONSENTS, 1), what="the topic recreated")
     topics.write(CONSENTS, "p-2", consent("p-2"))
 
     wait_until(
@@ -130,7 +130,7 @@ def test_a_topic_recreated_between_two_reads_is_recognised_by_its_id(topics: Ref
     wait_until(lambda: reference.consent("north", "p-2"), what="the new one read")
 
 
-def made_anew(topics: ReferenceTopics, spec: TopicSpec, partitions: int) -> bool:
+def recreated(topics: ReferenceTopics, spec: TopicSpec, partitions: int) -> bool:
     try:
         topics.create(partitions, spec)
         return len(topics.described(spec).partitions) == partitions

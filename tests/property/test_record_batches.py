@@ -1,4 +1,4 @@
-"""Record batches as hostile as they come: every record is read or set aside at its place, and nothing is raised."""
+"""Record batches as hostile as they come: every record is read or quarantined at its place, and nothing is raised."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ def offsets(items: list) -> list[int]:
 @anyhow
 def test_a_header_name_that_is_not_utf8_refuses_its_record_and_no_other(codec: str):
     bad = record(1, b"bad", b"key", [(b"\xff\xfe", b"x")])
-    first, aside, last = read(packed([record(0, b"a"), bad, record(2, b"c", None, [(b"trace", b"1")])], codec))
+    first, quarantined, last = read(packed([record(0, b"a"), bad, record(2, b"c", None, [(b"trace", b"1")])], codec))
     assert (first.value, last.value, last.offset) == (b"a", b"c", 2)
-    assert (aside.reason, aside.offset, aside.key) == (Reason.UNREADABLE, 1, b"key")
-    assert b"bad" in aside.raw
-    assert b"\xff\xfe" in aside.raw
+    assert (quarantined.reason, quarantined.offset, quarantined.key) == (Reason.UNREADABLE, 1, b"key")
+    assert b"bad" in quarantined.raw
+    assert b"\xff\xfe" in quarantined.raw
 
 
 @anyhow
@@ -69,8 +69,8 @@ def test_valid_batches_are_read_as_the_client_reads_them(codec: str):
 def test_a_wrong_checksum_refuses_the_batch_with_its_bytes():
     broken = bytearray(batch([record(0, b"a"), record(1, b"b")]))
     broken[-1] ^= 1
-    aside, sound = read(bytes(broken) + batch([record(0, b"c")], base_offset=2))
-    assert (aside.first_offset, aside.offset, aside.raw) == (0, 1, bytes(broken))
+    quarantined, sound = read(bytes(broken) + batch([record(0, b"c")], base_offset=2))
+    assert (quarantined.first_offset, quarantined.offset, quarantined.raw) == (0, 1, bytes(broken))
     assert sound.value == b"c"
 
 
@@ -86,31 +86,38 @@ def test_a_checksum_is_wrong_in_the_very_length_of_the_batch_and_no_record_after
 def test_an_unknown_format_is_refused(magic: int):
     other = bytearray(batch([record(0, b"a")]))
     other[16] = magic
-    aside, sound = read(bytes(other) + batch([record(0, b"c")], base_offset=1))
-    assert (aside.reason, aside.offset, sound.offset) == (Reason.UNREADABLE, 0, 1)
+    quarantined, sound = read(bytes(other) + batch([record(0, b"c")], base_offset=1))
+    assert (quarantined.reason, quarantined.offset, sound.offset) == (Reason.UNREADABLE, 0, 1)
 
 
 @pytest.mark.parametrize("codec", [1, 2, 3, 4, 5, 7])
 def test_compression_that_is_broken_or_unknown_refuses_the_batch(codec: int):
-    aside, sound = read(
+    quarantined, sound = read(
         batch([record(0, b"a"), record(1, b"b")], codec=codec) + batch([record(0, b"c")], base_offset=2)
     )
-    assert (aside.reason, aside.first_offset, aside.offset) == (Reason.UNREADABLE, 0, 1)
+    assert (quarantined.reason, quarantined.first_offset, quarantined.offset) == (Reason.UNREADABLE, 0, 1)
     assert sound.value == b"c"
 
 
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
 def test_a_batch_that_opens_to_more_than_is_taken_stays_closed(codec: str):
     bomb = packed([record(0, b" " * (40 << 20))], codec)
-    aside, sound = read(bomb + batch([record(0, b"c")], base_offset=1))
-    assert (aside.reason, aside.whole_bytes) == (Reason.OVERSIZED, len(bomb))
-    assert bomb.startswith(aside.raw)
+    quarantined, sound = read(bomb + batch([record(0, b"c")], base_offset=1))
+    assert (quarantined.reason, quarantined.whole_bytes) == (Reason.OVERSIZED, len(bomb))
+    assert bomb.startswith(quarantined.raw)
     assert sound.value == b"c"
 
 
 def test_a_record_that_is_too_long_is_refused_and_truncated():
-    small, aside, last = read(packed([record(0, b"a"), record(1, b" " * (9 << 20), b"k"), record(2, b"c")], "lz4"))
-    assert (aside.reason, aside.offset, aside.key, aside.whole_bytes) == (Reason.OVERSIZED, 1, b"k", (9 << 20) + 1)
+    small, quarantined, last = read(
+        packed([record(0, b"a"), record(1, b" " * (9 << 20), b"k"), record(2, b"c")], "lz4")
+    )
+    assert (quarantined.reason, quarantined.offset, quarantined.key, quarantined.whole_bytes) == (
+        Reason.OVERSIZED,
+        1,
+        b"k",
+        (9 << 20) + 1,
+    )
     assert (small.value, last.value) == (b"a", b"c")
 
 
@@ -162,8 +169,8 @@ def test_any_bytes_at_all_raise_nothing_and_lose_no_offset_before_the_next_batch
 def test_limits_are_those_that_were_set():
     try:
         set_limits(Limits(record_bytes=10, batch_bytes=1000))
-        aside, taken = read(batch([record(0, b"longer than ten"), record(1, b"short")]))
-        assert (aside.reason, taken.value) == (Reason.OVERSIZED, b"short")
+        quarantined, taken = read(batch([record(0, b"longer than ten"), record(1, b"short")]))
+        assert (quarantined.reason, taken.value) == (Reason.OVERSIZED, b"short")
     finally:
         set_limits(Limits(record_bytes=8 << 20, batch_bytes=32 << 20))
 
@@ -198,7 +205,7 @@ def test_a_compacted_batch_parsed_in_pieces_loses_no_offset(records, position, p
     with mock.patch.object(bounded_parsing, "PIECE_BYTES", piece_bytes):
         in_pieces = offsets(read(fetched, position))
     assert in_pieces == sorted(set(in_pieces))
-    assert set(in_pieces) >= set(offsets(whole))  # where more is broken, more is set aside as one
+    assert set(in_pieces) >= set(offsets(whole))  # where more is broken, more is quarantined as one
 
 
 EMPTY_HEADER = (b"", None)
@@ -212,11 +219,16 @@ def with_headers(delta: int, count: int, last: tuple[bytes, bytes | None] = EMPT
 @anyhow
 def test_a_record_of_too_many_headers_is_refused_with_its_bytes_and_no_other_record(codec: str):
     many = with_headers(1, MOST_HEADERS + 1)
-    first, aside, last = read(packed([with_headers(0, MOST_HEADERS), many, record(2, b"c")], codec))
+    first, quarantined, last = read(packed([with_headers(0, MOST_HEADERS), many, record(2, b"c")], codec))
     assert (len(first.headers), last.value) == (MOST_HEADERS, b"c")
-    assert (aside.reason, aside.first_offset, aside.offset, aside.key) == (Reason.OVERSIZED, 1, 1, b"k")
-    assert many.endswith(aside.raw)
-    assert aside.whole_bytes == len(aside.raw) > 2 * MOST_HEADERS
+    assert (quarantined.reason, quarantined.first_offset, quarantined.offset, quarantined.key) == (
+        Reason.OVERSIZED,
+        1,
+        1,
+        b"k",
+    )
+    assert many.endswith(quarantined.raw)
+    assert quarantined.whole_bytes == len(quarantined.raw) > 2 * MOST_HEADERS
 
 
 @pytest.mark.parametrize("padding_bytes", [0, 2 << 20], ids=["short batch", "long batch"])

@@ -64,7 +64,7 @@ def test_a_denial_of_what_is_not_configured_denies_and_is_counted(
 ) -> None:
     observer = PrometheusObserver()
     tables = Tables("", consent_from_fhir, observer, CONFIG.understood)
-    tables.take(ReadRecord(denial))
+    tables.apply(ReadRecord(denial))
     consent = tables.consents.values["north", "p-9"]
     assert consent.allows("vitals", "heart_rate", "north", AT) is charts
     counted = observer.registry.get_sample_value("vitalwire_reference_malformed_total", {"topic": CONSENTS.name})
@@ -78,7 +78,7 @@ class Followed(StaticReference):
         super().__init__()
         self.admit("p-9", north_epic="CANARY")
         tables = Tables("", consent_from_fhir, PrometheusObserver(), understand)
-        tables.take(ReadRecord({"types": ["bloodpressure"]}))
+        tables.apply(ReadRecord({"types": ["bloodpressure"]}))
         self.consents |= tables.consents.values
 
     def start(self) -> None:

@@ -33,7 +33,7 @@ def read(records: list[Wrote]) -> Any:
         clock = clocks.setdefault(record.partition, PartitionClock())
         appended = UNDATED if record.at is None else clock.appended(record.at)
         before = table.values.get(KEY)
-        changed = table.take(KEY, Claim(record.partition, appended, record.value))
+        changed = table.apply(KEY, Claim(record.partition, appended, record.value))
         assert changed == (table.values.get(KEY) != before)
     closed = table.is_blocked(KEY)
     assert closed == (KEY in table.in_doubt or KEY in table.unreadable)
@@ -134,8 +134,8 @@ def test_every_order_of_the_partitions_gives_the_same_of_a_tie():
 def test_a_key_that_moved_between_partitions_is_counted_once_as_split():
     table: Table[str] = Table(CONSENTS)
     for partition, at in ((0, 1), (0, 2), (1, 3), (0, 4), (2, 5)):
-        table.take(KEY, Claim(partition, Appended(at, at), "a"))
-    table.take(("north", "p-2"), Claim(0, Appended(6, 6), "b"))
+        table.apply(KEY, Claim(partition, Appended(at, at), "a"))
+    table.apply(("north", "p-2"), Claim(0, Appended(6, 6), "b"))
 
     assert table.split == 1
 
@@ -144,13 +144,13 @@ def test_a_change_touches_its_own_key_only():
     """However many keys there are: the mapping that readers hold is the same, and so is every other record in it."""
     table: Table[object] = Table(CONSENTS)
     for number in range(1000):
-        table.take(("north", f"p-{number}"), Claim(0, Appended(number, number), object()))
+        table.apply(("north", f"p-{number}"), Claim(0, Appended(number, number), object()))
     records = dict(table.values)
     writes = Counting(table.values)
     table.values = writes
 
-    table.take(("north", "p-7"), Claim(0, Appended(2000, 2000), "new"))
-    table.take(("north", "p-8"), Claim(0, Appended(2001, 2001), None))
+    table.apply(("north", "p-7"), Claim(0, Appended(2000, 2000), "new"))
+    table.apply(("north", "p-8"), Claim(0, Appended(2001, 2001), None))
 
     assert writes.touched == [("north", "p-7"), ("north", "p-8")]
     assert {key: writes[key] for key in writes if key != ("north", "p-7")} == {

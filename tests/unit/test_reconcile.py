@@ -52,7 +52,7 @@ class Log:
     def window(self, closed: Window) -> None:
         self.add(WINDOWS, closed.model_dump_json().encode())
 
-    def aside(self, topic: TopicSpec, reason: str, offset: int, index: int = 0, **more: object) -> None:
+    def quarantined_or_late(self, topic: TopicSpec, reason: str, offset: int, index: int = 0, **more: object) -> None:
         source = {"topic": "telemetry.readings", "partition": 0, "offset": offset, "index": index}
         self.add(topic, {"kind": "reading", "reason": reason, "source": source, "arrived": 1, "reading": {}} | more)
 
@@ -107,8 +107,8 @@ def test_a_system_where_everything_has_its_place_balances(log: Log, ledger: SqlL
     charted, unpublished = window(count=2, duplicates=1), window(minute=1, publish=False, cause=None, count=1)
     log.window(charted)
     log.window(unpublished)
-    log.aside(QUARANTINE, "malformed", 3)
-    log.aside(LATE_READINGS, "late", 2)
+    log.quarantined_or_late(QUARANTINE, "malformed", 3)
+    log.quarantined_or_late(LATE_READINGS, "late", 2)
     log.progress(2)
     log.progress(7, open_readings=1)
     chart(ledger, charted)
@@ -137,7 +137,7 @@ def test_a_lost_reading_is_reported(log: Log, ledger: SqlLedger):
 def test_a_reading_counted_twice_is_reported(log: Log, ledger: SqlLedger):
     log.add(READINGS, READING)
     log.progress(1, open_readings=1)
-    log.aside(QUARANTINE, "unpaired", 0)
+    log.quarantined_or_late(QUARANTINE, "unpaired", 0)
     report = reconcile(log, ledger)
     assert not report.balanced
     assert report.explanations[0].startswith("1 readings are counted twice")
@@ -160,8 +160,8 @@ def test_records_produced_again_after_a_crash_are_counted_once(log: Log, ledger:
     log.progress(3)
     for _ in range(2):
         log.window(window(count=1, publish=False))
-        log.aside(QUARANTINE, "unpaired", 1)
-        log.aside(LATE_READINGS, "late", 2)
+        log.quarantined_or_late(QUARANTINE, "unpaired", 1)
+        log.quarantined_or_late(LATE_READINGS, "late", 2)
     report = reconcile(log, ledger)
     assert (report.in_windows, report.quarantined_readings, report.late, report.windows) == (1, 1, 1, 1)
     assert report.balanced
@@ -169,8 +169,8 @@ def test_records_produced_again_after_a_crash_are_counted_once(log: Log, ledger:
 
 def test_what_came_of_readings_that_are_not_judged_yet_does_not_count(log: Log, ledger: SqlLedger):
     log.add(READINGS, READING)
-    log.aside(QUARANTINE, "unpaired", 0)
-    log.aside(LATE_READINGS, "late", 0)
+    log.quarantined_or_late(QUARANTINE, "unpaired", 0)
+    log.quarantined_or_late(LATE_READINGS, "late", 0)
     report = reconcile(log, ledger)
     assert (report.readings, report.unread, report.quarantined_readings, report.late) == (0, 1, 0, 0)
     assert report.balanced
@@ -192,7 +192,7 @@ def test_an_amendment_is_no_second_window_and_repeats_no_reading(log: Log, ledge
     log.progress(2)
     log.window(window(value=72, count=1, publish=False))
     log.window(window(value=73, count=2, publish=False, revision=1))
-    log.aside(LATE_READINGS, "late", 1)
+    log.quarantined_or_late(LATE_READINGS, "late", 1)
     report = reconcile(log, ledger)
     assert (report.windows, report.in_windows, report.late) == (1, 1, 1)
     assert report.balanced
@@ -206,7 +206,7 @@ def test_a_window_quarantined_for_one_endpoint_and_charted_by_another_is_counted
     taken = window(count=1)
     log.window(taken)
     quarantined = taken.model_dump(mode="json")
-    log.aside(QUARANTINE, "no_consent", 0, kind="window", reading=quarantined, endpoint="epic")
+    log.quarantined_or_late(QUARANTINE, "no_consent", 0, kind="window", reading=quarantined, endpoint="epic")
     chart(ledger, taken)
     report = reconcile(log, ledger)
     assert (report.windows_in_intents, report.quarantined_windows, report.windows_refused_somewhere) == (1, 0, 1)
@@ -220,7 +220,7 @@ def test_a_window_quarantined_for_both_endpoints_is_one_quarantined_window(log: 
     log.window(window(count=1))
     for index in range(2):
         quarantined = window(count=1).model_dump(mode="json")
-        log.aside(QUARANTINE, "no_consent", 0, index, kind="window", reading=quarantined)
+        log.quarantined_or_late(QUARANTINE, "no_consent", 0, index, kind="window", reading=quarantined)
     report = reconcile(log, ledger)
     assert (report.quarantined_windows, report.quarantined) == (1, {"no_consent": 1})
     assert report.balanced
@@ -244,7 +244,7 @@ def test_records_that_cannot_be_read_are_counted_and_reported_and_hide_nothing_e
         for hostile in (b"", b"\xff", b"1e400", b"[" * 5000, b'{"kind":"window","reading":{}}', b'{"window_id":1e400}'):
             log.add(topic, hostile)
     log.add(QUARANTINE, b'{"kind":"window","reason":"no_consent","source":{"partition":0,"offset":0},"reading":9}')
-    log.aside(QUARANTINE, "unpaired", 0)
+    log.quarantined_or_late(QUARANTINE, "unpaired", 0)
     report = reconcile(log, ledger)
     assert (report.unreadable, report.quarantined_readings, report.readings) == (19, 1, 1)
     assert report.balanced
@@ -270,9 +270,9 @@ def test_a_quarantined_reading_that_a_later_window_supersedes_is_counted_once(lo
     for _ in range(3):
         log.add(READINGS, READING)
     log.progress(3)
-    log.aside(QUARANTINE, "unpaired", 0)
-    log.aside(LATE_READINGS, "late", 1)
-    log.aside(QUARANTINE, "unpaired", 2)
+    log.quarantined_or_late(QUARANTINE, "unpaired", 0)
+    log.quarantined_or_late(LATE_READINGS, "late", 1)
+    log.quarantined_or_late(QUARANTINE, "unpaired", 2)
     places = [Coordinates(offset=0), Coordinates(offset=1)]
     log.window(window(count=2, publish=False).model_copy(update={"supersedes": places}))
     report = reconcile(log, ledger)
@@ -283,8 +283,8 @@ def test_a_quarantined_reading_that_a_later_window_supersedes_is_counted_once(lo
 def test_a_reading_that_was_late_first_and_quarantined_later_is_counted_once(log: Log, ledger: SqlLedger):
     log.add(READINGS, READING)
     log.progress(1)
-    log.aside(LATE_READINGS, "late", 0)
-    log.aside(QUARANTINE, "conflicting_duplicate", 0)
+    log.quarantined_or_late(LATE_READINGS, "late", 0)
+    log.quarantined_or_late(QUARANTINE, "conflicting_duplicate", 0)
     report = reconcile(log, ledger)
     assert (report.quarantined_readings, report.late) == (1, 0)
     assert report.balanced

@@ -36,8 +36,8 @@ def hour(log: Log) -> None:
         log.add(READINGS, reading(minute * 60 + min(offset, 7)))
     log.window(closed(0, 3, 4))
     log.window(closed(6, 8, 2, minute=1, duplicates=1))
-    log.aside(QUARANTINE, "unpaired", 4)
-    log.aside(LATE_READINGS, "late", 5)
+    log.quarantined_or_late(QUARANTINE, "unpaired", 4)
+    log.quarantined_or_late(LATE_READINGS, "late", 5)
     log.progress(10, open_readings=1, settled=9)
 
 
@@ -182,7 +182,7 @@ def test_readings_older_than_the_windows_that_are_kept_are_left_out(log: Log, le
 def test_readings_older_than_what_is_kept_of_the_quarantine_are_left_out(log: Log, ledger: SqlLedger):
     for offset in range(6):
         log.add(READINGS, reading(offset))
-        log.aside(QUARANTINE, "unpaired", offset)
+        log.quarantined_or_late(QUARANTINE, "unpaired", offset)
     log.progress(6, settled=6)
     log.retain(QUARANTINE, 3)
     report = reconcile(log, ledger)
@@ -194,9 +194,9 @@ def test_a_frame_or_a_batch_quarantined_as_one_counts_as_one(log: Log, ledger: S
     log.add(READINGS, json.dumps(frame).encode())
     for offset in range(1, 5):
         log.add(READINGS, reading(offset))
-    log.aside(QUARANTINE, "oversized", 0)
+    log.quarantined_or_late(QUARANTINE, "oversized", 0)
     batch = {"topic": "telemetry.readings", "partition": 0, "offset": 1, "index": 0, "last_offset": 3}
-    log.aside(QUARANTINE, "unreadable", 1, source=batch)
+    log.quarantined_or_late(QUARANTINE, "unreadable", 1, source=batch)
     log.window(closed(4, 4, 1))
     log.progress(5, settled=5)
     report = reconcile(log, ledger)

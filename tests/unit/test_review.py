@@ -188,12 +188,12 @@ def test_a_consent_that_nobody_can_read_defers_and_refuses_nothing(reference: St
 def test_a_consent_corrected_between_two_reads_refuses_nothing(
     reference: StaticReference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def mended(*_key: str) -> bool:
+    def corrected(*_key: str) -> bool:
         reference.closed.clear()
         return False
 
     reference.closed.add(("north", "p-9"))
-    monkeypatch.setattr(reference, "consent_in_doubt", mended)
+    monkeypatch.setattr(reference, "consent_in_doubt", corrected)
     assert review(recorded(), reference, NOW) == Stop(State.DEFERRED, "consent_in_doubt")
 
 
