@@ -33,13 +33,13 @@ class _FinalCheck:
     def __init__(self, decide: Callable[[], Verdict | None], write: InDoubtWrite) -> None:
         self._decide = decide
         self._write = write
-        self.refusal: Verdict | None = None
+        self.stop: Verdict | None = None
 
     def __call__(self) -> bool:
-        self.refusal = self._decide()
-        if self.refusal is None:
+        self.stop = self._decide()
+        if self.stop is None:
             self._write.begin()
-        return self.refusal is None
+        return self.stop is None
 
 
 class Attempts:
@@ -119,9 +119,9 @@ class Attempts:
             if blocked is not None:
                 return AttemptResult(blocked)
             response = await self._send(operation, planned, final_check)
-        if final_check.refusal is not None and not response.sent:
-            write.resolve_by_response(final_check.refusal)
-            return AttemptResult(final_check.refusal)
+        if final_check.stop is not None and not response.sent:
+            write.resolve_by_response(final_check.stop)
+            return AttemptResult(final_check.stop)
         self._refusals.note(operation.operation_id, response)
         verdict = self._verdict(operation, planned, context, response)
         write.resolve_by_response(verdict)
