@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, case, func, insert, or_, select, update
@@ -12,8 +12,9 @@ from adapters.ledger.ordering_keys import find_heads, keys_and_attempts, lock, p
 from adapters.ledger.rows import attempt_row, intent_of, outcome_columns
 from adapters.ledger.sealing import Seal
 from adapters.ledger.tables import attempts, operations
-from schemas.errors import Unsafe
-from schemas.operation import ABSENT, TERMINAL, Intent, Outcome, State
+from schemas.errors import RetryLater, Unsafe
+from schemas.operation import ABSENT, TERMINAL, Intent, Operation, Outcome, State
+from schemas.ports.ledger import OutboxEntries, SettlementSubscriber
 
 STALE = "stale_claim"
 UNSTORABLE = "unstorable_answer"
@@ -187,3 +188,15 @@ def _change(operation_id: str, outcome: Outcome, now_us: int) -> dict[str, Any]:
 def _wait_us(wait_s: float | None) -> int:
     wanted_s = wait_s if wait_s is not None and wait_s > 0 else 0.0  # also where it is not a number
     return round(min(wanted_s, LONGEST_WAIT_S) * 1_000_000)
+
+
+def entries_of(
+    subscribers: Sequence[SettlementSubscriber], settled: Sequence[tuple[Operation, Outcome]]
+) -> list[OutboxEntries]:
+    """What the subscribers add to the outbox. Their defects are never taken for an outcome that cannot be stored."""
+    try:
+        return [notify(operation, outcome) for operation, outcome in settled for notify in subscribers]
+    except RetryLater:
+        raise
+    except Exception as error:  # its text may hold PHI
+        raise RuntimeError(f"a subscriber to settlements failed: {type(error).__name__}") from None

@@ -43,10 +43,9 @@ def open_ledger(
     *,
     subscribers: Sequence[SettlementSubscriber],
 ) -> SqlLedger:
-    """The ledger at a SQLAlchemy URL, which must be migrated. Without a key its contents are only compressed.
+    """The ledger at a migrated SQLAlchemy URL. Without a key its contents are only compressed.
 
-    `ended` is called when a session finds another database than was taken over; it must not return. `subscribers` add
-    outbox entries to each settlement; there is no default, so that no process settles unaudited by omission.
+    `ended`, called when a session finds another database, must not return. `subscribers` add to the outbox at each settlement.
     """
     ledger = SqlLedger(connect(url), Seal(encryption_key), clock, ended, subscribers)
     ledger.verify()
@@ -152,8 +151,8 @@ class SqlLedger:
         if not self._subscribers or not written:
             return
         known = {**reading.read_operations(db, self._seal, written.keys() - claimed.keys()), **claimed}
-        settled = [(known[key], outcome) for key, outcome in written.items()]
-        outbox.write(db, self._seal, now_us, [notify(*one) for one in settled for notify in self._subscribers])
+        entries = settling.entries_of(self._subscribers, [(known[key], outcome) for key, outcome in written.items()])
+        outbox.write(db, self._seal, now_us, entries)
 
     def readdress(self, operation_id: str, fence: int, intent: Intent, entries: OutboxEntries | None = None) -> bool:
         """Store the patient's corrected id at the endpoint, before anything is sent; False when it may not be."""

@@ -1,11 +1,11 @@
 """Subscribers to the settlement of operations: called for every outcome that is written, and in its transaction."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from sqlalchemy import text
 
-from adapters.ledger import SqlLedger, migrate
+from adapters.ledger import SqlLedger, migrate, rows
 from adapters.ledger.engine import connect
 from schemas.audit import Step
 from schemas.operation import Operation, Outcome, ReplyTo, State
@@ -78,20 +78,21 @@ def test_a_repeated_and_a_stale_outcome_are_not_published(ledger: SqlLedger, clo
     assert replies(ledger) == [(b"c-1", b"succeeded")]
 
 
-def test_an_outcome_that_cannot_be_stored_is_published_as_what_was_stored_instead(database_url: str, clock: HandClock):
+def test_an_outcome_that_cannot_be_stored_is_published_as_what_was_stored_instead(
+    database_url: str, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(rows, "storable", lambda given: given)
     migrate(database_url)
     seen: list[Outcome] = []
 
-    def refusing(operation: Operation, outcome: Outcome) -> OutboxEntries:
+    def recording(operation: Operation, outcome: Outcome) -> OutboxEntries:
         seen.append(outcome)
-        if outcome.state is State.SUCCEEDED:
-            raise UnicodeError
         return audit(operation, outcome)
 
-    ledger = ledger_at(database_url, clock, KEY, refusing, reply)
+    ledger = ledger_at(database_url, clock, KEY, recording, reply)
     operation = claimed(ledger, "c-1")
-    ledger.settle({operation.operation_id: done()})
-    assert [outcome.state for outcome in seen] == [State.SUCCEEDED, State.HELD]
+    ledger.settle({operation.operation_id: done(version="\ud800")})
+    assert [outcome.state for outcome in seen] == [State.HELD]
     assert actions(ledger) == [("operation.held", operation.operation_id, "unstorable_answer")]
     assert replies(ledger) == [(b"c-1", b"held")]
     ledger.close()
@@ -107,14 +108,20 @@ def test_an_operation_that_cannot_be_read_is_published_as_held(ledger: SqlLedger
     assert actions(ledger) == [("operation.held", recorded.operation_id, "unreadable")]
 
 
-def test_a_subscriber_that_fails_leaves_the_operation_unsettled(database_url: str, clock: HandClock):
+@pytest.mark.parametrize("defect", [ZeroDivisionError(), ValueError("PHI"), OverflowError(), "\ud800".encode])
+def test_a_subscriber_that_fails_leaves_the_operation_unsettled(
+    database_url: str, clock: HandClock, defect: Exception | Callable[[], bytes]
+):
     def fails(_operation: Operation, _outcome: Outcome) -> OutboxEntries:
-        raise ZeroDivisionError
+        if isinstance(defect, Exception):
+            raise defect
+        defect()
+        raise AssertionError
 
     migrate(database_url)
     ledger = ledger_at(database_url, clock, KEY, audit, fails)
     operation = claimed(ledger)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(RuntimeError, match=r"subscriber to settlements failed: \w+$"):
         ledger.settle({operation.operation_id: done()})
     assert actions(ledger) == []
     assert ledger.states() == {"north-epic": {State.IN_PROGRESS: 1}}

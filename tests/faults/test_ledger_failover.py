@@ -34,13 +34,13 @@ def test_a_primary_that_became_read_only_is_retried_and_left_for_the_one_that_wr
     url = server.create_database("demoted")
     migrate(url)
     ledger = open_ledger(url, b"k" * 32, subscribers=())
-    ledger.record([intent(1)])
+    ledger.record([intent("w1")])
     administer(server, "ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
     wait_for(server, "default_transaction_read_only", "on")
     try:
         for _ in range(2):
             with pytest.raises(RetryLater):
-                ledger.record([intent(2).model_copy(update={"patient_id": "CANARY"})])
+                ledger.record([intent("w2").model_copy(update={"patient_id": "CANARY"})])
         with pytest.raises(RetryLater):
             ledger.states()
     finally:
@@ -51,8 +51,8 @@ def test_a_primary_that_became_read_only_is_retried_and_left_for_the_one_that_wr
             "SELECT pg_reload_conf()",
         )
         wait_for(server, "default_transaction_read_only", "off")
-    ledger.record([intent(2)])
-    assert ledger.states() == {"epic": {State.PENDING: 2}}
+    ledger.record([intent("w2")])
+    assert ledger.states() == {"north-epic": {State.PENDING: 2}}
     ledger.close()
 
 
@@ -95,7 +95,7 @@ def take_over(ledger: SqlLedger, committed: int | None = None) -> bool:
 
 
 def recorded(ledger: SqlLedger, number: int) -> str:
-    return ledger.record([intent(number)], Position("vitals.windows", 0, number + 1))[0].operation_id
+    return ledger.record([intent(f"w{number}")], Position("vitals.windows", 0, number + 1))[0].operation_id
 
 
 def test_a_promoted_standby_ends_a_running_worker_and_is_in_doubt_for_the_next(tmp_path: Path):
@@ -108,7 +108,7 @@ def test_a_promoted_standby_ends_a_running_worker_and_is_in_doubt_for_the_next(t
         with primary.standby(tmp_path / "standby.log") as standby:
             ledger = open_ledger(either_of(url, standby), b"k" * 32, subscribers=())
             assert not take_over(ledger)
-            (sent,) = ledger.claim("epic", 1, 60)
+            (sent,) = ledger.claim("north-epic", 1, 60)
             recorded(ledger, 2)
             primary.kill()
             with pytest.raises(RetryLater):
@@ -116,7 +116,7 @@ def test_a_promoted_standby_ends_a_running_worker_and_is_in_doubt_for_the_next(t
             standby.promote()
             for _ in range(2):
                 with pytest.raises(Unsafe):
-                    ledger.claim("epic", 9, 60)
+                    ledger.claim("north-epic", 9, 60)
             with pytest.raises(Unsafe):
                 ledger.settle({sent.operation_id: Outcome(state=State.SUCCEEDED, fence=sent.fence)})
 
@@ -126,7 +126,7 @@ def test_a_promoted_standby_ends_a_running_worker_and_is_in_doubt_for_the_next(t
             assert kept is not None
             assert (kept.state, kept.in_doubt) == (State.UNKNOWN, True)
             assert after.positions("vitals.windows") == {0: 2}
-            assert after.states() == {"epic": {State.UNKNOWN: 1}}
+            assert after.states() == {"north-epic": {State.UNKNOWN: 1}}
             for one in (early, ledger, after):
                 one.close()
 
@@ -161,7 +161,7 @@ def test_a_restored_dump_is_in_doubt_in_a_new_database_and_in_the_old_one(server
     for restored in (into_new, url):
         again = open_ledger(restored, b"k" * 32, subscribers=())
         assert take_over(again)
-        assert again.states() == {"epic": {State.UNKNOWN: 1}}
+        assert again.states() == {"north-epic": {State.UNKNOWN: 1}}
         again.close()
     ledger.close()
 
@@ -186,10 +186,10 @@ def test_a_server_whose_log_was_set_back_ends_a_running_worker_and_is_in_doubt_f
         subprocess.run(["cp", "-a", snapshot, data], check=True)
         server.start()
         with pytest.raises(Unsafe):
-            insisting(lambda: ledger.claim("epic", 1, 60))
+            insisting(lambda: ledger.claim("north-epic", 1, 60))
         after = open_ledger(url, b"k" * 32, subscribers=())
         assert take_over(after)
-        assert after.states() == {"epic": {State.UNKNOWN: 1}}
+        assert after.states() == {"north-epic": {State.UNKNOWN: 1}}
         ledger.close()
         after.close()
 

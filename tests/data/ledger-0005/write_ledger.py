@@ -10,7 +10,7 @@ from adapters.ledger import migrate, open_ledger
 from adapters.ledger.rows import us
 from schemas.audit import Step
 from schemas.operation import Intent, Outcome, State
-from schemas.ports import GroupPosition, OutboxEntries, Outgoing, Position
+from schemas.ports import Beside, Outgoing, Position, Reached
 from schemas.topics import CORRECTIONS
 
 NOW = datetime(2026, 1, 5, 10, 0, 0, 123456, tzinfo=UTC)
@@ -54,7 +54,7 @@ def intent(event: str, content: str = "c1", *, panel: bool = False) -> Intent:
 def recorded(intents: list[Intent]):
     def beside(entries):
         fresh = [(one, entry) for one, entry in zip(intents, entries, strict=True) if not entry.duplicate]
-        return OutboxEntries(
+        return Beside(
             "clinical",
             [
                 Step("north", "operation.recorded", "success", e.operation_id, i.endpoint, i.source_event_id)
@@ -69,7 +69,7 @@ def main(file: Path) -> None:
     url, clock = f"sqlite:///{file}", Clock()
     migrate(url)
     ledger = open_ledger(url, KEY, clock)
-    ledger.take_over("vitals.windows", {0: GroupPosition(None, 0)}, 1.0, OutboxEntries("clinical"))
+    ledger.take_up("vitals.windows", {0: Reached(None, 0)}, 1.0, Beside("clinical"))
     intents = [intent(str(state)) for state in SETTLED]
     intents += [intent("amended"), intent("panel", panel=True), intent("in_progress")]
     ledger.record(intents, Position("vitals.windows", 0, 12), recorded(intents))
@@ -99,10 +99,10 @@ def main(file: Path) -> None:
     ledger.record(later, Position("vitals.windows", 0, 15), recorded(later))
     ledger.mark_reviewed(
         "pairing",
-        {ledger.keyed_hash("north", "mon-17"): "print"},
-        OutboxEntries("delivery", records=[Outgoing(CORRECTIONS, b"k", b"v")]),
+        {ledger.name("north", "mon-17"): "print"},
+        Beside("delivery", records=[Outgoing(CORRECTIONS, b"k", b"v")]),
     )
-    ledger.lease_outbox("a worker", 1, 0.0)
+    ledger.outbox("a worker", 1, 0.0)
     ledger.close()
 
 
