@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from schemas.audit import Step
 from schemas.operation import Intent
 from schemas.ports.ledger import Recorded
 from streams.clinical.intents import QuarantinedWindows, Unrendered
+from streams.clinical.panels import Arrived
 
 
 def recorded_steps(intents: Sequence[Intent], recorded: Sequence[Recorded]) -> list[Step]:
@@ -22,29 +24,17 @@ def recorded_steps(intents: Sequence[Intent], recorded: Sequence[Recorded]) -> l
 
 def quarantined_steps(quarantined: QuarantinedWindows) -> list[Step]:
     """Windows that are quarantined for one endpoint or for all."""
-    return [
-        Step(
-            arrived.window.tenant_id,
-            "window.quarantined",
-            "refused",
-            endpoint=quarantined.endpoint,
-            source=arrived.window.window_id,
-            reason=quarantined.reason,
-        )
-        for arrived in quarantined.group
-    ]
+    group, endpoint, reason = quarantined.group, quarantined.endpoint, quarantined.reason
+    return [_window_step(one, "window.quarantined", "refused", endpoint, reason) for one in group]
 
 
 def unrendered_steps(fault: Unrendered) -> list[Step]:
     """Windows that could not be rendered as a resource."""
-    return [
-        Step(
-            arrived.window.tenant_id,
-            "window.dead_lettered",
-            "failure",
-            endpoint=fault.endpoint,
-            source=arrived.window.window_id,
-            reason=fault.code,
-        )
-        for arrived in fault.group
-    ]
+    return [_window_step(one, "window.dead_lettered", "failure", fault.endpoint, fault.code) for one in fault.group]
+
+
+def _window_step(
+    arrived: Arrived, action: str, outcome: Literal["refused", "failure"], endpoint: str | None, reason: str
+) -> Step:
+    window = arrived.window
+    return Step(window.tenant_id, action, outcome, endpoint=endpoint, source=window.window_id, reason=reason)
